@@ -1,0 +1,1 @@
+"""Singer tap for usage events of the Barchart Event Tracking System."""
