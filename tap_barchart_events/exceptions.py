@@ -1,0 +1,73 @@
+"""Every error that a user can meet. Imports nothing of the project.
+
+    BarchartEventsError
+    ├── SettingError            a setting is missing or wrong: nothing was requested
+    ├── ServiceError            the service did not do what its documentation says
+    │   ├── CredentialsError    401 or 403: the credentials are wrong; never retried
+    │   ├── JobForgottenError   the service knows no such job: start a new one
+    │   ├── JobNotReadyError    the link was asked for before the file was ready
+    │   └── LinkExpiredError    the download link has run out: ask for a new one
+    ├── ExportError             an export cannot be had
+    │   ├── TooLargeError       too many events for one export: split the window
+    │   └── JobFailedError      the job broke: start a new one, a few times
+    └── FileError               an export file is not what it must be
+        └── LayoutError         its columns cannot be told with certainty
+
+One class for each decision that a caller takes, not one for each place of origin. The
+message is what the user reads last: what failed, why, and what to do. It never holds a
+password, an ``Authorization`` header or a link.
+"""
+
+from __future__ import annotations
+
+
+class BarchartEventsError(Exception):
+    """Base of all errors of this tap."""
+
+
+class SettingError(BarchartEventsError):
+    """A setting is missing or has a value that cannot be used."""
+
+
+class ServiceError(BarchartEventsError):
+    """The service failed, or answered what its documentation does not foresee."""
+
+
+class CredentialsError(ServiceError):
+    """The service refuses the credentials (401 or 403)."""
+
+
+class JobForgottenError(ServiceError):
+    """The service knows no job by this name (``EVENT_JOB_GET_FAILED_NO_JOB``)."""
+
+
+class JobNotReadyError(ServiceError):
+    """The link was asked for too early (``EVENT_JOB_GET_FAILED_RUNNING``)."""
+
+
+class LinkExpiredError(ServiceError):
+    """Object storage refuses the link: it has run out (15 minutes)."""
+
+
+class ExportError(BarchartEventsError):
+    """An export cannot be had."""
+
+
+class TooLargeError(ExportError):
+    """An export holds too many events for one job: its window must be split."""
+
+
+class JobFailedError(ExportError):
+    """The service gave a job up, for a reason that it does not give."""
+
+
+class FileError(BarchartEventsError):
+    """An export file is not what it must be; nothing of it was emitted."""
+
+
+class LayoutError(FileError):
+    """The columns of an export file cannot be told with certainty."""
+
+
+class SyncStopped(Exception):  # noqa: N818 - no error: the sync is ending
+    """Ends a worker thread when the sync ends early. No user meets it."""
