@@ -1,0 +1,60 @@
+"""What a start request asks for, and whether it may be asked so. Knows no HTTP beyond that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class RefusedError(Exception):
+    """A request that the service does not accept; the message says why."""
+
+
+def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the ``filter`` and the ``output`` of a start request.
+
+    Raises:
+        RefusedError: It is no JSON, or a key is missing, unknown, or of the wrong type.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError("The body must be application/json.")
+    try:
+        request = _keys(json.loads(body), "body", {"filter", "output"})
+    except ValueError as error:
+        raise RefusedError("The body is no JSON.") from error
+    if "filter" not in request:
+        raise RefusedError("The body must hold a filter.")
+    query = _keys(request["filter"], "filter", {"customer", "product", "types", "start", "end"})
+    for key in ("customer", "product"):
+        _refuse_unless(_is_code(query.get(key)), f"filter.{key} must be a code.")
+    for key in ("start", "end"):
+        whole = type(query.get(key, 0)) is int
+        _refuse_unless(whole, f"filter.{key} must be a whole number of milliseconds.")
+    if "start" in query and "end" in query:
+        forward = query["start"] <= query["end"]
+        _refuse_unless(forward, "filter.start must not come after filter.end.")
+    types = query.get("types", ["all"])
+    codes = isinstance(types, list) and types and all(map(_is_code, types))
+    _refuse_unless(codes, "filter.types must be a list of codes, or be left out.")
+    output = _keys(request.get("output", {}), "output", {"delimiter"})
+    mark = output.get("delimiter", "|")
+    usable = isinstance(mark, str) and len(mark) == 1 and mark not in '"\r\n'
+    _refuse_unless(usable, "output.delimiter must be one character.")
+    return query, output
+
+
+def _refuse_unless(sound: object, message: str) -> None:
+    if not sound:
+        raise RefusedError(message)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _keys(value: object, name: str, known: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RefusedError(f"The {name} must be an object.")
+    if unknown := sorted(set(value) - known):
+        raise RefusedError(f"The {name} must not hold {unknown[0]!r}.")
+    return value

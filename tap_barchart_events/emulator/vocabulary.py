@@ -1,0 +1,200 @@
+"""What events say: the values that the emulator puts into the columns of each product.
+
+A *pool* is a fixed list of event bodies (type and context values) made from the seed; the
+generator draws from it. This room knows nothing of time, files or HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import shake_128
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.products import PRODUCTS, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+POOL_BITS = 13
+POOL_SIZE = 1 << POOL_BITS
+"""Number of different event bodies of a customer and product."""
+
+_USERS = 701
+_BYTES = 64
+"""Pseudo-random bytes for each event body."""
+
+_SYMBOLS = (
+    "AAPL",
+    "ZCZ26",
+    "ZSX26",
+    "CLF27",
+    "BRK.A",
+    "RY.TO",
+    "SHOP.TO",
+    "6EZ26",
+    "GCG27",
+    "$SPX",
+    "BTC-USD",
+    "KCH27",
+)
+_PHRASES = (
+    "main",
+    "My Watchlist",
+    "Größte Gewinner",
+    "Été à Montréal",
+    "自选股",
+    "Ñandú  two  spaces",
+    " padded ",
+    "null",
+    "NULL",
+    "N/A",
+    "0",
+    "007",
+    "1e3",
+    "📈 momentum",
+    "Καλημέρα",
+    "#comment",
+    "back\\slash",
+    "O'Neil",
+    "true",
+    "e\u0301 combined",
+)
+_AWKWARD = (
+    "a|b",
+    'He said "buy"',
+    "line one\nline two",
+    '"',
+    '""',
+    "|",
+    "one\r\ntwo\r\n",
+    '"quoted | whole"',
+    "semi;colon,comma\ttab",
+)
+_FLAGS = ("true", "false")
+_UNKNOWN_PRODUCT = ("userId", "item", "value")
+
+
+@lru_cache(maxsize=64)
+def product_of(code: str) -> Product:
+    """Return what is known of a product; for an unknown code, a small vocabulary of its own."""
+    if known := PRODUCTS.get(code):
+        return known
+    types = {
+        f"{code}-OPENED": _UNKNOWN_PRODUCT[:1],
+        f"{code}-SELECTED": _UNKNOWN_PRODUCT,
+        f"{code}-CLOSED": _UNKNOWN_PRODUCT[:1],
+    }
+    return Product(code, types)
+
+
+def columns_of(code: str, layout: str, added_column: str | None = None) -> tuple[str, ...]:
+    """Return the columns of a product's file in order, ``timestamp`` and ``type`` first.
+
+    Args:
+        code: The product's code.
+        layout: ``current``, or ``documented`` for the oldest one known.
+        added_column: A column that the vendor has put into the middle since.
+    """
+    layouts = product_of(code).layouts
+    columns = list(layouts[0] if layout == "documented" else layouts[-1])
+    if added_column is not None and added_column not in columns:
+        columns.insert(2 + (len(columns) - 2) // 2, added_column)
+    return tuple(columns)
+
+
+Pool = tuple[tuple[str, "Mapping[str, str]"], ...]
+"""Event bodies: type, and the values of its context that are not empty, by column name."""
+
+
+@lru_cache(maxsize=32)
+def pool_of(
+    seed: int, customer: str, product: str, *, awkward: bool, added_column: str | None
+) -> Pool:
+    """Return the event bodies of a customer and product.
+
+    Args:
+        seed: The emulator's seed.
+        customer: The customer's code: another customer has other events.
+        product: The product's code.
+        awkward: Let some values hold delimiters, quotes and line breaks.
+        added_column: A column that some event types carry since lately; the other values are
+            the same with it and without.
+    """
+    contexts = tuple(product_of(product).event_types.items())
+    stream = shake_128(f"pool {seed}/{customer}/{product}".encode()).digest(POOL_SIZE * _BYTES)
+    people = f"{seed}/{customer}"
+    return tuple(
+        _body(
+            contexts,
+            stream[at : at + _BYTES],
+            people,
+            awkward=awkward,
+            added_column=added_column,
+        )
+        for at in range(0, len(stream), _BYTES)
+    )
+
+
+def _body(
+    contexts: tuple[tuple[str, tuple[str, ...]], ...],
+    chance: bytes,
+    people: str,
+    *,
+    awkward: bool,
+    added_column: str | None,
+) -> tuple[str, Mapping[str, str]]:
+    number = chance[0] | chance[1] << 8
+    # The product of two draws: some types, and some people, are far busier than others. A
+    # quarter of the bodies has all types alike, lest any be missing.
+    share = chance[2] + 1 if chance[7] % 4 else 256
+    kind, names = contexts[(number * share >> 8) * len(contexts) >> 16]
+    values: dict[str, str] = {}
+    for at, name in enumerate(names, start=8):
+        one, two = chance[at % _BYTES], chance[at * 7 % _BYTES]
+        if name == "userId":
+            values[name] = _user(people, (chance[3] | chance[4] << 8) * (chance[5] + 1) >> 8)
+        elif one % 16:
+            values[name] = value_of(name, one << 8 | two)
+            if awkward and two % 16 == 0:
+                values[name] = _AWKWARD[one % len(_AWKWARD)]
+    if added_column is not None and added_column not in names and chance[6] % 2:
+        values[added_column] = value_of(added_column, chance[7])
+    return kind, values
+
+
+@lru_cache(maxsize=8192)
+def _user(people: str, number: int) -> str:
+    rank = number * _USERS >> 16
+    name = shake_128(f"user {people}/{rank}".encode()).hexdigest(8)
+    return f"{name[:8]}-{name[8:12]}-{name[12:]}" if rank % 50 else f"zoë müller {name[:4]}"
+
+
+_SHAPES: tuple[tuple[str, Callable[[str, int], str]], ...] = (
+    ("symbols", lambda _, n: " ".join(_pick(_SYMBOLS, n * step) for step in (1, 5, 7))),
+    ("symbol", lambda _, n: _pick(_SYMBOLS, n)),
+    (
+        "value|collapsed|filterSelected|filterVisible|is[A-Z].*|show.*",
+        lambda _, n: _pick(_FLAGS, n),
+    ),
+    (".*Count|.*Number|.*[dD]istance", lambda _, n: str(n % 200)),
+    (".*[zZ]ipCode", lambda _, n: f"{n % 90000:05}"),
+    (".*[dD]ate", lambda _, n: f"20{n % 7 + 20}-{n % 12 + 1:02}-{n % 28 + 1:02}"),
+    (".*Id", lambda name, n: shake_128(f"{name} {n % 4096}".encode()).hexdigest(6)),
+    (".*", lambda _, n: _pick(_PHRASES, n)),
+)
+"""Columns by name (a regular expression) and what is in them; the first that fits counts."""
+
+
+@lru_cache(maxsize=65536)
+def value_of(name: str, number: int) -> str:
+    """Return a value fit for a column; never empty, the same for the same number.
+
+    Holds none of the characters ``| , ; tab " ^ ~`` and no line break, so that every usual
+    delimiter can be asked for without quoting.
+    """
+    return next(shape(name, number) for names, shape in _SHAPES if re.fullmatch(names, name))
+
+
+def _pick(choices: tuple[str, ...], number: int) -> str:
+    return choices[number % len(choices)]
