@@ -1,0 +1,418 @@
+"""Windows in, finished export files out: in order, several jobs in flight, splits, retries.
+
+Knows nothing of Singer, nor of what is in a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.exceptions import (
+    BarchartEventsError,
+    JobFailedError,
+    JobForgottenError,
+    JobNotReadyError,
+    ServiceError,
+    SyncStopped,
+    TooLargeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tap_barchart_events.client import Job, ReportsClient
+    from tap_barchart_events.windows import Plan, Window
+
+logger = logging.getLogger(__name__)
+
+NEW_JOBS = 3
+"""How often a job that failed, or that the service forgot, is replaced by a new one."""
+
+LONGEST_PAUSE = 15
+"""Longest pause between polls, in poll intervals."""
+
+SHORTEST_PAUSE = 0.1
+"""Shortest pause between polls once it is known what jobs take, in poll intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the service, the same for all windows."""
+
+    customer: str
+    types: Sequence[str]
+    delimiter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard the service and the disk are worked."""
+
+    max_concurrent_jobs: int
+    """Jobs in flight at once, and finished files on disk at once."""
+
+    job_timeout: float
+    """Seconds after which a running job counts as too large."""
+
+    poll_interval: float
+    """First pause between polls, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished export file."""
+
+    product: str
+    window: Window
+    path: Path
+    job_seconds: float
+    """From the start of the window's first job until its file was ready."""
+    download_seconds: float
+    size: int
+    """Bytes transferred."""
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """One product's windows; ``position`` is the end of the last one taken, in milliseconds."""
+
+    product: str
+    plan: Plan
+    position: int
+    tasks: dict[int, _Task] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """One window on its way from a job to a file on disk."""
+
+    lane: _Lane
+    window: Window
+    path: Path
+    in_flight: bool = True
+    on_disk: bool = False
+    export: Export | None = None
+    error: Exception | None = None
+
+
+class Pace:
+    """When to poll a job next, learnt from what recent jobs took. Not synchronised."""
+
+    def __init__(self, interval: float) -> None:
+        """Start without knowledge; ``interval`` is the first pause, in seconds."""
+        self._interval = interval
+        self._recent: deque[float] = deque(maxlen=9)
+
+    def learn(self, seconds: float) -> None:
+        """Learn how long a job ran, in seconds."""
+        self._recent.append(seconds)
+
+    def due(self, last: float, polls: int, jitter: float) -> float:
+        """Return when the next poll is due, in seconds after the job's start.
+
+        Args:
+            last: When the last poll was, in seconds after the job's start.
+            polls: How many there have been.
+            jitter: Between 0 and 1.
+        """
+        longest = LONGEST_PAUSE * self._interval
+        if not self._recent:
+            return last + min(self._interval * 1.4**polls, longest) * (1 + 3 * jitter) / 4
+        # The quicker quarter: an early poll costs a request, a late one delays a window.
+        expected = sorted(self._recent)[len(self._recent) // 4] * (1 + jitter / 50)
+        if last < expected:
+            return min(expected, last + longest)
+        pause = max(SHORTEST_PAUSE * self._interval, last * (1 + jitter) / 20)
+        return last + min(pause, longest)
+
+
+class Exports:
+    """The exports of a sync. Each product's come in the order of time, as files.
+
+    At most ``max_concurrent_jobs`` jobs are in flight, over all products, earlier products
+    and windows first; and at most as many files are on disk, the one being read included.
+    The place of the file that is read next is kept free, so that a window that had to be
+    split never waits for those behind it.
+    """
+
+    def __init__(
+        self,
+        client: ReportsClient,
+        plans: Mapping[str, Plan],
+        *,
+        request: Request,
+        limits: Limits,
+        directory: Path,
+        stopped: threading.Event,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            client: The service.
+            plans: The windows of each product, in the order in which they will be read.
+            request: What to ask of the service.
+            limits: How hard to work it.
+            directory: Where files go.
+            stopped: Ends everything when set.
+        """
+        self._client = client
+        self._lanes = [_Lane(product, plan, plan.range.start) for product, plan in plans.items()]
+        self._request = request
+        self._limits = limits
+        self._directory = directory
+        self._stopped = stopped
+        self._changed = threading.Condition()
+        self._pace = Pace(limits.poll_interval)
+        self._threads: list[threading.Thread] = []
+        self._current = 0
+        self._in_flight = 0
+        self._on_disk = 0
+        self._under_way = 0
+        self._started = 0
+
+    @property
+    def windows_left(self) -> int:
+        """How many windows are not done with, the one being read included, as far as known."""
+        with self._changed:
+            return sum(lane.plan.windows_left + len(lane.tasks) for lane in self._lanes)
+
+    def of(self, product: str) -> Iterator[Export]:
+        """Yield the exports of one product in the order of time.
+
+        A file is removed when the next one is asked for.
+
+        Raises:
+            BarchartEventsError: The export of the window that comes next cannot be had.
+                All earlier ones have been yielded.
+        """
+        lane = next(lane for lane in self._lanes if lane.product == product)
+        with self._changed:
+            self._current = self._lanes.index(lane)
+            self._fill()
+        while lane.position < lane.plan.range.end:
+            task = self._take(lane)
+            if task.error:
+                raise self._told(task, task.error) from None
+            if task.export:
+                yield task.export
+            task.path.unlink(missing_ok=True)
+            with self._changed:
+                del lane.tasks[task.window.start]
+                lane.position = task.window.end
+                self._under_way -= 1
+                self._on_disk -= 1
+                self._fill()
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """End all work at once; threads that hang in a call are left behind, harmless."""
+        self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
+        patience = time.monotonic() + 1
+        for thread in self._threads:
+            thread.join(max(0.0, patience - time.monotonic()))
+
+    def _take(self, lane: _Lane) -> _Task:
+        """Wait for the next window of a product."""
+        with self._changed:
+            while True:
+                task = lane.tasks.get(lane.position)
+                if task and (task.export or task.error):
+                    return task
+                self._changed.wait()
+
+    def _told(self, task: _Task, error: Exception) -> Exception:
+        if not isinstance(error, BarchartEventsError):
+            return error
+        where = f"{self._request.customer}/{task.lane.product} {task.window}"
+        return type(error)(f"{where}: {error}")
+
+    def _fill(self) -> None:
+        """Start as many jobs as may be in flight. The lock is held."""
+        most = self._limits.max_concurrent_jobs
+        while self._in_flight < most and self._under_way < 2 * most and not self._stopped.is_set():
+            task = self._next_task()
+            if task is None:
+                return
+            self._in_flight += 1
+            self._under_way += 1
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            # Daemons: a call that hangs must not hold the process when the sync ends.
+            thread = threading.Thread(target=self._work, args=(task,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _next_task(self) -> _Task | None:
+        for lane in self._lanes[self._current :]:
+            # Nothing after a window that failed will ever be read.
+            failed = min((t.window.start for t in lane.tasks.values() if t.error), default=None)
+            upcoming = lane.plan.upcoming
+            if upcoming is not None and (failed is None or upcoming < failed):
+                window = lane.plan.next()
+                if window:
+                    self._started += 1
+                    task = _Task(lane, window, self._directory / f"export-{self._started}")
+                    lane.tasks[window.start] = task
+                    return task
+            if failed is not None:
+                return None
+        return None
+
+    def _work(self, task: _Task) -> None:
+        """Turn a window into a file, or into the reason why not. Runs in a thread."""
+        error: Exception | None = None
+        try:
+            task.export = self._export(task)
+        except SyncStopped:
+            return
+        except Exception as problem:  # noqa: BLE001 - raised again where the file is taken
+            error = problem
+        with self._changed:
+            self._leave(task, done=not error)
+            if isinstance(error, TooLargeError) and task.lane.plan.too_large(task.window):
+                logger.info(
+                    "%s/%s %s is split: %s",
+                    self._request.customer,
+                    task.lane.product,
+                    task.window,
+                    error,
+                )
+                del task.lane.tasks[task.window.start]
+                self._under_way -= 1
+            elif isinstance(error, TooLargeError):
+                task.error = TooLargeError(
+                    f"{error}, and the window may not be split further; lower "
+                    "min_window_seconds, or name fewer event_types"
+                )
+            elif error:
+                task.error = error
+            self._fill()
+            self._changed.notify_all()
+
+    def _export(self, task: _Task) -> Export:
+        began = time.monotonic()
+        last: Exception | None = None
+        for _ in range(1 + NEW_JOBS):
+            try:
+                self._enter(task)
+                job = self._finished_job(task)
+                ready = time.monotonic()
+                self._enter(task, disk=True)
+                from_here = time.monotonic()
+                size = self._download(job, task)
+            except (JobFailedError, JobForgottenError) as error:
+                last = error
+                logger.warning(
+                    "%s/%s %s: %s", self._request.customer, task.lane.product, task.window, error
+                )
+                with self._changed:
+                    self._leave(task)
+                continue
+            seconds = time.monotonic() - from_here
+            return Export(task.lane.product, task.window, task.path, ready - began, seconds, size)
+        raise JobFailedError(
+            f"{1 + NEW_JOBS} export jobs failed, the last one thus: {last}; run again later, it "
+            "goes on from the bookmark, and if it goes on failing ask Barchart's support"
+        )
+
+    def _finished_job(self, task: _Task) -> Job:
+        """Start a job and poll it until its file is ready; one decision for each status."""
+        began = time.monotonic()
+        job = self._client.start(
+            customer=self._request.customer,
+            product=task.lane.product,
+            start=task.window.start,
+            end=task.window.end,
+            types=self._request.types,
+            delimiter=self._request.delimiter,
+        )
+        polls = 0
+        while True:
+            elapsed = time.monotonic() - began
+            match job.status:
+                case "COMPLETE" | "COMPLETED":
+                    plausible = job.seconds is not None and 0 < job.seconds <= elapsed
+                    with self._changed:
+                        self._pace.learn(job.seconds if plausible and job.seconds else elapsed)
+                        task.lane.plan.succeeded(task.window)
+                        self._changed.notify_all()
+                    return job
+                case "TIMEOUT":
+                    raise TooLargeError(f"job {job.source} was too large for the service (TIMEOUT)")
+                case "FAILED":
+                    raise JobFailedError(f"job {job.source} failed at the service (FAILED)")
+                case "RUNNING" if elapsed >= self._limits.job_timeout:
+                    minutes = self._limits.job_timeout / 60
+                    raise TooLargeError(
+                        f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
+                    )
+                case "RUNNING":
+                    self._wait_to_poll(began, elapsed, polls)
+                case status:
+                    raise ServiceError(
+                        f"job {job.source} has the status {status[:40]!r}, which is not "
+                        "documented; a newer version of this tap may know it"
+                    )
+            polls += 1
+            job = self._client.poll(job.source)
+
+    def _wait_to_poll(self, began: float, last: float, polls: int) -> None:
+        jitter = random.random()  # noqa: S311 - to spread calls, not to hide anything
+        with self._changed:
+            while not self._stopped.is_set():
+                due = min(self._pace.due(last, polls, jitter), self._limits.job_timeout)
+                pause = began + due - time.monotonic()
+                if pause <= 0:
+                    return
+                self._changed.wait(pause)
+        raise SyncStopped
+
+    def _download(self, job: Job, task: _Task) -> int:
+        until = time.monotonic() + self._limits.job_timeout
+        while True:
+            try:
+                return self._client.download(job.source, task.path)
+            except JobNotReadyError as error:
+                if time.monotonic() >= until:
+                    raise JobFailedError(str(error)) from None
+            if self._stopped.wait(self._limits.poll_interval):
+                raise SyncStopped
+
+    def _enter(self, task: _Task, *, disk: bool = False) -> None:
+        """Wait for a place among the jobs in flight or, leaving it, among the files on disk."""
+        most = self._limits.max_concurrent_jobs
+        with self._changed:
+            if disk:
+                self._leave(task)
+                self._fill()
+            while not self._stopped.is_set():
+                if not disk and (task.in_flight or self._in_flight < most):
+                    self._in_flight += not task.in_flight
+                    task.in_flight = True
+                    return
+                if disk and self._on_disk < most - (not self._is_next(task)):
+                    self._on_disk += 1
+                    task.on_disk = True
+                    return
+                self._changed.wait()
+        raise SyncStopped
+
+    def _leave(self, task: _Task, *, done: bool = False) -> None:
+        """Give up a task's places; the one on disk is kept when it is done. Lock held."""
+        self._in_flight -= task.in_flight
+        task.in_flight = False
+        if not done:
+            self._on_disk -= task.on_disk
+            task.on_disk = False
+        self._changed.notify_all()
+
+    def _is_next(self, task: _Task) -> bool:
+        return task.lane is self._lanes[self._current] and task.window.start == task.lane.position

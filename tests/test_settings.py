@@ -1,0 +1,160 @@
+"""Settings: coerced once, and refused with their name and what would be right."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.settings import SETTINGS, Settings, from_environment
+
+GOOD: dict[str, Any] = {
+    "username": "someone",
+    "password": "s3cret-word",
+    "customer": "TGAM",
+    "products": ["WATCHLIST"],
+    "start_date": "2019-10-14",
+}
+
+
+def test_the_least_configuration_has_the_defaults_of_the_contract() -> None:
+    settings = Settings.from_config(GOOD)
+    assert settings.window == 24 * 3_600_000
+    assert settings.smallest_window == 1000
+    assert settings.lookback == 0
+    assert settings.lag == 15 * 60_000
+    assert settings.max_concurrent_jobs == 4
+    assert settings.job_timeout_minutes == 20
+    assert settings.poll_interval_seconds == 2
+    assert settings.request_timeout_seconds == 60
+    assert settings.max_retries == 8
+    assert (settings.delimiter, settings.quote_character) == ("|", '"')
+    assert settings.event_types == ()
+    assert settings.end_date is None
+    assert settings.api_url == "https://events.aws.barchart.com"
+
+
+def test_decimals_strings_and_lists_in_text_are_read_alike() -> None:
+    plain = {
+        "products": ["WATCHLIST", "ALERT"],
+        "window_hours": 0.5,
+        "max_retries": 3,
+        "columns": {"X": ["timestamp", "type", "a"]},
+    }
+    decimals = {**plain, "window_hours": Decimal("0.5"), "max_retries": Decimal(3)}
+    texts = {
+        "products": '["WATCHLIST", "ALERT"]',
+        "window_hours": "0.5",
+        "max_retries": "3",
+        "columns": '{"X": ["timestamp", "type", "a"]}',
+    }
+    commas = {**texts, "products": "WATCHLIST, ALERT"}
+    expected = Settings.from_config(GOOD | plain)
+    for others in (decimals, texts, commas):
+        assert Settings.from_config(GOOD | others) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("username", "", "missing"),
+        ("customer", None, "missing"),
+        ("products", [], "at least one"),
+        ("products", ["A", "A"], "none twice"),
+        ("products", [""], "product codes"),
+        ("products", 5, "product codes"),
+        ("products", "[oops", "product codes"),
+        ("event_types", ["A", 1], "event type codes"),
+        ("start_date", "soon", "2019-10-14T00:00:00Z"),
+        ("start_date", 5, "2019-10-14T00:00:00Z"),
+        ("end_date", "2019-10-14", "after start_date"),
+        ("window_hours", 0, "above 0"),
+        ("window_hours", "many", "above 0"),
+        ("window_hours", True, "above 0"),
+        ("window_hours", float("inf"), "above 0"),
+        ("window_hours", "nan", "above 0"),
+        ("min_window_seconds", -1, "above 0"),
+        ("min_window_seconds", 10**6, "window_hours"),
+        ("lookback_hours", -0.1, "at least 0"),
+        ("lag_minutes", "x", "at least 0"),
+        ("max_concurrent_jobs", 0, "at least 1"),
+        ("max_concurrent_jobs", 1.5, "whole number"),
+        ("job_timeout_minutes", 0, "above 0"),
+        ("poll_interval_seconds", 0, "above 0"),
+        ("request_timeout_seconds", [], "above 0"),
+        ("max_retries", -1, "at least 0"),
+        ("delimiter", "||", "one ASCII character"),
+        ("delimiter", "\n", "one ASCII character"),
+        ("quote_character", "|", "differ"),
+        ("quote_character", "ab", "empty"),
+        ("columns", [1], "an object"),
+        ("columns", {"X": ["timestamp", "type", "type"]}, "an object"),
+        ("columns", {"X": ["userId"]}, "an object"),
+        ("columns", "{", "an object"),
+        ("layout_check", "off", "warning"),
+        ("api_url", "http://events.aws.barchart.com", "https"),
+        ("api_url", "ftp://localhost", "https"),
+        ("api_url", "events", "https"),
+        ("api_url", "https://", "https"),
+        ("api_url", "https://host:port", "https"),
+        ("api_url", "https://host/?a=1", "https"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_what_would_be_right(
+    name: str, value: object, wanted: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_config({**GOOD, name: value})
+    assert f"setting {name}" in str(caught.value)
+    assert wanted in str(caught.value)
+
+
+def test_no_refusal_shows_a_secret() -> None:
+    for bad in (
+        {"password": 12345678},
+        {"username": 12345678},
+        {"api_url": "https://someone:12345678@events.aws.barchart.com"},
+    ):
+        with pytest.raises(SettingError) as caught:
+            Settings.from_config(GOOD | bad)
+        assert "12345678" not in str(caught.value)
+
+
+def test_http_is_for_loopback_hosts() -> None:
+    for url in ("http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9", "https://x.test/"):
+        assert Settings.from_config({**GOOD, "api_url": url}).api_url == url.rstrip("/")
+
+
+def test_the_password_is_not_in_the_representation() -> None:
+    assert "s3cret-word" not in repr(Settings.from_config(GOOD))
+
+
+def test_the_environment_gives_every_setting() -> None:
+    environ = {f"TAP_BARCHART_EVENTS_{s.name.upper()}": "x" for s in SETTINGS}
+    names = [s.name for s in SETTINGS]
+    assert from_environment(names, environ) == dict.fromkeys(names, "x")
+
+
+def test_the_environment_gives_the_settings_of_the_sdk_as_what_they_are() -> None:
+    environ = {
+        "TAP_BARCHART_EVENTS_FLATTENING_ENABLED": "True",
+        "TAP_BARCHART_EVENTS_FLATTENING_SEPARATOR": "__",
+        "TAP_BARCHART_EVENTS_STREAM_MAPS": '{"events": {"userId": "__NULL__"}}',
+    }
+    names = ["flattening_enabled", "flattening_separator", "stream_maps"]
+    assert from_environment(names, environ) == {
+        "flattening_enabled": True,
+        "flattening_separator": "__",
+        "stream_maps": {"events": {"userId": "__NULL__"}},
+    }
+
+
+def test_an_empty_quote_character_is_a_value() -> None:
+    assert Settings.from_config({**GOOD, "quote_character": ""}).quote_character == ""
+
+
+def test_what_is_coerced_can_be_given_again() -> None:
+    settings = Settings.from_config({**GOOD, "end_date": "2020-01-01T00:00:00.5+02:00"})
+    assert Settings.from_config(settings.as_config()) == settings
