@@ -1,0 +1,424 @@
+"""An export file → events: layout, types, filter, ``event_id``. DuckDB reads the file.
+
+It knows nothing of jobs, bookmarks or Singer's STATE; it is given a complete local file and the
+window that the file was exported for.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.layouts import Layout, contradictions, recognise
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.queries import EventsQuery, Source, literal
+from tap_barchart_events.survey import Dialect, RawFile
+from tap_barchart_events.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from typing_extensions import Self
+
+    from tap_barchart_events.windows import Window
+
+PIECE = 100_000
+"""Bytes of finished lines handed out at once: few enough to stay in the processor's cache."""
+
+MEMORY = 48 << 20
+MEMORY_PER_COLUMN = 256 << 10
+MOST_MEMORY = 1 << 30
+"""What DuckDB may hold in memory, in bytes, beyond that it spills: for rows as they should be,
+for each of their columns, and for rows of many kilobytes, which must be held whole."""
+
+STRETCHES = 12
+"""How many copies of the rows in hand DuckDB holds: as read, hashed, escaped, put together …"""
+
+USUAL_STRETCH = 4 << 20
+"""Bytes of the rows in hand that ``MEMORY`` is made for."""
+
+ROW_GROUP = 100_000
+"""Most records in a row group of a Parquet file: it is held in memory until it is full."""
+
+GZIP = zlib.MAX_WBITS | 16
+GZIP_LEVEL = 3
+"""Half the time of the default level for a tenth more bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What the settings say about export files."""
+
+    delimiter: str = "|"
+    quote_character: str = '"'
+
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Product → the columns of its files, in order, for files without a header."""
+
+    layout_check: str = "error"
+    """``error`` or ``warning``: what follows when event types contradict the layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a checked file holds."""
+
+    events: int
+    """Events inside the window."""
+
+    outside: int
+    """Events outside the window; they are dropped."""
+
+    extra_columns: tuple[str, ...]
+    """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
+
+    doubts: tuple[str, ...]
+    """What does not stop the sync but should be known."""
+
+
+class ExportFile:
+    r"""The events of one downloaded export file.
+
+    A context manager. ``check`` comes first; each way out then reads the file anew, and all
+    yield the same events in the same order.
+
+    ``event_id`` is the MD5, in hex, of these lines, joined by line feeds, as UTF-8: customer,
+    product, timestamp in milliseconds, type; ``name=value`` for each further column of the file
+    that is not empty, sorted by name in snake_case; and the ordinal, from 0, among the events
+    equal in all of these. A line feed within a line is doubled. In Python, for a row as a dict::
+
+        lines = [customer, product, str(timestamp), type]
+        lines += [f"{name}={row[name]}" for name in sorted(row) if row[name]]
+        text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
+        event_id = hashlib.md5(text.encode()).hexdigest()
+
+    A signal handler that raises while DuckDB works makes it stop, but DuckDB swallows what was
+    raised: ``KeyboardInterrupt`` is raised in its place.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        customer: str,
+        product: str,
+        window: Window,
+        properties: Sequence[str],
+        schema_columns: Sequence[str],
+        file_format: FileFormat,
+        directory: Path,
+    ) -> None:
+        """Take a file; nothing is read yet.
+
+        Args:
+            path: The complete file, plain text.
+            customer: The customer code.
+            product: The product code.
+            window: Events outside it are dropped.
+            properties: The properties selected, in the order of the schema.
+            schema_columns: The schema's columns; a file's other columns go to ``extra``.
+            file_format: What the settings say.
+            directory: An existing private directory, for what DuckDB spills and batch files.
+        """
+        self.path = path
+        self.customer = customer
+        self.product = product
+        self.window = window
+        self._properties = tuple(properties)
+        self._schema_columns = frozenset(schema_columns)
+        self._format = file_format
+        self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
+        self._raw = RawFile(path, self._dialect)
+        self._directory = directory
+        self._memory = MEMORY
+        self._own: tempfile.TemporaryDirectory[str] | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._contents: Contents | None = None
+        self._query: EventsQuery | None = None
+        self._bytes_per_row = 1
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Free what it holds in memory and on disk."""
+        self.close()
+
+    def close(self) -> None:
+        """Free what it holds in memory and on disk."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        if self._own:
+            self._own.cleanup()
+            self._own = None
+
+    def check(self) -> Contents:
+        """Read the whole file once, before anything of it is emitted.
+
+        Raises:
+            FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
+                UTF-8, or cannot be read with certainty. The message names its line.
+            LayoutError: The columns cannot be told with certainty, or event types contradict.
+        """
+        if self._contents is None:
+            try:
+                self._contents = self._check()
+            except FileError as error:
+                raise type(error)(
+                    f"the export of {self.customer}/{self.product} {self.window} "
+                    f"cannot be read: {error}"
+                ) from error
+        return self._contents
+
+    def _check(self) -> Contents:
+        first = next(self._raw.rows(), None)
+        if first is None:
+            return Contents(0, 0, (), ())
+        fields = [value.decode(errors="replace") for value in self._raw.fields(first.body)]
+        layout = recognise(fields, self.product, self._format.columns)
+        survey = self._raw.survey()
+        rows, content, skip = survey.rows, survey.content, 0
+        if layout.header:
+            skip = first.line + first.body.count(b"\n")
+            content -= self._raw.content(first.body, quoted=survey.quoted)
+            rows = None if rows is None else rows - 1
+        source = Source(str(self.path), layout.names, self._dialect, survey, skip)
+        unusual = survey.stretch > USUAL_STRETCH
+        self._memory += MEMORY_PER_COLUMN * len(layout.names)
+        if unusual:
+            needed = self._memory + STRETCHES * survey.stretch + 4 * survey.longest
+            self._memory = min(needed, MOST_MEMORY)
+        tally = self._tally(source, layout)
+        if tally is None or not tally.accounts_for(rows, content):
+            self._raw.find_fault(len(layout.names), layout.names.index("timestamp"), skip)
+            raise FileError(
+                "it is not certain where its fields end (a space before a quoted value does "
+                "that); if the file does not quote its values, set quote_character to empty"
+            )
+        doubts = self._hear(layout, tally)
+        filled = {name: count for name, count in sorted(tally.filled.items()) if count}
+        extra = tuple(
+            name
+            for name in layout.names
+            if name in filled and name not in self._schema_columns and name != "type"
+        )
+        query = EventsQuery(
+            source=source,
+            window=self.window,
+            customer=self.customer,
+            product=self.product,
+            filled={name: count == tally.rows for name, count in filled.items()},
+            extra=extra,
+        )
+        self._bytes_per_row = content // max(tally.rows, 1)
+        self._query = replace(query, repeats=self._repeats(query, tally))
+        if unusual:
+            # of a window, all events come out or none: so better fail now than half way
+            for _ in self._lines(self._query, "", "\n"):
+                pass
+        return Contents(tally.inside, tally.rows - tally.inside, extra, doubts)
+
+    def _tally(self, source: Source, layout: Layout) -> Tally | None:
+        """Sum up all rows; None if DuckDB cannot read one of them."""
+        product = PRODUCTS.get(self.product)
+        types = product.event_types if product and not layout.header else {}
+        query = Tally.query(source, self.window, by_type=bool(types))
+        try:
+            rows = chain.from_iterable(self._fetch(query, 1_000))
+            return Tally.of(rows, layout.names, types)
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            # its message shows the row, which is nobody's business
+            return None
+
+    def _hear(self, layout: Layout, tally: Tally) -> tuple[str, ...]:
+        """Let the event types testify, where the layout was chosen by count."""
+        product = PRODUCTS.get(self.product)
+        if layout.header or product is None:
+            return ()
+        text, beyond = contradictions(product, tally.by_type)
+        if beyond and self._format.layout_check == "error":
+            raise LayoutError(
+                f"its columns seem shifted: {text}, which these event types do not have. Name the "
+                "file's columns, in order, in the setting columns; or, if they are right, set "
+                "layout_check to warning"
+            )
+        return (text,) if text else ()
+
+    def _repeats(self, query: EventsQuery, tally: Tally) -> int | str:
+        if tally.reach is not None:
+            return tally.reach
+        with _duckdb_errors():
+            self._duckdb().execute(f"CREATE TEMP TABLE repeats AS {query.ordinals()}")
+        return "repeats"
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the events as records."""
+        names = self._properties
+        extra = "extra" in names
+        query = self._checked()
+        if query is None:
+            return
+        for rows in self._fetch(query.as_columns(names, structured=False), 1_000):
+            for row in rows:
+                record = dict(zip(names, row, strict=True))
+                if extra and record["extra"] is not None:
+                    record["extra"] = json.loads(record["extra"])
+                yield record
+
+    def record_lines(self, stream: str, time_extracted: str) -> Iterator[tuple[bytes, int]]:
+        """Yield finished RECORD messages, many lines at once, and how many they are.
+
+        Args:
+            stream: The stream's name.
+            time_extracted: When the events were extracted, ISO 8601.
+        """
+        before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
+        after = f',"time_extracted":{json.dumps(time_extracted)}}}\n'
+        return self._lines(self._checked(), before, after)
+
+    def write_batches(
+        self, encoding: str, compression: str | None, batch_size: int
+    ) -> Iterator[Path]:
+        """Write the events to files of at most ``batch_size`` records; yield each when complete.
+
+        The files lie in the private directory, and go with it.
+
+        Args:
+            encoding: ``jsonl`` or ``parquet``.
+            compression: ``gzip`` or None. Parquet is compressed inside the file.
+            batch_size: At least 1.
+        """
+        if encoding == "parquet":
+            return self._write_parquet(compression, batch_size)
+        return self._write_jsonl(compression, batch_size)
+
+    def _write_jsonl(self, compression: str | None, batch_size: int) -> Iterator[Path]:
+        pieces = self._lines(self._checked(), "", "\n", cut=batch_size)
+        for number in count(1):
+            left = batch_size
+            path = self._own_directory() / f"{number}.jsonl"
+            with path.open("wb") as file:
+                squeeze = zlib.compressobj(GZIP_LEVEL, wbits=GZIP) if compression else None
+                while left and (piece := next(pieces, None)):
+                    lines, records = piece
+                    file.write(squeeze.compress(lines) if squeeze else lines)
+                    left -= records
+                if squeeze:
+                    file.write(squeeze.flush())
+            if left == batch_size:
+                path.unlink()
+                return
+            yield path
+
+    def _write_parquet(self, compression: str | None, batch_size: int) -> Iterator[Path]:
+        query = self._checked()
+        if query is None:
+            return
+        directory = self._own_directory() / "parquet"
+        # a row group is closed by the vector of rows that fills it, of at most 2,048
+        groups = -(-batch_size // ROW_GROUP)
+        group = max(1, batch_size // groups - 2_047)
+        with _duckdb_errors():
+            self._duckdb().execute(
+                f"COPY ({query.as_columns(self._properties, structured=True)}) "
+                f"TO {literal(str(directory))} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
+                f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {compression or 'snappy'})"
+            )
+        for number in count():
+            path = directory / f"data_{number}.parquet"
+            if not path.exists():
+                return
+            yield path
+
+    def _lines(
+        self, query: EventsQuery | None, before: str, after: str, *, cut: int = 0
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield records as JSON, each between two texts, many at once and how many they are.
+
+        What is yielded never straddles a multiple of ``cut`` records.
+        """
+        if query is None:
+            return
+        head, sql, tail = query.as_json(self._properties)
+        begin, end = (before + head).encode(), (tail + after).encode()
+        # in JSON, names take about as many bytes again as values
+        length = 100 + 2 * self._bytes_per_row + 15 * len(self._properties) + len(begin + end)
+        for rows in self._fetch(sql, max(1, min(1_000, PIECE // length)), cut=cut):
+            yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
+
+    def _fetch(self, sql: str, size: int, *, cut: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query, ``size`` at a time, less before a multiple of ``cut``."""
+        with _duckdb_errors():
+            result = self._duckdb().execute(sql)
+        fetched = 0
+        while True:
+            with _duckdb_errors():
+                rows = result.fetchmany(min(size, cut - fetched % cut) if cut else size)
+            if not rows:
+                return
+            fetched += len(rows)
+            yield rows
+
+    def _checked(self) -> EventsQuery | None:
+        """Return the query of the events, if there are any, once the file is checked."""
+        self.check()
+        return self._query
+
+    def _own_directory(self) -> Path:
+        """Return a directory of its own, which goes when it is closed."""
+        if self._own is None:
+            self._own = tempfile.TemporaryDirectory(dir=self._directory, prefix="events-")
+        return Path(self._own.name)
+
+    def _duckdb(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection: one thread, bounded memory, no network, no other files."""
+        if self._connection is None:
+            own = str(self._own_directory())
+            connection = duckdb.connect(
+                config={
+                    "threads": 1,
+                    "memory_limit": f"{self._memory}B",
+                    "temp_directory": own,
+                    "enable_external_file_cache": False,
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                }
+            )
+            connection.execute(f"SET allowed_directories = [{literal(own)}]")
+            connection.execute(f"SET allowed_paths = [{literal(str(self.path))}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET streaming_buffer_size = '1MB'")
+            connection.execute("SET lock_configuration = true")
+            self._connection = connection
+        return self._connection
+
+
+@contextmanager
+def _duckdb_errors() -> Iterator[None]:
+    """Turn what DuckDB raises, where it is no fault of a row, into what it means."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise FileError(
+            "it has rows or values too large to be held in memory, or the disk for temporary "
+            "files is full"
+        ) from error
+    except duckdb.IOException as error:
+        raise FileError(
+            f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
+        ) from error
+    except RuntimeError as error:
+        if "interrupted" not in str(error).lower():
+            raise
+        raise KeyboardInterrupt from None

@@ -1,0 +1,188 @@
+"""Export files for tests: made, and read in the slow and obvious way that the tap is held to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tap_barchart_events.events import ExportFile, FileFormat
+from tap_barchart_events.products import columns_of, snake_case
+from tap_barchart_events.windows import Window, to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+START = 1_571_029_200_000
+DAY = Window(START, START + 86_400_000)
+
+WATCHLIST = (
+    "timestamp",
+    "type",
+    "userId",
+    "watchlistId",
+    "symbol",
+    "viewName",
+    "viewType",
+    "dataMode",
+    "classFilter",
+)
+
+
+class File:
+    """An export file made of bytes, opened as the stream opens one."""
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        product: str = "WATCHLIST",
+        window: Window = DAY,
+        file_format: FileFormat | None = None,
+        properties: Sequence[str] | None = None,
+    ) -> None:
+        """Write the bytes to a file in a directory of its own."""
+        self._folder = TemporaryDirectory()
+        self.directory = Path(self._folder.name)
+        path = self.directory / "it's an export.csv"
+        path.write_bytes(data)
+        columns = columns_of([product])
+        everything = ["event_id", "customer", "product", "timestamp", "type", *columns]
+        self.export = ExportFile(
+            path,
+            customer="TGAM",
+            product=product,
+            window=window,
+            properties=properties or [*everything, "extra", "end"],
+            schema_columns=columns,
+            file_format=file_format or FileFormat(),
+            directory=self.directory,
+        )
+
+    def __enter__(self) -> ExportFile:
+        """Return the file, not yet checked."""
+        return self.export
+
+    def __exit__(self, *_: object) -> None:
+        """Close and remove it."""
+        self.export.close()
+        self._folder.cleanup()
+
+
+def event_id(customer: str, product: str, row: dict[str, str], ordinal: int) -> str:
+    """Return the id of an event by the documented recipe; the row's names are in snake_case."""
+    values = {name: value for name, value in row.items() if name not in {"timestamp", "type"}}
+    lines = [customer, product, row["timestamp"], row["type"]]
+    lines += [f"{name}={values[name]}" for name in sorted(values) if values[name]]
+    text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def rows_of(data: bytes, delimiter: str = "|", quote: str = '"') -> list[list[str]] | None:
+    """Read a file byte by byte; None if it is not well formed."""
+    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    rows: list[list[bytes]] = []
+    row: list[bytes] = []
+    begin = at
+    while at < len(data) or row:
+        field = field_at(data, at, delimiter.encode(), quote.encode())
+        if field is None:
+            return None
+        value, at = field
+        row.append(value)
+        if data[at : at + 1] == delimiter.encode():
+            at += 1
+            continue
+        blank = at == begin
+        if data[at : at + 2] == b"\r\n":
+            at += 2
+        elif data[at : at + 1] == b"\n":
+            at += 1
+        elif at < len(data):
+            return None
+        if not blank:
+            rows.append(row)
+        row, begin = [], at
+    try:
+        return [[value.decode() for value in row] for row in rows]
+    except UnicodeDecodeError:
+        return None
+
+
+def field_at(data: bytes, at: int, delimiter: bytes, quote: bytes) -> tuple[bytes, int] | None:
+    """Return the field that begins at a position and where it ends; None if it never does."""
+    value = b""
+    if not quote or data[at : at + 1] != quote:
+        while at < len(data) and data[at : at + 1] not in {delimiter, b"\r", b"\n"}:
+            value += data[at : at + 1]
+            at += 1
+        return value, at
+    at += 1
+    while data[at : at + 1] != quote or data[at + 1 : at + 2] == quote:
+        if at >= len(data):
+            return None
+        at += data[at : at + 1] == quote
+        value += data[at : at + 1]
+        at += 1
+    return value, at + 1
+
+
+def is_timestamp(text: str) -> bool:
+    """Whether a text is a whole number, in its shortest form, of 64 bits."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and str(int(text)) == text and len(text) < 19
+
+
+def events_of(
+    rows: list[list[str]],
+    names: Sequence[str],
+    *,
+    product: str = "WATCHLIST",
+    window: Window = DAY,
+) -> list[dict[str, Any]]:
+    """Return the records that the rows of a file stand for."""
+    columns = columns_of([product])
+    seen: Counter[tuple[tuple[str, str], ...]] = Counter()
+    events = []
+    for values in rows:
+        row = dict(zip(map(snake_case, names), values, strict=True))
+        if not window.start <= int(row["timestamp"]) < window.end:
+            continue
+        identity = tuple(sorted((name, value) for name, value in row.items() if value))
+        extra = {
+            name: value
+            for name, value in row.items()
+            if value and name not in {"timestamp", "type", *columns}
+        }
+        events.append(
+            {
+                "event_id": event_id("TGAM", product, row, seen[identity]),
+                "customer": "TGAM",
+                "product": product,
+                "timestamp": to_iso(int(row["timestamp"])),
+                "type": row["type"] or None,
+                **{name: row.get(name) or None for name in columns},
+                "extra": extra or None,
+                "end": to_iso(window.end),
+            }
+        )
+        seen[identity] += 1
+    return events
+
+
+def by_id(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort events: which of equal ones comes first has no meaning."""
+    return sorted(events, key=lambda event: event["event_id"])
+
+
+def records_in_lines(export: ExportFile) -> Iterator[dict[str, Any]]:
+    """Yield the records of the RECORD messages written in bulk."""
+    for lines, count in export.record_lines("events", "2026-01-01T00:00:00Z"):
+        messages = lines.decode().split("\n")
+        if messages.pop() or len(messages) != count:
+            raise AssertionError("a piece must be so many whole lines")
+        for message in messages:
+            yield json.loads(message)["record"]

@@ -1,0 +1,162 @@
+"""What is known of the products, and the names of their columns."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_barchart_events.products import (
+    LEADING,
+    PRODUCTS,
+    RESERVED,
+    Product,
+    columns_of,
+    fillers,
+    snake_case,
+)
+
+
+def test_a_current_layout_is_every_context_name_in_order_of_first_appearance() -> None:
+    product = Product("P", {"P-A": ("userId", "symbol"), "P-B": ("userId", "view", "symbol")})
+
+    assert product.layouts == (("timestamp", "type", "userId", "symbol", "view"),)
+
+
+def test_a_name_added_to_a_context_in_the_middle_becomes_a_column_in_the_middle() -> None:
+    before = Product("P", {"P-A": ("userId", "symbol"), "P-B": ("userId", "view")})
+    after = Product("P", {"P-A": ("userId", "origin", "symbol"), "P-B": ("userId", "view")})
+
+    assert before.layouts[-1] == ("timestamp", "type", "userId", "symbol", "view")
+    assert after.layouts[-1] == ("timestamp", "type", "userId", "origin", "symbol", "view")
+
+
+@pytest.mark.parametrize(
+    ("code", "documented"),
+    [
+        ("ALERT", "timestamp type userId alertId"),
+        (
+            "WATCHLIST",
+            "timestamp type userId watchlistId symbol viewName viewType dataMode classFilter",
+        ),
+        (
+            "PORTFOLIO",
+            """timestamp type userId portfolioId positionId frame viewName showClosedPositions
+            dividendStrategy cashAdjustmentStrategy""",
+        ),
+        ("CMDTYVIEW", "timestamp type userId sessionId browser workspace"),
+        ("ENTITLEMENTS", "timestamp type userId operation"),
+    ],
+)
+def test_every_column_list_that_was_documented_is_a_known_layout(
+    code: str, documented: str
+) -> None:
+    assert tuple(documented.split()) in PRODUCTS[code].layouts
+
+
+@pytest.mark.parametrize(
+    ("code", "columns", "event_types"),
+    [
+        ("ALERT", 5, 9),
+        ("WATCHLIST", 9, 18),
+        ("PORTFOLIO", 12, 25),
+        ("CMDTYVIEW", 64, 55),
+        ("ENTITLEMENTS", 4, 1),
+        ("MARKETPLACE", 7, 5),
+        ("CMDTYVIEW-WEB-EXCEL", 14, 23),
+        ("BARCHART-WEB-EXCEL", 12, 17),
+        ("BARCHART-EXCEL", 19, 67),
+    ],
+)
+def test_each_product_has_the_columns_and_event_types_of_version_6(
+    code: str, columns: int, event_types: int
+) -> None:
+    assert len(PRODUCTS[code].layouts[-1]) == columns
+    assert len(PRODUCTS[code].event_types) == event_types
+
+
+def test_the_rule_reproduces_the_current_layout_of_alert() -> None:
+    expected = ("timestamp", "type", "userId", "alertId", "symbol")
+    assert PRODUCTS["ALERT"].layouts[-1] == expected
+
+
+def test_no_product_has_two_layouts_with_the_same_number_of_columns() -> None:
+    for product in PRODUCTS.values():
+        counts = [len(layout) for layout in product.layouts]
+        assert len(set(counts)) == len(counts), product.code
+
+
+def test_a_column_that_only_an_older_layout_has_is_still_a_column_and_comes_last() -> None:
+    assert PRODUCTS["CMDTYVIEW"].columns[-1] == "workspace"
+    assert "workspace" not in PRODUCTS["CMDTYVIEW"].layouts[-1]
+
+
+def test_all_layouts_begin_with_timestamp_and_type_and_repeat_no_name() -> None:
+    for product in PRODUCTS.values():
+        for layout in product.layouts:
+            names = [snake_case(name) for name in layout]
+            assert tuple(names[:2]) == LEADING
+            assert len(set(names)) == len(names)
+
+
+def test_no_known_column_has_the_name_of_a_property_of_all_records() -> None:
+    for product in PRODUCTS.values():
+        assert not set(product.columns) & set(RESERVED)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("userId", "user_id"),
+        ("symbolsCount", "symbols_count"),
+        ("cashAdjustmentStrategy", "cash_adjustment_strategy"),
+        ("zipCode", "zip_code"),
+        ("isOpen", "is_open"),
+        ("timestamp", "timestamp"),
+        ("user_id", "user_id"),
+        ("userID", "user_id"),
+        ("HTTPServer", "http_server"),
+        ("Zip Code", "zip_code"),
+        (" Zip-Code ", "zip_code"),
+        ("address2Line", "address2_line"),
+        ("__private", "private"),
+        ("Größe", "größe"),
+        ("???", ""),
+        ("", ""),
+    ],
+)
+def test_a_column_is_named_in_snake_case(name: str, column: str) -> None:
+    assert snake_case(name) == column
+
+
+@given(st.text())
+def test_a_name_in_snake_case_stays_as_it_is(name: str) -> None:
+    assert snake_case(snake_case(name)) == snake_case(name)
+
+
+@given(st.permutations(list(PRODUCTS)), st.integers(0, len(PRODUCTS)))
+def test_the_columns_do_not_depend_on_the_order_of_the_products(
+    products: list[str], count: int
+) -> None:
+    chosen = products[:count]
+    assert columns_of(chosen) == columns_of(sorted(chosen))
+
+
+def test_one_product_more_only_adds_columns() -> None:
+    for some, more in itertools.permutations(PRODUCTS, 2):
+        before, after = columns_of([some]), columns_of([some, more])
+        assert set(after) == set(before) | set(PRODUCTS[more].columns)
+
+
+def test_a_product_that_is_not_known_has_no_columns() -> None:
+    assert columns_of(["UNHEARD-OF"]) == []
+    assert columns_of(["UNHEARD-OF", "ENTITLEMENTS"]) == ["user_id", "operation"]
+
+
+def test_the_products_that_fill_a_column_are_named() -> None:
+    assert fillers("watchlist_id") == ["WATCHLIST"]
+    assert fillers("user_id") == list(PRODUCTS)
+    assert fillers("user_id", ["WATCHLIST", "UNHEARD-OF", "ALERT"]) == ["ALERT", "WATCHLIST"]
+    assert fillers("unheard_of") == []
