@@ -233,7 +233,8 @@ class ReportsClient:
         """Make one call of the API, tried again as the policy says; return the answer's JSON."""
 
         def attempt() -> Any:  # noqa: ANN401 - JSON
-            answer = self._answer(self._request(endpoint, method, path, what, body), what)
+            response = self._request(endpoint, method, path, what, body)
+            answer = self._answer(response, endpoint, what)
             try:
                 if check:
                     check(answer)
@@ -267,7 +268,7 @@ class ReportsClient:
         return response
 
     @staticmethod
-    def _answer(response: requests.Response, what: str) -> Any:  # noqa: ANN401 - JSON
+    def _answer(response: requests.Response, endpoint: str, what: str) -> Any:  # noqa: ANN401 - JSON
         """Return an answer's JSON, or raise what its status means."""
         status = response.status_code
         if status in {401, 403}:
@@ -276,10 +277,10 @@ class ReportsClient:
                 "and customer, and that api_url is the host they are meant for"
             )
         location = response.headers.get("Location")
-        if status in {302, 303, 307} and location and what.startswith("get the link"):
+        if status in {302, 303, 307} and location and endpoint == "link":
             return {"link": location}
         code = _error_code(response) if status >= 500 else None  # noqa: PLR2004
-        if code in ERRORS:
+        if code in ERRORS and endpoint in {"poll", "link"}:
             raise ERRORS[code](f"could not {what}: the service answered {code}")
         if status in TRANSIENT_STATUSES:
             raise TransientError(

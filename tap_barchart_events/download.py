@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 LONGEST_REDIRECTION = 5
 
+NO_EXPORT = ("html", "json", "xml")
+"""In a content type, these tell of a message by something in between, never of a list of events."""
+
 INFLATED_AT_LEAST = 1 << 30
 """Bytes that an export may inflate to in any case."""
 
@@ -104,6 +107,8 @@ class Download:
             headers = {"Range": f"bytes={self.received}-", "If-Range": self._etag}
         with self._get(link, headers) as response:
             total = self._begin(response, resumed=bool(headers))
+            if self._stopped.is_set():  # the folder is about to be removed
+                raise SyncStopped
             flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self.received else os.O_TRUNC)
             try:
                 with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
@@ -153,17 +158,22 @@ class Download:
         kind = response.headers.get("Content-Type", "")
         length = response.headers.get("Content-Length")
         match response.status_code:
-            case 200 if "html" in kind:
-                raise TransientError(f"could not {self._what}: a page came instead of the file")
+            case 200 if any(word in kind.lower() for word in NO_EXPORT):
+                raise TransientError(
+                    f"could not {self._what}: something else came instead of the file ({kind[:40]})"
+                )
             case 200:
                 self._restart(response)
                 if length is None:
                     self._must_end_by_itself(response)
                     return None
+                if not length.isdecimal():
+                    raise TransientError(f"could not {self._what}: its length is no number")
                 return int(length)
-            case 206 if resumed:
+            case 206:
                 span, _, total = response.headers.get("Content-Range", "").partition("/")
-                if span.startswith(f"bytes {self.received}-") and total.isdecimal():
+                fits = span.startswith(f"bytes {self.received}-") and total.isdecimal()
+                if resumed and fits:
                     return int(total)
                 self.received = 0
                 raise TransientError(f"could not {self._what}: the wrong part came")

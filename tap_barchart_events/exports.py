@@ -6,10 +6,8 @@ Knows nothing of Singer, nor of what is in a file.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,17 +15,17 @@ from tap_barchart_events.exceptions import (
     BarchartEventsError,
     JobFailedError,
     JobForgottenError,
-    JobNotReadyError,
-    ServiceError,
     SyncStopped,
     TooLargeError,
 )
+from tap_barchart_events.jobs import Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tap_barchart_events.client import Job, ReportsClient
+    from tap_barchart_events.client import ReportsClient
+    from tap_barchart_events.jobs import Limits, Request
     from tap_barchart_events.windows import Plan, Window
 
 logger = logging.getLogger(__name__)
@@ -35,34 +33,10 @@ logger = logging.getLogger(__name__)
 NEW_JOBS = 3
 """How often a job that failed, or that the service forgot, is replaced by a new one."""
 
-LONGEST_PAUSE = 15
-"""Longest pause between polls, in poll intervals."""
 
-SHORTEST_PAUSE = 0.1
-"""Shortest pause between polls once it is known what jobs take, in poll intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of the service, the same for all windows."""
-
-    customer: str
-    types: Sequence[str]
-    delimiter: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How hard the service and the disk are worked."""
-
-    max_concurrent_jobs: int
-    """Jobs in flight at once, and finished files on disk at once."""
-
-    job_timeout: float
-    """Seconds after which a running job counts as too large."""
-
-    poll_interval: float
-    """First pause between polls, in seconds."""
+HEARTBEAT = 0.5
+"""Seconds after which the main thread looks up from waiting: when two signals come at once,
+Python may run no handler before it executes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +76,6 @@ class _Task:
     error: Exception | None = None
 
 
-class Pace:
-    """When to poll a job next, learnt from what recent jobs took. Not synchronised."""
-
-    def __init__(self, interval: float) -> None:
-        """Start without knowledge; ``interval`` is the first pause, in seconds."""
-        self._interval = interval
-        self._recent: deque[float] = deque(maxlen=9)
-
-    def learn(self, seconds: float) -> None:
-        """Learn how long a job ran, in seconds."""
-        self._recent.append(seconds)
-
-    def due(self, last: float, polls: int, jitter: float) -> float:
-        """Return when the next poll is due, in seconds after the job's start.
-
-        Args:
-            last: When the last poll was, in seconds after the job's start.
-            polls: How many there have been.
-            jitter: Between 0 and 1.
-        """
-        longest = LONGEST_PAUSE * self._interval
-        if not self._recent:
-            return last + min(self._interval * 1.4**polls, longest) * (1 + 3 * jitter) / 4
-        # The quicker quarter: an early poll costs a request, a late one delays a window.
-        expected = sorted(self._recent)[len(self._recent) // 4] * (1 + jitter / 50)
-        if last < expected:
-            return min(expected, last + longest)
-        pause = max(SHORTEST_PAUSE * self._interval, last * (1 + jitter) / 20)
-        return last + min(pause, longest)
-
-
 class Exports:
     """The exports of a sync. Each product's come in the order of time, as files.
 
@@ -162,14 +105,13 @@ class Exports:
             directory: Where files go.
             stopped: Ends everything when set.
         """
-        self._client = client
+        self._jobs = Jobs(client, request, limits, stopped)
         self._lanes = [_Lane(product, plan, plan.range.start) for product, plan in plans.items()]
         self._request = request
         self._limits = limits
         self._directory = directory
         self._stopped = stopped
         self._changed = threading.Condition()
-        self._pace = Pace(limits.poll_interval)
         self._threads: list[threading.Thread] = []
         self._current = 0
         self._in_flight = 0
@@ -214,6 +156,7 @@ class Exports:
     def close(self) -> None:
         """End all work at once; threads that hang in a call are left behind, harmless."""
         self._stopped.set()
+        self._jobs.wake()
         with self._changed:
             self._changed.notify_all()
         patience = time.monotonic() + 1
@@ -227,7 +170,7 @@ class Exports:
                 task = lane.tasks.get(lane.position)
                 if task and (task.export or task.error):
                     return task
-                self._changed.wait()
+                self._changed.wait(HEARTBEAT)
 
     def _told(self, task: _Task, error: Exception) -> Exception:
         if not isinstance(error, BarchartEventsError):
@@ -303,11 +246,15 @@ class Exports:
         for _ in range(1 + NEW_JOBS):
             try:
                 self._enter(task)
-                job = self._finished_job(task)
+                job = self._jobs.run(task.lane.product, task.window)
+                with self._changed:
+                    # Now, not after the download: the windows that follow depend on it.
+                    task.lane.plan.succeeded(task.window)
+                    self._fill()
                 ready = time.monotonic()
                 self._enter(task, disk=True)
                 from_here = time.monotonic()
-                size = self._download(job, task)
+                size = self._jobs.download(job, task.path)
             except (JobFailedError, JobForgottenError) as error:
                 last = error
                 logger.warning(
@@ -323,69 +270,6 @@ class Exports:
             "goes on from the bookmark, and if it goes on failing ask Barchart's support"
         )
 
-    def _finished_job(self, task: _Task) -> Job:
-        """Start a job and poll it until its file is ready; one decision for each status."""
-        began = time.monotonic()
-        job = self._client.start(
-            customer=self._request.customer,
-            product=task.lane.product,
-            start=task.window.start,
-            end=task.window.end,
-            types=self._request.types,
-            delimiter=self._request.delimiter,
-        )
-        polls = 0
-        while True:
-            elapsed = time.monotonic() - began
-            match job.status:
-                case "COMPLETE" | "COMPLETED":
-                    plausible = job.seconds is not None and 0 < job.seconds <= elapsed
-                    with self._changed:
-                        self._pace.learn(job.seconds if plausible and job.seconds else elapsed)
-                        task.lane.plan.succeeded(task.window)
-                        self._changed.notify_all()
-                    return job
-                case "TIMEOUT":
-                    raise TooLargeError(f"job {job.source} was too large for the service (TIMEOUT)")
-                case "FAILED":
-                    raise JobFailedError(f"job {job.source} failed at the service (FAILED)")
-                case "RUNNING" if elapsed >= self._limits.job_timeout:
-                    minutes = self._limits.job_timeout / 60
-                    raise TooLargeError(
-                        f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
-                    )
-                case "RUNNING":
-                    self._wait_to_poll(began, elapsed, polls)
-                case status:
-                    raise ServiceError(
-                        f"job {job.source} has the status {status[:40]!r}, which is not "
-                        "documented; a newer version of this tap may know it"
-                    )
-            polls += 1
-            job = self._client.poll(job.source)
-
-    def _wait_to_poll(self, began: float, last: float, polls: int) -> None:
-        jitter = random.random()  # noqa: S311 - to spread calls, not to hide anything
-        with self._changed:
-            while not self._stopped.is_set():
-                due = min(self._pace.due(last, polls, jitter), self._limits.job_timeout)
-                pause = began + due - time.monotonic()
-                if pause <= 0:
-                    return
-                self._changed.wait(pause)
-        raise SyncStopped
-
-    def _download(self, job: Job, task: _Task) -> int:
-        until = time.monotonic() + self._limits.job_timeout
-        while True:
-            try:
-                return self._client.download(job.source, task.path)
-            except JobNotReadyError as error:
-                if time.monotonic() >= until:
-                    raise JobFailedError(str(error)) from None
-            if self._stopped.wait(self._limits.poll_interval):
-                raise SyncStopped
-
     def _enter(self, task: _Task, *, disk: bool = False) -> None:
         """Wait for a place among the jobs in flight or, leaving it, among the files on disk."""
         most = self._limits.max_concurrent_jobs
@@ -398,7 +282,7 @@ class Exports:
                     self._in_flight += not task.in_flight
                     task.in_flight = True
                     return
-                if disk and self._on_disk < most - (not self._is_next(task)):
+                if disk and self._on_disk < most - self._is_kept_free(task):
                     self._on_disk += 1
                     task.on_disk = True
                     return
@@ -414,5 +298,8 @@ class Exports:
             task.on_disk = False
         self._changed.notify_all()
 
-    def _is_next(self, task: _Task) -> bool:
-        return task.lane is self._lanes[self._current] and task.window.start == task.lane.position
+    def _is_kept_free(self, task: _Task) -> bool:
+        """Tell whether a place on disk is to be left to a file that is read before the task's."""
+        lane = self._lanes[self._current]
+        following = lane.tasks.get(lane.position)
+        return following is not task and not (following and following.on_disk)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import email.utils
 import logging
 import ssl
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +28,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-NETWORK_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+# A ValueError is what requests lets through of a redirection to what is no URL.
+NETWORK_FAILURES = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+    ValueError,
+)
 
 
 class TransientError(ServiceError):
@@ -63,6 +70,8 @@ class RetryPolicy:
             SyncStopped: The sync is ending.
         """
 
+        began = time.monotonic()
+
         def attempt() -> T:
             if stopped.is_set():
                 raise SyncStopped
@@ -73,7 +82,11 @@ class RetryPolicy:
             TransientError,
             max_tries=self.max_retries + 1,
             max_time=self.max_seconds,
-            giveup=lambda error: (getattr(error, "retry_after", None) or 0) > self.max_seconds,
+            # A pause cut short by the time bound would be sooner than the other side asked.
+            giveup=lambda error: (
+                time.monotonic() - began + (getattr(error, "retry_after", None) or 0)
+                > self.max_seconds
+            ),
             on_backoff=lambda details: logger.warning(
                 "%s; try %d of %d in %.1f s",
                 details.get("exception"),
@@ -111,6 +124,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         until = email.utils.parsedate_to_datetime(value)
     except (TypeError, ValueError):
         return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=timezone.utc)
     return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
 
 

@@ -6,26 +6,21 @@ Values arrive from JSON files, Meltano and environment variables, so a number ma
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from tap_barchart_events.download import is_safe
+from tap_barchart_events import values
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS, snake_case
-from tap_barchart_events.windows import from_iso, to_iso
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-PRODUCTION = "https://events.aws.barchart.com"
 STAGING = "https://events-stage.aws.barchart.com"
-ENVIRONMENT_PREFIX = "TAP_BARCHART_EVENTS_"
 
 HOUR = 3_600_000
 MINUTE = 60_000
@@ -52,125 +47,11 @@ class Setting:
     allowed_values: Sequence[str] | None = None
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str) and value.strip():
-        return value
-    raise ValueError("text that is not empty")
-
-
-def _number(
-    *, above: float | None = None, at_least: float | None = None, whole: bool = False
-) -> Callable[[Any], float]:
-    bounds = f" above {above}" if above is not None else f" of at least {at_least}"
-    wanted = ("a whole number" if whole else "a number") + bounds
-
-    def read(value: Any) -> float:  # noqa: ANN401 - whatever a configuration may hold
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        low = (above is not None and number <= above) or (
-            at_least is not None and number < at_least
-        )
-        if not math.isfinite(number) or low or (whole and number != int(number)):
-            raise ValueError(wanted)
-        return int(number) if number == int(number) else number
-
-    return read
-
-
-def _instant(value: object) -> int:
-    try:
-        return from_iso(cast("str", value))
-    except (AttributeError, ValueError):
-        raise ValueError(
-            "a date-time such as 2019-10-14T00:00:00Z (without an offset it is UTC)"
-        ) from None
-
-
-def _list(value: object, wanted: str) -> tuple[str, ...]:
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        value = [item.strip() for item in value.split(",")]
-    items = _json(value, wanted)
-    if not isinstance(items, list | tuple):
-        raise ValueError(wanted)  # noqa: TRY004 - every refusal of a value is a ValueError
-    if not all(isinstance(v, str) and v.strip() for v in items) or len(set(items)) < len(items):
-        raise ValueError(wanted)
-    return tuple(items)
-
-
-def _json(value: object, wanted: str) -> object:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
-        raise ValueError(wanted) from None
-
-
-def _products(value: object) -> tuple[str, ...]:
-    wanted = 'a list of product codes, at least one, none twice, such as ["WATCHLIST"]'
-    items = _list(value, wanted)
-    if not items:
-        raise ValueError(wanted)
-    return items
-
-
-def _event_types(value: object) -> tuple[str, ...]:
-    return _list(
-        value or [], 'a list of event type codes, none twice, such as ["WATCHLIST-CREATED"]'
-    )
-
-
-def _columns(value: object) -> dict[str, tuple[str, ...]]:
-    wanted = (
-        "an object from product to all column names of its files, in order, none twice, "
-        'such as {"WATCHLIST": ["timestamp", "type", "userId"]}'
-    )
-    value = _json(value or {}, wanted)
-    if not isinstance(value, dict):
-        raise ValueError(wanted)  # noqa: TRY004 - every refusal of a value is a ValueError
-    columns = {product: _list(names, wanted) for product, names in value.items()}
-    for names in columns.values():
-        plain = [snake_case(name) for name in names]
-        if len(set(plain)) < len(plain) or not {"timestamp", "type"} <= set(plain):
-            raise ValueError(wanted)
-    return columns
-
-
-def _character(value: object, *, or_empty: bool) -> str:
-    wanted = (
-        "one ASCII character"
-        + (" or empty" if or_empty else "")
-        + (", no letter, digit, line end, hyphen or backslash")
-    )
-    if not isinstance(value, str) or len(value) > 1 or not (value or or_empty):
-        raise ValueError(wanted)
-    if value and (value.isalnum() or value in "\r\n\0-\\" or not value.isascii()):
-        raise ValueError(wanted)
-    return value
-
-
-def _api_url(value: object) -> str:
-    wanted = f"a URL such as {PRODUCTION}: https (http for a loopback host only), no credentials"
-    url = str(value).strip()
-    if not is_safe(url):
-        raise ValueError(wanted)
-    parts = urlsplit(url)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(wanted)
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _layout_check(value: object) -> str:
-    if value not in {"error", "warning"}:
-        raise ValueError('"error" or "warning"')
-    return str(value)
-
-
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "username",
         th.StringType,
-        _text,
+        values.text,
         "User name",
         "User name for HTTP Basic authentication; Barchart hands it out.",
         required=True,
@@ -179,7 +60,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "password",
         th.StringType,
-        _text,
+        values.text,
         "Password",
         "Password for HTTP Basic authentication; Barchart hands it out.",
         required=True,
@@ -188,7 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "customer",
         th.StringType,
-        _text,
+        values.text,
         "Customer",
         "Customer code, such as TGAM. Unknown codes are passed on to the service.",
         required=True,
@@ -196,7 +77,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "products",
         th.ArrayType(th.StringType),
-        _products,
+        values.products,
         "Products",
         "Product codes, such as WATCHLIST; at least one, none twice. Each is a partition of "
         "the stream with a bookmark of its own.",
@@ -205,14 +86,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "event_types",
         th.ArrayType(th.StringType),
-        _event_types,
+        values.event_types,
         "Event types",
         "Event type codes to extract, such as WATCHLIST-CREATED. Without it: all types.",
     ),
     Setting(
         "start_date",
         th.DateTimeType,
-        _instant,
+        values.instant,
         "Start date",
         "First instant to extract (ISO 8601); without an offset it is UTC.",
         required=True,
@@ -220,14 +101,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "end_date",
         th.DateTimeType,
-        _instant,
+        values.instant,
         "End date",
         "Stop before this instant (ISO 8601), which must be after the start date.",
     ),
     Setting(
         "window_hours",
         th.NumberType,
-        _number(above=0),
+        values.number(above=0),
         "Window size",
         "Largest range of time that one export asks for, in hours.",
         default=24,
@@ -235,7 +116,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "min_window_seconds",
         th.NumberType,
-        _number(above=0),
+        values.number(above=0),
         "Smallest window",
         "Windows too large for one export are split; below this size, in seconds, no further.",
         default=1,
@@ -243,7 +124,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "lookback_hours",
         th.NumberType,
-        _number(at_least=0),
+        values.number(at_least=0),
         "Lookback",
         "Export this much before the bookmark again, in hours, for events that arrived late.",
         default=0,
@@ -251,7 +132,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "lag_minutes",
         th.NumberType,
-        _number(at_least=0),
+        values.number(at_least=0),
         "Lag",
         "Never export later than now minus this, in minutes, so that a window is complete "
         "when it is read.",
@@ -260,7 +141,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "max_concurrent_jobs",
         th.IntegerType,
-        _number(at_least=1, whole=True),
+        values.number(at_least=1, whole=True),
         "Concurrent jobs",
         "Export jobs in flight at once, over all products.",
         default=4,
@@ -268,7 +149,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "job_timeout_minutes",
         th.NumberType,
-        _number(above=0),
+        values.number(above=0),
         "Job time-out",
         "A job still running after this, in minutes, counts as too large: its window is split.",
         default=20,
@@ -276,7 +157,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "poll_interval_seconds",
         th.NumberType,
-        _number(above=0),
+        values.number(above=0),
         "Poll interval",
         "First pause between polls of a job, in seconds; it grows, with jitter, to 15 times this.",
         default=2,
@@ -284,7 +165,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "request_timeout_seconds",
         th.NumberType,
-        _number(above=0),
+        values.number(above=0),
         "Request time-out",
         "Time-out to connect, and for each read, in seconds.",
         default=60,
@@ -292,7 +173,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "max_retries",
         th.IntegerType,
-        _number(at_least=0, whole=True),
+        values.number(at_least=0, whole=True),
         "Retries",
         "How often one call is tried again, within a total time bound.",
         default=8,
@@ -300,7 +181,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "delimiter",
         th.StringType,
-        lambda value: _character(value, or_empty=False),
+        lambda value: values.character(value, or_empty=False),
         "Delimiter",
         "Field separator of the export files, one character; the service is asked for it when "
         "it is not |.",
@@ -309,7 +190,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "quote_character",
         th.StringType,
-        lambda value: _character(value, or_empty=True),
+        lambda value: values.character(value, or_empty=True),
         "Quote character",
         "Quote character of the export files; empty: quotes are data.",
         default='"',
@@ -317,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "columns",
         th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
-        _columns,
+        values.columns,
         "Columns",
         "Product to the column names of its files, in order, for when neither a header nor a "
         "known layout tells.",
@@ -325,7 +206,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "layout_check",
         th.StringType,
-        _layout_check,
+        values.layout_check,
         "Layout check",
         "What to do when event types contradict a layout that was chosen by its number of "
         "columns: fail the window (error) or go on (warning).",
@@ -335,10 +216,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "api_url",
         th.StringType,
-        _api_url,
+        values.api_url,
         "API URL",
         f"Base URL of the service; staging is {STAGING}. https only; http for loopback hosts.",
-        default=PRODUCTION,
+        default=values.PRODUCTION,
     ),
 )
 
@@ -357,27 +238,6 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         for s in SETTINGS
     )
 ).to_dict()
-
-
-def from_environment(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings found in environment variables, ``TAP_BARCHART_EVENTS_<NAME>``.
-
-    Args:
-        names: Names of all settings, the SDK's own included.
-        environ: The environment.
-    """
-    own = {setting.name for setting in SETTINGS}
-    config: dict[str, Any] = {}
-    for name in names:
-        value = environ.get(ENVIRONMENT_PREFIX + name.upper())
-        if value is None:
-            continue
-        config[name] = value
-        if name not in own:
-            with contextlib.suppress(json.JSONDecodeError):
-                plain = value.lower()
-                config[name] = json.loads(plain if plain in {"true", "false"} else value)
-    return config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -475,7 +335,7 @@ def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 
         if setting.required:
             raise SettingError(
                 f"setting {setting.name} is missing: {setting.description} Set it in the "
-                f"configuration or as {ENVIRONMENT_PREFIX}{setting.name.upper()}"
+                f"configuration or as {values.ENVIRONMENT_PREFIX}{setting.name.upper()}"
             )
         value = setting.default
         if value is None and setting.kind is th.DateTimeType:

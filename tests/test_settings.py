@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.settings import SETTINGS, Settings, from_environment
+from tap_barchart_events.settings import CONFIG_JSONSCHEMA, SETTINGS, Settings
+from tap_barchart_events.tap import TapBarchartEvents
+from tap_barchart_events.values import from_environment
 
 GOOD: dict[str, Any] = {
     "username": "someone",
@@ -134,18 +136,21 @@ def test_the_password_is_not_in_the_representation() -> None:
 def test_the_environment_gives_every_setting() -> None:
     environ = {f"TAP_BARCHART_EVENTS_{s.name.upper()}": "x" for s in SETTINGS}
     names = [s.name for s in SETTINGS]
-    assert from_environment(names, environ) == dict.fromkeys(names, "x")
+    assert from_environment(CONFIG_JSONSCHEMA["properties"], environ) == dict.fromkeys(names, "x")
 
 
 def test_the_environment_gives_the_settings_of_the_sdk_as_what_they_are() -> None:
     environ = {
         "TAP_BARCHART_EVENTS_FLATTENING_ENABLED": "True",
+        "TAP_BARCHART_EVENTS_FLATTENING_MAX_DEPTH": "2",
         "TAP_BARCHART_EVENTS_FLATTENING_SEPARATOR": "__",
         "TAP_BARCHART_EVENTS_STREAM_MAPS": '{"events": {"userId": "__NULL__"}}',
     }
-    names = ["flattening_enabled", "flattening_separator", "stream_maps"]
-    assert from_environment(names, environ) == {
+    schema = {**CONFIG_JSONSCHEMA}
+    TapBarchartEvents.append_builtin_config(schema)
+    assert from_environment(schema["properties"], environ) == {
         "flattening_enabled": True,
+        "flattening_max_depth": 2,
         "flattening_separator": "__",
         "stream_maps": {"events": {"userId": "__NULL__"}},
     }
