@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def schema(products: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the stream for the products configured."""
-    types = [code for p in products if p in PRODUCTS for code in PRODUCTS[p].event_types]
+    types = [code for name, p in PRODUCTS.items() if name in products for code in p.event_types]
     known = f" Known for the products configured: {', '.join(types)}." if types else ""
     return th.PropertiesList(
         th.Property(

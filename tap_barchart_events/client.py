@@ -43,6 +43,12 @@ DEFAULT_DELIMITER = "|"
 PROGRESS = 1 << 20
 """Bytes that a broken transfer must have moved to count as progress, not as a failure."""
 
+TELL_TALES = tuple(
+    f"urllib3.{room}"
+    for room in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
+)
+"""Loggers that tell whole URLs, links included; some of them as warnings."""
+
 ERRORS = {
     "EVENT_JOB_GET_FAILED": JobFailedError,
     "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
@@ -91,9 +97,8 @@ class ReportsClient:
             connections: How many connections are kept open.
             on_request: Told the endpoint of each API request.
         """
-        # What urllib3 logs at debug level holds the path of each request, links included.
-        logging.getLogger("urllib3").addFilter(_warnings_only)
-        logging.getLogger("urllib3.connectionpool").addFilter(_warnings_only)
+        for name in TELL_TALES:
+            logging.getLogger(name).addFilter(_nothing)
         self._api_url = api_url
         self._stopped = stopped
         self._timeout = timeout
@@ -313,8 +318,8 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _warnings_only(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def _error_code(response: requests.Response) -> str | None:

@@ -15,14 +15,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
+from tap_barchart_events.engine import Engine, UnreadableRowError
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.layouts import Layout, contradictions, recognise
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.queries import EventsQuery, Source, literal
-from tap_barchart_events.survey import Dialect, RawFile
-from tap_barchart_events.tally import Tally
+from tap_barchart_events.survey import Dialect, RawFile, Survey
+from tap_barchart_events.tally import DISORDER, IN_ORDER, NEAR, TIES, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +45,7 @@ STRETCHES = 12
 USUAL_STRETCH = 4 << 20
 """Bytes of the rows in hand that ``MEMORY`` is made for."""
 
-ROW_GROUP = 100_000
+ROW_GROUP = 25_000
 """Most records in a row group of a Parquet file: it is held in memory until it is full."""
 
 GZIP = zlib.MAX_WBITS | 16
@@ -101,8 +100,8 @@ class ExportFile:
         text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
         event_id = hashlib.md5(text.encode()).hexdigest()
 
-    A signal handler that raises while DuckDB works makes it stop, but DuckDB swallows what was
-    raised: ``KeyboardInterrupt`` is raised in its place.
+    A signal handler that raises while DuckDB works ends it with ``KeyboardInterrupt``, see
+    ``Engine``.
     """
 
     def __init__(
@@ -138,10 +137,7 @@ class ExportFile:
         self._format = file_format
         self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
         self._raw = RawFile(path, self._dialect)
-        self._directory = directory
-        self._memory = MEMORY
-        self._own: tempfile.TemporaryDirectory[str] | None = None
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._engine = Engine(path, directory, MEMORY)
         self._contents: Contents | None = None
         self._query: EventsQuery | None = None
         self._bytes_per_row = 1
@@ -156,12 +152,7 @@ class ExportFile:
 
     def close(self) -> None:
         """Free what it holds in memory and on disk."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-        if self._own:
-            self._own.cleanup()
-            self._own = None
+        self._engine.close()
 
     def check(self) -> Contents:
         """Read the whole file once, before anything of it is emitted.
@@ -172,13 +163,8 @@ class ExportFile:
             LayoutError: The columns cannot be told with certainty, or event types contradict.
         """
         if self._contents is None:
-            try:
+            with self._named():
                 self._contents = self._check()
-            except FileError as error:
-                raise type(error)(
-                    f"the export of {self.customer}/{self.product} {self.window} "
-                    f"cannot be read: {error}"
-                ) from error
         return self._contents
 
     def _check(self) -> Contents:
@@ -188,19 +174,14 @@ class ExportFile:
         fields = [value.decode(errors="replace") for value in self._raw.fields(first.body)]
         layout = recognise(fields, self.product, self._format.columns)
         survey = self._raw.survey()
-        rows, content, skip = survey.rows, survey.content, 0
+        content, skip = survey.content, 0
         if layout.header:
             skip = first.line + first.body.count(b"\n")
             content -= self._raw.content(first.body, quoted=survey.quoted)
-            rows = None if rows is None else rows - 1
         source = Source(str(self.path), layout.names, self._dialect, survey, skip)
-        unusual = survey.stretch > USUAL_STRETCH
-        self._memory += MEMORY_PER_COLUMN * len(layout.names)
-        if unusual:
-            needed = self._memory + STRETCHES * survey.stretch + 4 * survey.longest
-            self._memory = min(needed, MOST_MEMORY)
+        self._engine.memory = _memory_for(survey, len(layout.names))
         tally = self._tally(source, layout)
-        if tally is None or not tally.accounts_for(rows, content):
+        if tally is None or not tally.accounts_for(content):
             self._raw.find_fault(len(layout.names), layout.names.index("timestamp"), skip)
             raise FileError(
                 "it is not certain where its fields end (a space before a quoted value does "
@@ -223,7 +204,7 @@ class ExportFile:
         )
         self._bytes_per_row = content // max(tally.rows, 1)
         self._query = replace(query, repeats=self._repeats(query, tally))
-        if unusual:
+        if survey.stretch > USUAL_STRETCH:
             # of a window, all events come out or none: so better fail now than half way
             for _ in self._lines(self._query, "", "\n"):
                 pass
@@ -235,10 +216,9 @@ class ExportFile:
         types = product.event_types if product and not layout.header else {}
         query = Tally.query(source, self.window, by_type=bool(types))
         try:
-            rows = chain.from_iterable(self._fetch(query, 1_000))
+            rows = chain.from_iterable(self._engine.fetch(query, 1_000))
             return Tally.of(rows, layout.names, types)
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
-            # its message shows the row, which is nobody's business
+        except UnreadableRowError:
             return None
 
     def _hear(self, layout: Layout, tally: Tally) -> tuple[str, ...]:
@@ -256,11 +236,14 @@ class ExportFile:
         return (text,) if text else ()
 
     def _repeats(self, query: EventsQuery, tally: Tally) -> int | str:
-        if tally.reach is not None:
-            return tally.reach
-        with _duckdb_errors():
-            self._duckdb().execute(f"CREATE TEMP TABLE repeats AS {query.ordinals()}")
-        return "repeats"
+        if tally.order == IN_ORDER:
+            return 0
+        if tally.order == TIES:
+            return NEAR
+        ordinals = query.ordinals(in_order=tally.order < DISORDER)
+        self._engine.run(f"CREATE TEMP TABLE repeats AS {ordinals}")
+        some = any(self._engine.fetch("FROM repeats LIMIT 1", 1))
+        return "repeats" if some else 0
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
@@ -269,8 +252,9 @@ class ExportFile:
         query = self._checked()
         if query is None:
             return
-        for rows in self._fetch(query.as_columns(names, structured=False), 1_000):
-            for row in rows:
+        with self._named():
+            rows = self._engine.fetch(query.as_columns(names, structured=False), 1_000)
+            for row in chain.from_iterable(rows):
                 record = dict(zip(names, row, strict=True))
                 if extra and record["extra"] is not None:
                     record["extra"] = json.loads(record["extra"])
@@ -307,7 +291,7 @@ class ExportFile:
         pieces = self._lines(self._checked(), "", "\n", cut=batch_size)
         for number in count(1):
             left = batch_size
-            path = self._own_directory() / f"{number}.jsonl"
+            path = self._engine.directory / f"{number}.jsonl"
             with path.open("wb") as file:
                 squeeze = zlib.compressobj(GZIP_LEVEL, wbits=GZIP) if compression else None
                 while left and (piece := next(pieces, None)):
@@ -325,18 +309,18 @@ class ExportFile:
         query = self._checked()
         if query is None:
             return
-        directory = self._own_directory() / "parquet"
+        directory = tempfile.mkdtemp(dir=self._engine.directory)
         # a row group is closed by the vector of rows that fills it, of at most 2,048
         groups = -(-batch_size // ROW_GROUP)
         group = max(1, batch_size // groups - 2_047)
-        with _duckdb_errors():
-            self._duckdb().execute(
+        with self._named():
+            self._engine.run(
                 f"COPY ({query.as_columns(self._properties, structured=True)}) "
-                f"TO {literal(str(directory))} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
+                f"TO {literal(directory)} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
                 f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {compression or 'snappy'})"
             )
         for number in count():
-            path = directory / f"data_{number}.parquet"
+            path = Path(directory, f"data_{number}.parquet")
             if not path.exists():
                 return
             yield path
@@ -354,71 +338,33 @@ class ExportFile:
         begin, end = (before + head).encode(), (tail + after).encode()
         # in JSON, names take about as many bytes again as values
         length = 100 + 2 * self._bytes_per_row + 15 * len(self._properties) + len(begin + end)
-        for rows in self._fetch(sql, max(1, min(1_000, PIECE // length)), cut=cut):
-            yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
-
-    def _fetch(self, sql: str, size: int, *, cut: int = 0) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows of a query, ``size`` at a time, less before a multiple of ``cut``."""
-        with _duckdb_errors():
-            result = self._duckdb().execute(sql)
-        fetched = 0
-        while True:
-            with _duckdb_errors():
-                rows = result.fetchmany(min(size, cut - fetched % cut) if cut else size)
-            if not rows:
-                return
-            fetched += len(rows)
-            yield rows
+        size = max(1, min(1_000, PIECE // length))
+        with self._named():
+            for rows in self._engine.fetch(sql, size, cut=cut):
+                yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
 
     def _checked(self) -> EventsQuery | None:
         """Return the query of the events, if there are any, once the file is checked."""
         self.check()
         return self._query
 
-    def _own_directory(self) -> Path:
-        """Return a directory of its own, which goes when it is closed."""
-        if self._own is None:
-            self._own = tempfile.TemporaryDirectory(dir=self._directory, prefix="events-")
-        return Path(self._own.name)
-
-    def _duckdb(self) -> duckdb.DuckDBPyConnection:
-        """Return the connection: one thread, bounded memory, no network, no other files."""
-        if self._connection is None:
-            own = str(self._own_directory())
-            connection = duckdb.connect(
-                config={
-                    "threads": 1,
-                    "memory_limit": f"{self._memory}B",
-                    "temp_directory": own,
-                    "enable_external_file_cache": False,
-                    "autoinstall_known_extensions": False,
-                    "autoload_known_extensions": False,
-                }
-            )
-            connection.execute(f"SET allowed_directories = [{literal(own)}]")
-            connection.execute(f"SET allowed_paths = [{literal(str(self.path))}]")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET streaming_buffer_size = '1MB'")
-            connection.execute("SET lock_configuration = true")
-            self._connection = connection
-        return self._connection
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say in an error which export it is about."""
+        try:
+            yield
+        except UnreadableRowError:
+            raise FileError(f"{self.path.name} changed while it was read") from None
+        except FileError as error:
+            export = f"the export of {self.customer}/{self.product} {self.window} cannot be read: "
+            if str(error).startswith(export):
+                raise
+            raise type(error)(f"{export}{error}") from error
 
 
-@contextmanager
-def _duckdb_errors() -> Iterator[None]:
-    """Turn what DuckDB raises, where it is no fault of a row, into what it means."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise FileError(
-            "it has rows or values too large to be held in memory, or the disk for temporary "
-            "files is full"
-        ) from error
-    except duckdb.IOException as error:
-        raise FileError(
-            f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
-        ) from error
-    except RuntimeError as error:
-        if "interrupted" not in str(error).lower():
-            raise
-        raise KeyboardInterrupt from None
+def _memory_for(survey: Survey, columns: int) -> int:
+    """Return what DuckDB may hold in memory for a file, in bytes."""
+    memory = MEMORY + MEMORY_PER_COLUMN * columns
+    if survey.stretch <= USUAL_STRETCH:
+        return memory
+    return min(memory + STRETCHES * survey.stretch + 4 * survey.longest, MOST_MEMORY)

@@ -190,8 +190,9 @@ class Exports:
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             # Daemons: a call that hangs must not hold the process when the sync ends.
             thread = threading.Thread(target=self._work, args=(task,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            # Afterwards: a signal may come in between, and one not started cannot be joined.
+            self._threads.append(thread)
 
     def _next_task(self) -> _Task | None:
         for lane in self._lanes[self._current :]:

@@ -17,8 +17,8 @@ from tap_barchart_events.products import LEADING, PRODUCTS, Product, snake_case
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-TIMESTAMP = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
-"""What a timestamp looks like: a whole number in its shortest form."""
+TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+"""What a timestamp looks like: a whole number in its shortest form, of 19 digits at most."""
 
 SHOWN = 50
 """How many characters of an offending field are shown."""

@@ -49,6 +49,7 @@ class MessageWriter(MsgSpecWriter):
         self._gathered = bytearray()
         self._mid_line = False
         self._signal: int | None = None
+        self._until = 0.0
         self._last_pipe: Pipe | None = None
 
     def interrupt(self, signum: int, frame: FrameType | None = None) -> None:  # noqa: ARG002
@@ -59,6 +60,7 @@ class MessageWriter(MsgSpecWriter):
         """
         if self._signal is None:
             self._signal = signum
+            self._until = time.monotonic() + GRACE
             if not self._mid_line:
                 raise Interrupted(128 + signum)
 
@@ -89,6 +91,8 @@ class MessageWriter(MsgSpecWriter):
         self._gathered = bytearray()
 
     def _write(self, lines: bytes | bytearray) -> None:
+        if self._mid_line:  # and it will not be finished: nothing may follow it
+            raise Interrupted(128 + (self._signal or 0))
         stream = sys.stdout.buffer
         try:
             pipe = self._pipe(stream)
@@ -125,13 +129,17 @@ class MessageWriter(MsgSpecWriter):
                 until = lines.rfind(b"\n", at, until) + 1 or at
             if until > at:
                 at += pipe.write(view[at:until])
+                continue
+            until = lines.find(b"\n", at) + 1
+            if until - at <= pipe.capacity:
+                self._wait_for(pipe, until - at)
+                at += pipe.write(view[at:until])
             else:
-                until = lines.find(b"\n", at) + 1
                 self._write_long_line(pipe, view[at:until])
                 at = until
 
     def _write_long_line(self, pipe: Pipe, line: memoryview) -> None:
-        """Write a line longer than can be written at once; a signal waits for its end."""
+        """Write a line that no pipe can hold at once; a signal waits for its end."""
         self._mid_line = True
         already = self._signal
         at = 0
@@ -142,14 +150,15 @@ class MessageWriter(MsgSpecWriter):
         if self._signal and not already:
             raise Interrupted(128 + self._signal)
 
-    def _wait_for(self, pipe: Pipe) -> None:
+    def _wait_for(self, pipe: Pipe, size: int = select.PIPE_BUF) -> None:
         """Wait for room in the pipe; after a signal, no longer than the grace."""
-        until = None
-        while not pipe.poll(100):
-            if self._signal:
-                until = until or time.monotonic() + GRACE
-                if time.monotonic() > until:
-                    raise Interrupted(128 + self._signal)
+        while True:
+            for _, events in pipe.poll(100):
+                if pipe.room() >= size or events & select.POLLERR:  # nobody reads any more
+                    return
+                time.sleep(0.001)  # there is room, but not yet enough
+            if self._signal and time.monotonic() > self._until:
+                raise Interrupted(128 + self._signal)
 
 
 class Pipe:
@@ -170,6 +179,8 @@ class Pipe:
         self._slots = 0
         if sys.platform == "linux":
             self._slots = fcntl.fcntl(self._descriptor, fcntl.F_GETPIPE_SZ) // self._page
+        self.capacity = max(select.PIPE_BUF, (self._slots - 1) * self._page)
+        """How many bytes can be written at once when it is empty."""
         # Until it has been seen empty, others may have left any number of slots half full.
         self._writes = self._slots
 

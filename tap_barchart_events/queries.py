@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tap_barchart_events.windows import Window
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
-ROW, ORDINAL, EVENT_ID, FIRST_ID = '"row number"', '"its ordinal"', '"event id"', '"first id"'
+ROW, ORDINAL, TIED = '"row number"', '"its ordinal"', '"is tied"'
+EVENT_ID, FIRST_ID = '"event id"', '"first id"'
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
@@ -140,10 +141,16 @@ class EventsQuery:
         counted = f"(SELECT *, {before} AS {ORDINAL} FROM {first})"
         return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
 
-    def ordinals(self) -> str:
-        """Return the query of row numbers and ordinals of all events that repeat another."""
-        key = f"md5_number({self._canonical('0')})"
-        keys = f"(SELECT {ROW}, {key} AS key FROM {self._numbered(self._inside())})"
+    def ordinals(self, *, in_order: bool) -> str:
+        """Return the query of row numbers and ordinals of all events that repeat another.
+
+        In a file in time order only the neighbours of a row can equal it.
+        """
+        rows = self._numbered(self._inside())
+        if in_order:
+            near = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
+            rows = f"(SELECT * FROM (SELECT *, {near} AS {TIED} FROM {rows}) WHERE {TIED})"
+        keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {rows})"
         return (
             f"SELECT {ROW}, (row_number() OVER (PARTITION BY key) - 1)::INTEGER AS {ORDINAL} "
             f"FROM {keys} QUALIFY {ORDINAL} > 0"

@@ -69,7 +69,6 @@ class RetryPolicy:
             ServiceError: The last failure, when no further try is allowed.
             SyncStopped: The sync is ending.
         """
-
         began = time.monotonic()
 
         def attempt() -> T:

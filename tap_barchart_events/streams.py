@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 KEY: tuple[str, ...] = ("event_id",)
 
-BATCH_SIZE = 500_000
+BATCH_SIZE = 50_000
 """Records in a batch file, unless ``batch_config`` says otherwise."""
 
 

@@ -16,7 +16,7 @@ from tap_barchart_events.layouts import TIMESTAMP, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import NoReturn
+    from typing import BinaryIO, NoReturn
 
 BOM = b"\xef\xbb\xbf"
 CHUNK = 1 << 20
@@ -77,10 +77,7 @@ class Survey:
     """No row is longer than this, in bytes."""
 
     stretch: int
-    """Any ``STRETCH`` rows in succession hold at most so many bytes."""
-
-    rows: int | None
-    """How many; counted only where the file is quoted."""
+    """About the most bytes that ``STRETCH`` rows in succession hold."""
 
 
 class RawFile:
@@ -126,13 +123,16 @@ class RawFile:
                     return
                 if ended or len(rest) > MAX_ROW:
                     self._blame(rest, line)
-                # twice as much each time: a long row is looked at a few times, not many
-                buffer, at = rest + file.read(max(CHUNK, len(rest))), 0
-                if len(buffer) == len(rest):
-                    # the last row may go without a line break
-                    ended = True
-                    if rest and not rest.endswith((b"\r", b"\n")):
-                        buffer += b"\n"
+                buffer, at, ended = self._continued(rest, file)
+
+    def _continued(self, rest: bytes, file: BinaryIO) -> tuple[bytes, int, bool]:
+        """Return what is left to read with more added, where to go on, and if that is all."""
+        # twice as much each time: a long row is looked at a few times, not many
+        more = file.read(max(CHUNK, len(rest)))
+        if not more and rest and not rest.endswith((b"\r", b"\n")):
+            # the last row may go without a line break
+            rest += b"\n"
+        return rest + more, 0, not more
 
     def fields(self, body: bytes) -> list[bytes]:
         """Return the fields of a row's body, without their quotes."""
@@ -166,8 +166,7 @@ class RawFile:
             while chunk := file.read(CHUNK):
                 breaks = chunk.count(b"\n")
                 line_feeds += breaks
-                if len(chunk) == CHUNK:
-                    fewest = min(fewest, breaks)
+                fewest = min(fewest, breaks if len(chunk) == CHUNK else fewest)
                 if b"\r" in chunk:
                     returns += chunk.count(b"\r")
                     pairs += chunk.count(b"\r\n")
@@ -186,22 +185,47 @@ class RawFile:
                 last = chunk[-1:]
         # rows that lie within a chunk were not measured
         longest = max(longest, size - begin, min(size, CHUNK))
-        content = size - line_feeds - returns - quotes
-        rows = None
         stretch = (STRETCH // fewest + 2) * CHUNK if fewest else STRETCH * longest
-        if quotes or returns != pairs or longest > MAX_ROW:
-            rows = longest = 0
-            for row in self.rows():
-                rows += 1
-                longest = max(longest, len(row.body))
-            stretch = STRETCH * longest
+        if quotes:
+            broken = self._longest_broken_row()
+            longest = max(longest, broken)
+            stretch += STRETCH * broken
+        if returns != pairs or longest > MAX_ROW:
+            for _ in self.rows():
+                pass
         return Survey(
             quoted=bool(quotes),
-            content=content,
+            content=size - line_feeds - returns - quotes,
             longest=longest,
             stretch=min(stretch, size),
-            rows=rows,
         )
+
+    def _longest_broken_row(self) -> int:
+        """Look at each row with a quote and return the bytes of the longest with line breaks.
+
+        Raises:
+            FileError: A row is not well formed, or larger than is read.
+        """
+        longest = 0
+        with self.path.open("rb") as file:
+            buffer, at, ended = file.read(CHUNK).removeprefix(BOM), 0, False
+            while True:
+                quote = buffer.find(self._quote, at)
+                at = max(at, buffer.rfind(b"\n", at, quote if quote >= 0 else len(buffer)) + 1)
+                row = self._row.match(buffer, at) if quote >= 0 else None
+                if row:
+                    if buffer.find(b"\n", at, row.end(1)) >= 0:
+                        longest = max(longest, row.end(1) - at)
+                    at = row.end()
+                    continue
+                rest = buffer[at:]
+                if ended or len(rest) > MAX_ROW:
+                    if quote >= 0:
+                        # only to say what is wrong
+                        for _ in self.rows():
+                            pass
+                    return longest
+                buffer, at, ended = self._continued(rest, file)
 
     def find_fault(self, columns: int, timestamp: int, after: int) -> None:
         """Read all rows after a line and name the first fault.
@@ -225,7 +249,7 @@ class RawFile:
                     + self._advice(row.body, more=len(fields) > columns)
                 )
             text = fields[timestamp].decode(errors="replace")
-            if not TIMESTAMP.fullmatch(text) or len(text) > 20 or abs(int(text)) >= 1 << 63:
+            if not TIMESTAMP.fullmatch(text) or abs(int(text)) >= 1 << 63:
                 raise FileError(
                     f"line {row.line} has the timestamp {shown(text)}, "
                     "which is not a whole number of milliseconds"

@@ -92,12 +92,16 @@ def private_folder() -> Iterator[Path]:
     """Make a temporary folder that is the owner's alone, and remove it with all in it."""
     # Named beforehand: a signal may come when it is made and not yet known to be.
     folder = Path(tempfile.gettempdir(), f"tap-barchart-events-{uuid.uuid4().hex}")
+    usual = tempfile.tempdir
     try:
         folder.mkdir(mode=0o700)
+        # So that libraries, too, leave nothing elsewhere: fsspec, with half a batch file.
+        tempfile.tempdir = str(folder)
         yield folder
     finally:
         # A signal interrupts once and never again, so one of the two comes to its end.
         try:
+            tempfile.tempdir = usual
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.windows import Window
 
-NEAR, FAR = 3, 15
-"""How many rows back an equal event can be in a file in time order: as a rule, and at most."""
+NEAR = 3
+"""How many rows back an equal event is, as a rule, in a file in time order."""
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 MILLISECONDS = '"as milliseconds"'
 
-IN_ORDER, TIES, TIES_BEYOND_NEAR, TIES_BEYOND_FAR, DISORDER = range(5)
+IN_ORDER, TIES, TIES_BEYOND_NEAR, DISORDER = range(4)
 """How a timestamp compares with those before it; the worst counts."""
 
 
@@ -70,7 +70,6 @@ class Tally:
                 max(CASE
                     WHEN {t} > "1 back" OR "1 back" IS NULL THEN {IN_ORDER}
                     WHEN {t} < "1 back" THEN {DISORDER}
-                    WHEN {t} = "far back" THEN {TIES_BEYOND_FAR}
                     WHEN {t} = "near back" THEN {TIES_BEYOND_NEAR}
                     ELSE {TIES}
                 END),
@@ -79,8 +78,7 @@ class Tally:
             FROM (
                 SELECT *,
                     lag({t}) OVER () AS "1 back",
-                    lag({t}, {NEAR + 1}) OVER () AS "near back",
-                    lag({t}, {FAR + 1}) OVER () AS "far back"
+                    lag({t}, {NEAR + 1}) OVER () AS "near back"
                 FROM (
                     SELECT *, try_cast(timestamp AS BIGINT) AS {t}
                     FROM {source.relation("VARCHAR")}
@@ -118,18 +116,11 @@ class Tally:
                 tally.by_type.append((code, rows, filled))
         return tally
 
-    def accounts_for(self, rows: int | None, content: int) -> bool:
+    def accounts_for(self, content: int) -> bool:
         """Whether each byte of the file is in some value, or between two.
 
         Args:
-            rows: How many there are, if that is known.
             content: Bytes of the rows, without line breaks and quotes.
         """
         delimiters = len(self.filled) * self.rows
-        return not self.bad and rows in {None, self.rows} and self.content + delimiters == content
-
-    @property
-    def reach(self) -> int | None:
-        """How many rows back an equal event can be; None if any number."""
-        reaches = {IN_ORDER: 0, TIES: NEAR, TIES_BEYOND_NEAR: FAR}
-        return reaches.get(self.order)
+        return not self.bad and self.content + delimiters == content

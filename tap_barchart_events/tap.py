@@ -126,6 +126,8 @@ def _sentence(error: Exception) -> str:
             return f"a file given on the command line is not JSON: {error}"
         case FileNotFoundError():
             return f"a file is not there: {error}"
+        case OSError():
+            return f"this machine refuses: {error}; check permissions and free space (TMPDIR)"
         case _:
             return f"this should not happen: {type(error).__name__}: {error}"
 

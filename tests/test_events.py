@@ -23,7 +23,7 @@ from singer_sdk.singerlib import RecordMessage
 from tap_barchart_events.events import ExportFile, FileFormat
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
-from tap_barchart_events.tally import FAR, NEAR
+from tap_barchart_events.tally import NEAR
 from tap_barchart_events.windows import Window, to_iso
 from tests.export_files import (
     DAY,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 TRUSTING = FileFormat(layout_check="warning")
 WIDTH = len(WATCHLIST)
+FAR = 15
 
 
 def row(timestamp: int, event_type: str = "WATCHLIST-ACCESSED", *values: str) -> list[str]:
@@ -96,7 +97,7 @@ def written(
     return ("\ufeff" * mark + lines + line_break * last_break).encode()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     rows=rows_of_cells,
     header=st.booleans(),
@@ -113,7 +114,7 @@ def test_what_is_quoted_well_is_read_exactly(
     header: bool,
     delimiter: str,
     quote: str,
-    **how: Any,  # noqa: ANN401, FBT001
+    **how: Any,  # noqa: ANN401
 ) -> None:
     data = written([list(WATCHLIST)] * header + rows, delimiter, quote, **how)
     expected = events_of(rows, WATCHLIST)
@@ -158,7 +159,7 @@ loose_rows = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=150)
 @given(
     data=loose_rows.map(lambda data: str(START).encode() + b"|first|||||||\n" + data),
     quote=st.sampled_from(['"', ""]),
@@ -502,7 +503,7 @@ def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
         "all far",
         "all",
         "disorder",
-    ],  # noqa: E501
+    ],
 )
 def test_equal_events_get_ids_of_their_own_however_far_apart(rows: list[list[str]]) -> None:
     expected = events_of(rows, WATCHLIST)
@@ -513,7 +514,7 @@ def test_equal_events_get_ids_of_their_own_however_far_apart(rows: list[list[str
     assert len(set(ids(records))) == len(rows)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 6), st.sampled_from(["a", "b", ""])), min_size=1, max_size=60
@@ -562,7 +563,18 @@ def test_columns_that_run_together_do_not_make_equal_ids() -> None:
     assert by_id(records) == by_id(events_of([row(START, "T", *v) for v in tricky], WATCHLIST))
 
 
-# Memory, disk, signals ----------------------------------------------------------------------
+# Memory, disk, stdout, signals --------------------------------------------------------------
+
+
+def test_duckdb_draws_no_progress_on_stdout_and_reaches_for_nothing() -> None:
+    with File(text([row(START)])) as export:
+        export.check()
+        connection = export._engine.connection  # noqa: SLF001 - only a slow query would show it
+        for setting in ("enable_progress_bar", "enable_external_access"):
+            assert connection.execute(f"SELECT current_setting('{setting}')").fetchone() == (False,)
+        for statement in ("INSTALL httpfs", "FROM read_csv('/etc/passwd')", "SET threads = 2"):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
 
 
 def test_nothing_stays_on_disk_and_nothing_is_written_elsewhere(tmp_path: Path) -> None:

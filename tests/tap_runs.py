@@ -1,0 +1,187 @@
+"""Running the tap: in this process, quickly, or as the real command in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tap_barchart_events.tap import SIGNALS, TapBarchartEvents
+from tests.truth import CUSTOMER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_barchart_events.emulator import Emulator
+
+COMMAND = [sys.executable, "-m", "tap_barchart_events"]
+
+START = "2026-03-02T00:00:00.000+00:00"
+"""Where the syncs of these tests begin: a Monday, long past."""
+
+
+def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+    """Return the tap's settings for an emulator: four hours of one product, hour by hour."""
+    return {
+        "api_url": emulator.api_url,
+        "username": emulator.username,
+        "password": emulator.password,
+        "customer": CUSTOMER,
+        "products": ["WATCHLIST"],
+        "start_date": START,
+        "end_date": "2026-03-02T04:00:00.000+00:00",
+        "window_hours": 1,
+        "poll_interval_seconds": 0.02,
+        **more,
+    }
+
+
+def _limited(limits: Mapping[str, int]) -> list[str]:
+    """Return the beginning of a command line that sets limits and goes on with the rest."""
+    if not limits:
+        return []
+    program = "import os, resource, sys\n"
+    for name, value in limits.items():
+        program += f"resource.setrlimit(resource.{name}, ({value}, {value}))\n"
+    return [sys.executable, "-c", program + "os.execv(sys.argv[1], sys.argv[1:])"]
+
+
+@dataclass
+class Outcome:
+    """What a run of the tap wrote, and how it ended."""
+
+    messages: list[dict[str, Any]]
+    error: Exception | None = None
+    """What a run in this process ended with."""
+    code: int = 0
+    """Exit code of a process; minus a signal's number if it was killed by that."""
+    log: str = ""
+    """What a process wrote to stderr."""
+    written: bytes = field(default=b"", repr=False)
+    """What a process wrote to stdout."""
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records."""
+        return [m["record"] for m in self.messages if m["type"] == "RECORD"]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        """The values of all STATE messages."""
+        return [m["value"] for m in self.messages if m["type"] == "STATE"]
+
+    @property
+    def bookmarks(self) -> dict[str, str]:
+        """Product → bookmark, of the last STATE."""
+        return bookmarks(self.states[-1]) if self.states else {}
+
+
+def bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return product → bookmark of a STATE."""
+    stream = ((state or {}).get("bookmarks") or {}).get("events") or {}
+    return {
+        partition["context"]["product"]: partition["replication_key_value"]
+        for partition in stream.get("partitions", [])
+        if "replication_key_value" in partition
+    }
+
+
+def sync(settings: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> Outcome:
+    """Run the tap in this process; an error ends it, and is told."""
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    error: Exception | None = None
+    with _own_signals(), contextlib.redirect_stdout(stdout):
+        try:
+            given = json.loads(json.dumps(state)) if state else None
+            TapBarchartEvents(config=dict(settings), state=given).sync_all()
+        except Exception as problem:  # noqa: BLE001 - for the test to look at
+            error = problem
+    return Outcome(_messages(stdout.buffer.getvalue()), error)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _messages(written: bytes) -> list[dict[str, Any]]:
+    assert not written or written.endswith(b"\n"), f"a torn line: {written[-200:]!r}"
+    return [json.loads(line) for line in written.splitlines()]
+
+
+class Tap:
+    """The real command as a process, with a temporary folder that is its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        state: Mapping[str, Any] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+        limits: Mapping[str, int] | None = None,
+        **options: Any,  # noqa: ANN401 - of Popen
+    ) -> None:
+        """Start it.
+
+        Args:
+            folder: Where files of the run go.
+            settings: The configuration.
+            state: Where to go on.
+            environ: Environment variables on top of the test's own.
+            arguments: More arguments of the command.
+            limits: What the process may use: ``RLIMIT_DATA`` and the like → bytes.
+            options: Of ``subprocess.Popen``.
+        """
+        own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        self.temporary = own / "tmp"
+        self.temporary.mkdir()
+        self.log = own / "stderr"
+        config = own / "config.json"
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        command = [*_limited(limits or {}), *COMMAND, f"--config={config}", *arguments]
+        if state:
+            path = own / "state.json"
+            path.write_text(json.dumps(state), encoding="utf-8")
+            command.append(f"--state={path}")
+        with self.log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, "TMPDIR": str(self.temporary), **(environ or {})},
+                stdin=subprocess.DEVNULL,
+                **{"stdout": subprocess.PIPE, "stderr": stderr, **options},
+            )
+
+    def end(self, timeout: float = 60) -> Outcome:
+        """Read all that is left and wait for the end."""
+        written, _ = self.process.communicate(timeout=timeout)
+        return self.outcome(written or b"")
+
+    def outcome(self, written: bytes) -> Outcome:
+        """Return how it ended.
+
+        Args:
+            written: All that it wrote to stdout.
+        """
+        code = self.process.wait(60)
+        log = self.log.read_text(encoding="utf-8", errors="replace")
+        return Outcome(_messages(written), None, code, log, written)
+
+    @property
+    def left_behind(self) -> list[str]:
+        """Names of what is in its temporary folder."""
+        return sorted(str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*"))

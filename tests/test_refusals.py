@@ -1,0 +1,254 @@
+"""Refusals: a clear last line that says what to do, exit 1, and nothing half done."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_barchart_events.emulator import Emulator
+from tests.tap_runs import START, Outcome, Tap, settings_of
+from tests.truth import arrived, truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+SECONDS = 10
+"""Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
+
+THIRD_WINDOW = "2026-03-02T02:00:00.000+00:00"
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.02, events_per_hour=60) as emulator:
+        yield emulator
+
+
+def refused(
+    folder: Path,
+    settings: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    **options: Any,  # noqa: ANN401 - of the command
+) -> Outcome:
+    """Run the command; check what holds for each refusal."""
+    began = time.monotonic()
+    tap = Tap(folder, settings, state, **options)
+    outcome = tap.end()
+    assert time.monotonic() - began < SECONDS
+    assert outcome.code == 1, outcome.log[-2000:]
+    assert "Traceback" not in outcome.log, outcome.log[-3000:]
+    assert tap.left_behind == []
+    return outcome
+
+
+def last_line(outcome: Outcome) -> str:
+    """Return the message of the last line of the log."""
+    return outcome.log.splitlines()[-1].rpartition(" | ")[2]
+
+
+def check_that_two_windows_are_kept(outcome: Outcome, service: Emulator) -> None:
+    """Check that the third window was the one refused, and that it was refused as a whole."""
+    assert arrived(outcome.records) == truth(service, ["WATCHLIST"], START, THIRD_WINDOW)
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
+    assert outcome.messages[-1]["type"] == "STATE"
+
+
+def test_wrong_credentials(service: Emulator, tmp_path: Path) -> None:
+    outcome = refused(tmp_path, settings_of(service, password="wrong"))  # noqa: S106
+    assert "answered 401: check username, password and customer" in last_line(outcome)
+    assert outcome.records == []
+    assert {request.call for request in service.requests} == {"start"}
+    assert len(service.requests) <= 4, "not one try more than jobs are started at once"
+
+
+def test_credentials_refused_later_keep_what_was_done(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "status", code=403, after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "TGAM/WATCHLIST 2026-03-02 02:00 → 03:00: could not start" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b"1772416800000|A|b", "has 3 fields"),
+        (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
+        (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
+        (b"1772416800000.5|WATCHLIST-CREATED|||||||", "'1772416800000.5'"),
+        (b"|WATCHLIST-CREATED|||||||", "timestamp"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["bulk", "one by one", "files"])
+def test_a_corrupt_row_is_told_with_its_line_and_no_more_of_its_content(
+    service: Emulator, tmp_path: Path, mode: str, row: bytes, why: str
+) -> None:
+    good = b"1772416800001|WATCHLIST-CREATED|PRIVATE-USER|w|||||\n"
+    service.fault("download", "body", body=good + row + b"\n" + good, after=2, times=None)
+    folder = f"file://{tmp_path}"
+    jsonl = {"encoding": {"format": "jsonl", "compression": "gzip"}, "storage": {"root": folder}}
+    more: dict[str, Any] = {
+        "bulk": {},
+        "one by one": {"stream_maps": {"events": {"customer": "customer"}}},
+        "files": {"batch_config": jsonl},
+    }[mode]
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1, **more))
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00 cannot be read: " in last_line(outcome)
+    assert "line 2" in last_line(outcome)
+    assert why in last_line(outcome)
+    assert "PRIVATE-USER" not in outcome.log
+    if mode != "files":
+        check_that_two_windows_are_kept(outcome, service)
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
+
+
+def test_an_unknown_status(service: Emulator, tmp_path: Path) -> None:
+    service.fault("poll", "job-status", after=2, times=None, status="ARCHIVED")
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "has the status 'ARCHIVED', which is not documented" in last_line(outcome)
+
+
+def test_a_job_that_always_fails(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "job-failed", after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "4 export jobs failed" in last_line(outcome)
+    assert "ask Barchart's support" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_too_many_events_in_the_smallest_window(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "job-timeout", after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1, min_window_seconds=600))
+    assert "lower min_window_seconds, or name fewer event_types" in last_line(outcome)
+    assert "WATCHLIST 2026-03-02 02:00 → 02:1" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_full_disk_for_the_temporary_file(service: Emulator, tmp_path: Path) -> None:
+    service.fault("download", "body", body=b"x" * 3_000_000, after=2, times=None)
+
+    # As a full disk does, it refuses a write that is too much.
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_FSIZE": 1_000_000}
+    )
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00" in last_line(outcome)
+    assert "free space there, or set TMPDIR to a larger disk" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_file_of_a_million_columns(service: Emulator, tmp_path: Path) -> None:
+    header = b"timestamp|type|" + b"|".join(b"c%d" % number for number in range(1_000_000))
+    service.fault("download", "body", body=header + b"\n" + b"|" * 1_000_001, after=2, times=None)
+
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_DATA": 1 << 30}
+    )
+    assert "columns" in last_line(outcome)
+    assert len(last_line(outcome)) < 1000
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_file_of_one_endless_line(service: Emulator, tmp_path: Path) -> None:
+    body = b"1772416800000|WATCHLIST-CREATED|" + b"u" * 100_000_000
+    service.fault("download", "body", body=body, after=2, times=None)
+
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_DATA": 1 << 30}
+    )
+    assert "cannot be read" in last_line(outcome)
+    assert len(last_line(outcome)) < 1000
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_service_that_is_not_there(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(service, api_url="http://127.0.0.1:1", max_retries=1)
+    outcome = refused(tmp_path, settings)
+    assert "connection refused; given up after 2 tries" in last_line(outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("password", None, "is missing"),
+        ("products", [], "at least one"),
+        ("start_date", "tomorrow", "2019-10-14T00:00:00Z"),
+        ("end_date", "2020-01-01", "after start_date"),
+        ("window_hours", 0, "above 0"),
+        ("lag_minutes", -1, "at least 0"),
+        ("max_concurrent_jobs", "four", "whole number"),
+        ("delimiter", "tab", "one ASCII character"),
+        ("columns", {"WATCHLIST": ["userId"]}, "an object"),
+        ("layout_check", "maybe", '"error" or "warning"'),
+        ("api_url", "http://events.aws.barchart.com", "https"),
+    ],
+)
+def test_a_bad_setting_is_refused_before_any_request(
+    service: Emulator, tmp_path: Path, name: str, value: object, right: str
+) -> None:
+    outcome = refused(tmp_path, settings_of(service) | {name: value})
+    assert f"setting {name} " in last_line(outcome)
+    assert right in last_line(outcome)
+    assert outcome.messages == []
+    assert service.requests == []
+
+
+def test_stream_maps_and_batch_files_do_not_go_together(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(
+        service,
+        stream_maps={"events": {"customer": "customer"}},
+        batch_config={
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": {"root": f"file://{tmp_path}"},
+        },
+    )
+    assert "remove one or the other" in last_line(refused(tmp_path, settings))
+    assert [request.call for request in service.requests if request.call == "download"] == []
+
+
+def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
+    partition = {
+        "context": {"customer": "TGAM", "product": "WATCHLIST"},
+        "replication_key": "end",
+        "replication_key_value": "the day before",
+    }
+    state = {"bookmarks": {"events": {"partitions": [partition]}}}
+    outcome = refused(tmp_path, settings_of(service), state)
+    assert "no date-time as bookmark of WATCHLIST but 'the day before'" in last_line(outcome)
+    assert service.requests == []
+
+
+def test_a_configuration_that_is_no_json(tmp_path: Path, service: Emulator) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("{", encoding="utf-8")
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={bad}",))
+    assert "JSON" in last_line(outcome)
+
+
+@pytest.mark.parametrize("option", ["--state", "--catalog"])
+def test_a_state_or_catalog_that_is_no_json(tmp_path: Path, service: Emulator, option: str) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("nonsense", encoding="utf-8")
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"{option}={bad}",))
+    assert "is not JSON" in last_line(outcome)
+
+
+def test_the_debug_log_has_the_place_of_an_error(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "status", code=401, times=None)
+    environ = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}
+    outcome = Tap(tmp_path, settings_of(service), environ=environ).end()
+    assert outcome.code == 1
+    assert "Traceback (most recent call last)" in outcome.log
+    assert "check username, password" in last_line(outcome)
+
+
+def test_the_credentials_can_be_tried_without_a_sync(service: Emulator, tmp_path: Path) -> None:
+    tap = Tap(tmp_path, settings_of(service, password="wrong"), arguments=("--test",))  # noqa: S106
+    outcome = tap.end()
+    assert outcome.code == 1
+    assert "check the credentials: the service answered 401" in last_line(outcome)
+    fine = Tap(tmp_path, settings_of(service), arguments=("--test",)).end()
+    assert fine.code == 0, fine.log
+    assert json.dumps(fine.states).count("replication_key_value") == 0
