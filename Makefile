@@ -1,0 +1,107 @@
+# Needs Python 3.10 or later, make and git. Everything else is installed from the package registry
+# into .venv* and .meltano, at the versions and hashes of requirements/*.txt.
+
+PYTHON ?= python3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+# Meltano installs its plugins with uv, which by itself ignores the machine's certificates.
+export UV_SYSTEM_CERTS := 1
+export UV_NO_PROGRESS := 1
+# A PYTHONPATH or an activated environment of the caller must not reach into these environments.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+VENV := .venv/.ready
+MELTANO := .venv-meltano/.locked
+PLUGINS := .meltano/.ready
+SINGER_TOOLS := .venv-singer-tools/.locked
+POSTGRES := .venv-postgres/.locked
+SNOWFLAKE := .venv-snowflake/.locked
+DAGSTER := .venv-dagster/.locked
+BENCH := .venv-bench/.ready
+
+# Two environments at a time: an installation keeps one core busy.
+make_ready = @$(MAKE) --silent --no-print-directory --jobs=2 $(1)
+
+SOURCES := tap_barchart_events tests demo benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-postgres test soak lint format settings bench lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
+		printf '  make %-14s %s\n' "$$name" "$$what"; done
+
+install:  ## the tap in .venv, Meltano in .venv-meltano with the plugins demo and tests use
+	$(call make_ready,$(VENV) $(PLUGINS))
+
+demo: install  ## events through the real cycle into a target, twice, and a picture of them
+	@.venv/bin/python -m demo
+
+demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with its views
+	@.venv/bin/python -m demo.postgres
+
+test:  ## the whole test suite but the soak
+	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
+	.venv/bin/python -m pytest $(ARGS)
+
+soak: $(VENV)  ## ten minutes of crashes and resumptions
+	.venv/bin/python -m pytest -m soak $(ARGS)
+
+lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy $(SOURCES)
+	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
+
+format: $(VENV)  ## what ruff can put right by itself
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+settings: $(VENV)  ## write the settings into README.md, meltano.yml and .env.example, as the tap knows them
+	.venv/bin/python -m tests.settings_pages
+
+bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+# An environment: made anew when its lock changes, with what the lock names and nothing else.
+define environment
+@echo "Installing $(1) from $(2)"
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=...")'
+@$(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
+@touch $(1)/.locked
+endef
+
+.venv/.locked: requirements/dev.txt
+	$(call environment,.venv,$<)
+
+.venv-%/.locked: requirements/%.txt
+	$(call environment,.venv-$*,$<)
+
+# The tap itself, as it lies here, with the dependencies that are there already.
+.venv/.ready .venv-bench/.ready: %/.ready: %/.locked pyproject.toml
+	@$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The plugins that demo and tests run, in the environments that Meltano makes for them.
+$(PLUGINS): $(MELTANO) meltano.yml pyproject.toml requirements/dev.txt \
+		requirements/target-jsonl.txt requirements/target-postgres.txt
+	@echo "Installing Meltano's plugins into .meltano"
+	@rm -f $@
+	@.venv-meltano/bin/meltano --log-level=warning install \
+		--clean tap-barchart-events target-jsonl target-postgres
+	@touch $@
+
+COMPILE := .venv-meltano/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+lock: $(MELTANO)  ## newer versions into requirements/*.txt, within the bounds of pyproject.toml
+	$(COMPILE) pyproject.toml --extra emulator --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
+	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
+		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+clean:  ## away with everything that make made
+	rm -rf .venv .venv-* .meltano output build dist *.egg-info \
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,152 @@
+"""A Meltano project in a folder of its own: this project's `meltano.yml` and installed plugins.
+
+It has no `.env` and no earlier state, so whoever runs it leaves those of the project alone. It
+does not know what is run, nor against which service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+PROJECT = Path(__file__).resolve().parent.parent
+MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
+
+_GRACE_SECONDS = 10
+# Variables of the caller that would reach into the pipeline's settings.
+_FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+
+
+class PipelineError(Exception):
+    """A command of Meltano's did not end well; the message holds the end of its log."""
+
+
+class Pipeline:
+    """`meltano run` in a folder of its own, which is made anew."""
+
+    def __init__(self, folder: Path) -> None:
+        """Lay out the folder, empty but for what Meltano needs.
+
+        Args:
+            folder: Where; what was there before is removed.
+        """
+        self.folder = folder.resolve()
+        self.log = self.folder / "meltano.log"
+        if folder.exists():
+            shutil.rmtree(folder)
+        (self.folder / ".meltano").mkdir(parents=True)
+        shutil.copy(PROJECT / "meltano.yml", self.folder)
+        for plugins in ("extractors", "loaders"):
+            (self.folder / ".meltano" / plugins).symlink_to(PROJECT / ".meltano" / plugins)
+
+    def run(
+        self,
+        *blocks: str,
+        settings: Mapping[str, str],
+        environment: str = "demo",
+        on_line: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """Run `meltano run` over the blocks.
+
+        Args:
+            blocks: Plugins and jobs, such as `tap-barchart-events`, `target-jsonl`.
+            settings: Environment variables for this run, such as `TAP_BARCHART_EVENTS_API_URL`.
+            environment: The Meltano environment.
+            on_line: Called with each line that Meltano logs, as it comes.
+
+        Raises:
+            PipelineError: The run failed.
+        """
+        command = self._command(environment, "run", *blocks)
+        with (
+            self.log.open("a", encoding="utf-8") as log,
+            process(
+                command,
+                cwd=self.folder,
+                env=self._environ(settings),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            ) as running,
+        ):
+            assert running.stdout is not None  # noqa: S101 - it was asked for above
+            for line in running.stdout:
+                log.write(line)
+                on_line(line.rstrip("\n"))
+            code = running.wait()
+        if code:
+            last = self.log.read_text(encoding="utf-8").splitlines()[-30:]
+            raise PipelineError("\n".join([*last, f"meltano run ended with exit code {code}"]))
+
+    def state(self, state_id: str) -> dict[str, Any]:
+        """Return the Singer STATE that Meltano keeps.
+
+        Args:
+            state_id: Such as `demo:tap-barchart-events-to-target-jsonl`.
+
+        Raises:
+            PipelineError: There is none.
+        """
+        environment = state_id.partition(":")[0]
+        done = subprocess.run(
+            self._command(environment, "state", "get", state_id),
+            cwd=self.folder,
+            env=self._environ({}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise PipelineError(done.stderr)
+        state: dict[str, Any] = json.loads(done.stdout)
+        return state
+
+    @staticmethod
+    def _command(environment: str, *arguments: str) -> list[str]:
+        return [str(MELTANO), "--log-format=uncolored", f"--environment={environment}", *arguments]
+
+    @staticmethod
+    def _environ(settings: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
+        return kept | dict(settings)
+
+
+@contextlib.contextmanager
+def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401 - those of Popen
+    """Run a command, and end it with all its children however the block is left.
+
+    Args:
+        command: The program and its arguments.
+        options: Those of `subprocess.Popen`.
+    """
+    # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    try:
+        yield running
+    finally:
+        _end(running)
+
+
+def _end(running: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGTERM)
+    try:
+        running.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    if running.stdout is not None:
+        running.stdout.close()

