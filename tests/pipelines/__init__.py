@@ -1,0 +1,1 @@
+"""The tap in real pipelines: `meltano run` into a real PostgreSQL, and an emulated Snowflake."""

@@ -1,0 +1,141 @@
+"""The real target-snowflake, or a query, against Snowflake emulated by fakesnow (on DuckDB).
+
+Runs as a command in an environment of its own, which has target-snowflake and fakesnow; it does
+not know the tap. fakesnow has no user stage and no file formats to drop, and its MERGE takes no
+query, so those statements of the target are put in other words here, and nothing else is:
+
+- PUT copies the file into a folder, REMOVE removes that folder;
+- a SELECT over staged files reads a table with one VARIANT column, made of the files' lines;
+- MERGE from a query merges from a table made of that query first.
+
+    python emulated_snowflake.py load FOLDER SETTINGS < messages     target-snowflake
+    python emulated_snowflake.py query FOLDER < statements           rows of the last, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import fakesnow
+from fakesnow.cursor import FakeSnowflakeCursor
+
+DATABASE = "ANALYTICS"
+SCHEMA = "BARCHART"
+
+_PUT = re.compile(r"put .* '@~/(?P<stage>[^']+)'")
+_REMOVE = re.compile(r"remove '@~/(?P<stage>[^']+)'")
+_DROP_FORMAT = re.compile(r"drop file format .*")
+_STAGED = re.compile(r"'@~/(?P<stage>[^']+)'\s*\(file_format => [^)]+\)")
+_MERGED_QUERY = re.compile(r"using \((?P<query>select .*)\) s on ")
+
+_execute = FakeSnowflakeCursor.execute
+
+
+class Stage:
+    """The user stage `@~`, as a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep staged files below the folder."""
+        self.folder = folder
+
+    def execute(
+        self,
+        cursor: Any,  # noqa: ANN401 - a cursor of fakesnow's, which is not typed here
+        command: str,
+        params: Any = None,  # noqa: ANN401 - whatever the driver hands on
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Execute what fakesnow cannot, in other words; hand everything else on as it is."""
+        command = command.strip()
+        if put := _PUT.fullmatch(command):
+            folder = self.folder / put["stage"]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(unquote(urlparse(params["file_uri"]).path), folder)
+            return _execute(cursor, "select 'UPLOADED' as status")
+        if remove := _REMOVE.fullmatch(command):
+            shutil.rmtree(self.folder / remove["stage"], ignore_errors=True)
+            return _execute(cursor, "select 'removed' as status")
+        if _DROP_FORMAT.fullmatch(command):
+            return _execute(cursor, "select 'dropped' as status")
+        if staged := _STAGED.search(command):
+            return _execute(cursor, self._merge(cursor, command, staged))
+        return _execute(cursor, command, params, *args, **kwargs)
+
+    def _merge(self, cursor: Any, command: str, staged: re.Match[str]) -> str:  # noqa: ANN401
+        table = f"{DATABASE}.{SCHEMA}"
+        files = str(self.folder / staged["stage"] / "*").replace("'", "''")
+        _execute(cursor, f"use schema {table}")
+        cursor._duck_conn.execute(  # noqa: SLF001 - Snowflake's SQL has no words for a local file
+            f"create or replace table {table}.STAGED as"  # noqa: S608 - names of our own
+            " select row_number() over () as LINE, json as V"
+            f" from read_json_objects('{files}', format = 'newline_delimited')"
+        )
+        command = command[: staged.start()] + f"{table}.STAGED" + command[staged.end() :]
+        command = command.replace("$1:", "V:").replace("SEQ8()", "LINE")
+        merged = _MERGED_QUERY.search(command)
+        if merged is None:
+            raise NotImplementedError(command)
+        _execute(cursor, f"create or replace table {table}.PROJECTED as {merged['query']}")
+        using = f"using {table}.PROJECTED s on "
+        return command[: merged.start()] + using + command[merged.end() :]
+
+
+def load(settings: str) -> None:
+    """Run target-snowflake over the messages on stdin.
+
+    Args:
+        settings: The target's settings as a JSON object, beside those of the connection.
+    """
+    # Only now, when fakesnow has taken the place of the driver's connection.
+    from target_snowflake.target import TargetSnowflake  # noqa: PLC0415
+
+    connection = {"account": "emulated", "user": "loader", "password": "none"}
+    place = {"database": DATABASE, "schema": SCHEMA, "warehouse": "NONE"}
+    target = TargetSnowflake(config=connection | place | json.loads(settings))
+    target.listen(sys.stdin.buffer)
+
+
+def query() -> None:
+    """Execute the statements on stdin, and print the rows of the last as lines of JSON."""
+    import snowflake.connector  # noqa: PLC0415 - as above
+
+    cursor = snowflake.connector.connect(database=DATABASE, schema=SCHEMA).cursor()
+    cursor.execute(f"use schema {DATABASE}.{SCHEMA}")
+    comments_left_out = re.sub(r"(?m)^\s*--.*$", "", sys.stdin.read())
+    for statement in filter(str.strip, comments_left_out.split(";")):
+        cursor.execute(statement)
+    names = [column.name for column in cursor.description]
+    for row in cursor.fetchall():
+        sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=_plain) + "\n")
+
+
+def _plain(value: object) -> int | str:
+    """Return a number without a fraction, or a text, for what JSON does not have."""
+    return int(value) if isinstance(value, Decimal) and value == int(value) else str(value)
+
+
+def main() -> None:
+    """Do as the command line says."""
+    action, folder, *rest = sys.argv[1:]
+    stage = Stage(Path(folder) / "stage")
+    # A function, unlike a bound method, is given the cursor.
+    FakeSnowflakeCursor.execute = lambda *args, **kwargs: stage.execute(*args, **kwargs)  # noqa: PLW0108
+    databases = Path(folder) / "databases"
+    databases.mkdir(parents=True, exist_ok=True)
+    with fakesnow.patch(db_path=databases):
+        if action == "load":
+            load(*rest)
+        else:
+            query()
+
+
+if __name__ == "__main__":
+    main()

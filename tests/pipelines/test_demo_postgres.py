@@ -1,0 +1,24 @@
+"""`make demo-postgres` ends well, and says so by its exit code and in words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from demo.pipeline import PROJECT
+
+
+def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.postgres"],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All that the service holds has arrived, once." in done.stdout
+    assert done.stdout.count("meltano run ") == 2
+    assert "users" in done.stdout
+    assert "sessions" in done.stdout

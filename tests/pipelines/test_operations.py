@@ -1,0 +1,97 @@
+"""The commands of docs/operations.md do what the page says, run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from demo.pipeline import PROJECT, Pipeline
+from tap_barchart_events.emulator import Emulator
+from tests.pipelines.pipe import settings_of
+from tests.pipelines.truth import found, held, milliseconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from demo.postgres_server import Postgres
+
+PAGE = PROJECT / "docs" / "operations.md"
+FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+STATE_ID = "prod:tap-barchart-events-to-target-postgres"
+
+# As on the page.
+EARLIER = "2025-11-01T00:00:00+00:00"
+START = "2026-01-01T00:00:00+00:00"
+REREAD = ("2026-01-05T00:00:00+00:00", "2026-01-08T00:00:00+00:00")
+END = "2026-01-10T00:00:00+00:00"
+
+
+def blocks() -> list[str]:
+    """Return the blocks of commands on the page."""
+    return re.findall(r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def bookmarks(pipeline: Pipeline) -> dict[str, str]:
+    """Return the bookmarks of the nightly run."""
+    state = pipeline.state(STATE_ID)["singer_state"]["bookmarks"]["events"]["partitions"]
+    return {part["context"]["product"]: part["replication_key_value"] for part in state}
+
+
+def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """A nightly run, then what the page says; events come late in between, and a product goes."""
+    earlier, reread = blocks()
+    now = milliseconds(END)
+    with Emulator(events_per_hour=0.5, clock=lambda: now, late_share=0.2) as emulator:
+        pipeline = Pipeline(tmp_path / "project")
+        (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+        tap = settings_of(
+            emulator,
+            products='["ALERT", "WATCHLIST"]',
+            start_date=START,
+            end_date=END,
+            window_hours=744,
+        )
+        settings = {
+            **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
+            "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
+            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
+        }
+
+        def run(commands: str) -> None:
+            kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
+            subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", commands],
+                cwd=pipeline.folder,
+                env=kept | settings,
+                stdin=subprocess.DEVNULL,
+                check=True,
+            )
+
+        run(".venv-meltano/bin/meltano run tap-barchart-events target-postgres")
+        nightly = bookmarks(pipeline)
+        assert set(nightly.values()) == {END.replace("+", ".000+")}
+        in_time = held(emulator, ["ALERT", "WATCHLIST"], START, END)
+
+        settings["TAP_BARCHART_EVENTS_PRODUCTS"] = '["WATCHLIST"]'
+        run(earlier)
+        before = held(emulator, ["WATCHLIST"], EARLIER, START)
+        assert before.total() > 100
+        assert rows(postgres, schema) == in_time + before
+        run(".venv-meltano/bin/meltano run tap-barchart-events target-postgres")
+        assert bookmarks(pipeline) == nightly, "a product taken out has lost its bookmark"
+
+        emulator.release_late()
+        run(reread)
+        late = held(emulator, ["WATCHLIST"], *REREAD) - in_time
+        assert late.total() > 5
+        assert rows(postgres, schema) == in_time + before + late
+        assert bookmarks(pipeline) == nightly
+
+
+def rows(postgres: Postgres, schema: str) -> object:
+    """Return the table's events, each as often as it is there."""
+    return found(postgres.rows("select * from events", schema=schema))

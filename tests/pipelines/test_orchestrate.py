@@ -1,0 +1,181 @@
+"""Shards of history and the nightly run, by Dagster and Meltano, into a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from demo.pipeline import PROJECT, Pipeline, process
+from tap_barchart_events.emulator import Emulator
+from tests.pipelines.pipe import settings_of
+from tests.pipelines.truth import found, held, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from demo.postgres_server import Postgres
+
+DAGSTER = PROJECT / ".venv-dagster" / "bin"
+LOADED = ("--module-name", "orchestrate.definitions")
+FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV", "DAGSTER_", "ORCHESTRATE_")
+
+PRODUCTS = ["ALERT", "WATCHLIST"]
+START = "2026-01-10T06:00:00+00:00"
+NIGHTLY_START = "2026-02-22T00:00:00+00:00"
+HANDOVER = "2026-03-01T00:00:00+00:00"
+END = "2026-03-04T12:00:00+00:00"
+# The later month first, and without the shard that is run by hand.
+QUEUED = ("2026-02-01|WATCHLIST", "2026-02-01|ALERT", "2026-01-01|WATCHLIST")
+BY_HAND = "2026-01-01|ALERT"
+REREAD = {"ops": {"events_history": {"config": {"reread": True}}}}
+PATIENCE_SECONDS = 300
+
+
+class Ran(NamedTuple):
+    """A run that Dagster has recorded."""
+
+    job: str
+    partition: str | None
+    status: str
+    start: float
+    end: float
+
+
+class Instance:
+    """A Dagster instance of a test's own, with the project's configuration."""
+
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+        """Make the instance.
+
+        Args:
+            home: A new folder.
+            settings: Environment variables for all commands.
+        """
+        home.mkdir()
+        shutil.copy(PROJECT / "orchestrate" / "home" / "dagster.yaml", home)
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
+        self._home = home
+        self.environ = {**kept, **settings, "DAGSTER_HOME": str(home)}
+
+    def __call__(self, *arguments: str) -> str:
+        """Run a command of Dagster's and return its log."""
+        done = subprocess.run(
+            [str(DAGSTER / "dagster"), *arguments, *LOADED],
+            cwd=PROJECT,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-5000:]
+        return done.stdout
+
+    def ran(self) -> list[Ran]:
+        """Return all runs, in the order in which they were launched."""
+        rows = self._query(
+            "history/runs.db",
+            "select pipeline_name, partition, status, start_time, end_time from runs order by id",
+        )
+        return [Ran(*row) for row in rows]
+
+    def happened(self, kind: str) -> int:
+        """Return how many events of a kind Dagster has recorded over all runs."""
+        counts = [
+            self._query(
+                f"history/runs/{path.name}",
+                "select count(*) from event_logs where dagster_event_type = ?",
+                kind,
+            )[0][0]
+            for path in (self._home / "history" / "runs").glob("*-*.db")
+        ]
+        return sum(counts)
+
+    def _query(self, database: str, query: str, *values: str) -> list[Any]:
+        with closing(sqlite3.connect(self._home / database, timeout=30)) as connection:
+            return connection.execute(query, values).fetchall()
+
+
+def settings(emulator: Emulator, postgres: Postgres, schema: str, folder: Path) -> dict[str, str]:
+    """Return what a user would have in `.env`."""
+    tap = settings_of(
+        emulator,
+        products=json.dumps(PRODUCTS),
+        start_date=START,
+        # The nightly run would end with the clock of this machine, not with the emulator's.
+        end_date=END,
+        window_hours=168,
+    )
+    return {
+        **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
+        "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
+        "MELTANO_PROJECT_ROOT": str(Pipeline(folder / "a project").folder),
+        "ORCHESTRATE_HANDOVER": HANDOVER,
+        "ORCHESTRATE_RETRY_SECONDS": "1",
+    }
+
+
+@contextmanager
+def daemon(dagster: Instance, log: Path) -> Iterator[None]:
+    """Run the daemon that launches what is queued."""
+    command = [str(DAGSTER / "dagster-daemon"), "run", *LOADED]
+    with (
+        log.open("wb") as written,
+        process(command, cwd=PROJECT, env=dagster.environ, stdout=written, stderr=written),
+    ):
+        yield
+
+
+def wait(dagster: Instance) -> None:
+    """Wait until no run is queued or under way."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while {run.status for run in dagster.ran()} - {"SUCCESS", "FAILURE", "CANCELED"}:
+        assert time.monotonic() < until, dagster.ran()
+        time.sleep(0.5)
+
+
+def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlapping_and_again(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """Four shards, one of them read twice, and the nightly run, which fails at first."""
+    now = milliseconds(END)
+    with Emulator(events_per_hour=2, clock=lambda: now) as emulator:
+        dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
+        emulator.fault("start", "status", code=401)
+        dagster("job", "launch", "--job", "nightly")
+        queue = ("--partitions", ",".join(QUEUED))
+        dagster("job", "backfill", "--job", "history", "--noprompt", *queue)
+        by_hand = ("asset", "materialize", "--select", "events_history", "--partition", BY_HAND)
+        with daemon(dagster, tmp_path / "daemon.log"):
+            dagster(*by_hand)
+            dagster(*by_hand, "--config-json", json.dumps(REREAD))
+            wait(dagster)
+        jobs = list(emulator.jobs)
+        truth = held(emulator, PRODUCTS, START, END)
+
+    rows = postgres.rows("select * from events", schema=schema)
+    assert rows
+    assert found(rows) == truth
+    assert len({row["event_id"] for row in rows}) == len(rows)
+    ran = dagster.ran()
+    assert {run.status for run in ran} == {"SUCCESS"}
+    assert sorted(run.partition or "" for run in ran) == sorted(["", *QUEUED, BY_HAND, BY_HAND])
+    assert dagster.happened("STEP_RESTARTED") == 1, "the refused run was not tried again"
+    log = (tmp_path / "daemon.log").read_text(encoding="utf-8")
+    assert "blocked by global concurrency limits" in log, "the third shard did not wait"
+
+    # What was asked of the service: the shards' bounds, the overlap, and one shard twice.
+    january = [job for job in jobs if job.filter["start"] == milliseconds(START)]
+    assert [job.filter["product"] for job in january].count("ALERT") == 2
+    assert {(job.filter["product"], job.filter["start"]) for job in jobs} >= {
+        (product, milliseconds(NIGHTLY_START)) for product in PRODUCTS
+    }

@@ -1,0 +1,217 @@
+"""From the emulated service into a real PostgreSQL: the table is the truth, whatever happened."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo.pipeline import PROJECT, Pipeline
+from tap_barchart_events.emulator import Emulator, Event
+from tap_barchart_events.products import PRODUCTS
+from tests.pipelines.pipe import load_into_postgres, messages, settings_of
+from tests.pipelines.truth import found, held, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from demo.postgres_server import Postgres
+
+START = "2026-03-02T00:00:00+00:00"
+DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7)]
+VIEWS = PROJECT / "sql" / "postgres" / "views.sql"
+
+
+class Nightly:
+    """A pipeline of the project's own meltano.yml, run again and again, as every night."""
+
+    def __init__(self, folder: Path, emulator: Emulator, postgres: Postgres, schema: str) -> None:
+        """Take the parts; the pipeline gets a folder of its own, and with it a STATE of its own."""
+        self.pipeline = Pipeline(folder / "project")
+        self.emulator = emulator
+        self.postgres = postgres
+        self.schema = schema
+
+    def run(self, end: str, products: list[str], files: Path | None = None, **target: str) -> None:
+        """Run once, up to an instant, and find the table to be what the service then holds.
+
+        Args:
+            end: Where the run ends, exclusive.
+            products: Codes of the products.
+            files: A folder for BATCH files; without it, the events go as RECORD messages.
+            target: Settings of the target.
+        """
+        batches = {"batch_config": json.dumps(batch_config("jsonl", files))} if files else {}
+        tap = settings_of(
+            self.emulator,
+            products=json.dumps(products),
+            start_date=START,
+            end_date=end,
+            lookback_hours=48,
+            **batches,
+        )
+        into = {
+            "sqlalchemy_url": self.postgres.url,
+            "default_target_schema": self.schema,
+            **target,
+        }
+        self.pipeline.run(
+            "tap-barchart-events",
+            "target-postgres",
+            environment="prod",
+            settings={
+                **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
+                **{f"TARGET_POSTGRES_{name.upper()}": into[name] for name in into},
+            },
+        )
+        assert_truth(self.postgres, self.schema, self.emulator, products, end)
+
+
+def batch_config(file_format: str, files: Path, batch_size: int = 1000) -> dict[str, Any]:
+    """Return the tap's setting for BATCH files."""
+    compression = {"compression": "gzip"} if file_format == "jsonl" else {}
+    return {
+        "encoding": {"format": file_format, **compression},
+        "storage": {"root": files.as_uri(), "prefix": ""},
+        "batch_size": batch_size,
+    }
+
+
+def assert_truth(
+    postgres: Postgres, schema: str, emulator: Emulator, products: list[str], end: str
+) -> None:
+    """Hold the table to the service, event by event, and its keys to being keys."""
+    rows = postgres.rows("select * from events", schema=schema)
+    assert found(rows) == held(emulator, products, START, end)
+    assert len({row["event_id"] for row in rows}) == len(rows)
+
+
+def types(postgres: Postgres, schema: str) -> dict[str, str]:
+    """Return the types of the table's columns."""
+    columns = postgres.rows(
+        "select attname as name, format_type(atttypid, atttypmod) as type from pg_attribute"
+        " where attrelid = 'events'::regclass and attnum > 0",
+        schema=schema,
+    )
+    return {column["name"]: column["type"] for column in columns}
+
+
+def test_nightly_runs_with_lookback_load_each_event_once(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """Late events, a column that the vendor adds, a product that the user adds, BATCH files."""
+    before = Emulator(events_per_hour=60)
+    after = Emulator(events_per_hour=60, added_column="mood")
+
+    def with_moods_from_the_fourth(
+        customer: str, product: str, start: int, end: int
+    ) -> Iterator[Event]:
+        since = milliseconds(DAYS[2])
+        yield from before.events(customer, product, start, min(end, since))
+        yield from after.events(customer, product, max(start, since), end)
+
+    with Emulator(events_per_hour=60, late_share=0.1, header=True) as emulator:
+        nightly = Nightly(tmp_path, emulator, postgres, schema)
+        nightly.run(DAYS[0], ["WATCHLIST"])
+        in_time = held(emulator, ["WATCHLIST"], START, DAYS[0]).total()
+
+        emulator.release_late()
+        nightly.run(DAYS[1], ["WATCHLIST"], use_copy="false")
+        assert in_time < held(emulator, ["WATCHLIST"], START, DAYS[0]).total(), "none was late"
+
+        emulator.source, emulator.added_column = with_moods_from_the_fourth, "mood"
+        nightly.run(DAYS[3], ["WATCHLIST"])
+        moods = "select from events where extra ->> 'mood' is not null"
+        assert postgres.rows(moods, schema=schema)
+        assert "portfolio_id" not in types(postgres, schema)
+
+        nightly.run(DAYS[3], ["WATCHLIST", "PORTFOLIO"])
+        files = tmp_path / "batches"
+        files.mkdir()
+        nightly.run(DAYS[4], ["WATCHLIST", "PORTFOLIO"], files)
+        assert len(list(files.iterdir())) > 1
+
+    made = types(postgres, schema)
+    assert made["portfolio_id"] == made["event_id"] == made["type"] == "text"
+    assert made["timestamp"] == made["end"] == "timestamp without time zone"
+    assert made["extra"] == "jsonb"
+
+
+def mood_or_weather(customer: str, product: str, start: int, end: int) -> Iterator[Event]:
+    """Yield the emulator's events, each with a value for one of two columns unknown to the tap."""
+    for event in Emulator(events_per_hour=40).events(customer, product, start, end):
+        name = "mood" if event.timestamp % 2 else "weather"
+        yield event._replace(values={**event.values, name: "fair"})
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_batch_files_load_as_the_same_rows(
+    tmp_path: Path, postgres: Postgres, schema: str, file_format: str
+) -> None:
+    """Twice, with lookback and a smaller batch, so that rows and files overlap."""
+    files = tmp_path / "batches"
+    files.mkdir()
+    columns = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
+    with Emulator(header=True, source=mood_or_weather, columns={"PORTFOLIO": columns}) as emulator:
+        for end, batch_size in ((DAYS[0], 1000), (DAYS[1], 300)):
+            tap = settings_of(
+                emulator,
+                products=["PORTFOLIO"],
+                start_date=START,
+                end_date=end,
+                batch_config=batch_config(file_format, files, batch_size),
+            )
+            written = messages(tap, tmp_path)
+            kinds = Counter(json.loads(line)["type"] for line in written.splitlines())
+            assert kinds["BATCH"] > 0
+            assert kinds["RECORD"] == 0
+            load_into_postgres(written, postgres, schema, tmp_path)
+            assert_truth(postgres, schema, emulator, ["PORTFOLIO"], end)
+    postgres.execute(VIEWS.read_text(encoding="utf-8"), schema=schema)
+    extras = postgres.rows("select extra::text as extra from events_typed", schema=schema)
+    assert {row["extra"] for row in extras} == {'{"mood": "fair"}', '{"weather": "fair"}'}
+
+
+@pytest.mark.parametrize("use_copy", [True, False])
+def test_columns_made_with_a_time_zone_stay_and_hold_the_truth(
+    tmp_path: Path, postgres: Postgres, schema: str, *, use_copy: bool
+) -> None:
+    """In a session that is not in UTC; the views then need their one edit."""
+    times = '"timestamp" timestamptz, "end" timestamptz'
+    postgres.execute(
+        f"create schema {schema}; create table {schema}.events (event_id text primary key, {times})"
+    )
+    with Emulator(events_per_hour=20) as emulator:
+        tap = settings_of(emulator, products=["ALERT"], start_date=START, end_date=DAYS[0])
+        written = messages(tap, tmp_path)
+        load_into_postgres(written, postgres, schema, tmp_path, use_copy=use_copy)
+        assert_truth(postgres, schema, emulator, ["ALERT"], DAYS[0])
+    assert types(postgres, schema)["timestamp"] == "timestamp with time zone"
+    edited = VIEWS.read_text(encoding="utf-8").replace(
+        """(select "timestamp" at time zone 'UTC' as""", """(select "timestamp" as"""
+    )
+    postgres.execute(edited, schema=schema)
+    days = postgres.rows("select day, occurred_at from events_typed", schema=schema)
+    assert {row["day"] for row in days} == {START[:10]}
+    assert min(row["occurred_at"] for row in days).startswith(START[:10])
+
+
+def test_the_character_nul_does_not_stop_a_load_with_the_setting_advised(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """It does without, which is why meltano.yml has the setting."""
+
+    def with_nul(_customer: str, _product: str, start: int, _end: int) -> Iterator[Event]:
+        yield Event(start, "ALERT-CREATED", {"userId": "a\0b", "mood": "c\0d"})
+
+    with Emulator(header=True, added_column="mood", source=with_nul) as emulator:
+        tap = settings_of(emulator, products=["ALERT"], start_date=START, end_date=DAYS[0])
+        written = messages(tap, tmp_path)
+    with pytest.raises(AssertionError, match="NUL"):
+        load_into_postgres(written, postgres, schema, tmp_path)
+    load_into_postgres(written, postgres, schema, tmp_path, sanitize_null_text_characters=True)
+    (row,) = postgres.rows("select user_id, extra ->> 'mood' as mood from events", schema=schema)
+    assert row == {"user_id": "a\ufffdb", "mood": "c\ufffdd"}
