@@ -12,6 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,22 +133,50 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         command: The program and its arguments.
         options: Those of `subprocess.Popen`.
     """
-    # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
-    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    running: subprocess.Popen[str] | None = None
     try:
+        with _signals_held_back():
+            # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
+            running = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+            )
         yield running
     finally:
-        _end(running)
+        if running is not None:
+            with _signals_held_back():
+                _end(running)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait: what is begun in here would be left half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda came, _frame: seen.append(came))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for came in dict.fromkeys(seen):
+            signal.raise_signal(came)
 
 
 def _end(running: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.pid, signal.SIGTERM)
-    try:
-        running.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
+    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 1)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+            os.killpg(running.pid, number)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                running.poll()
+                # The group is there until the last of its processes has gone.
+                os.killpg(running.pid, 0)
+                time.sleep(0.02)
+    running.wait()
     if running.stdout is not None:
         running.stdout.close()

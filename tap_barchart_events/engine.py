@@ -61,26 +61,9 @@ class Engine:
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection: without network, extensions, and other files."""
         if self._connection is None:
-            own = str(self.directory)
-            connection = duckdb.connect(
-                config={
-                    # a second thread would take its time from the target
-                    "threads": 1,
-                    "memory_limit": f"{self.memory}B",
-                    "temp_directory": own,
-                    "enable_external_file_cache": False,
-                    "autoinstall_known_extensions": False,
-                    "autoload_known_extensions": False,
-                }
-            )
-            connection.execute(f"SET allowed_directories = [{literal(own)}]")
-            connection.execute(f"SET allowed_paths = [{literal(str(self._file))}]")
-            connection.execute("SET enable_external_access = false")
-            # stdout belongs to the target
-            connection.execute("SET enable_progress_bar = false")
-            connection.execute("SET streaming_buffer_size = '1MB'")
-            connection.execute("SET lock_configuration = true")
-            self._connection = connection
+            own = self.directory
+            with _interruptible():
+                self._connection = _connected(self._file, own, self.memory)
         return self._connection
 
     def run(self, sql: str) -> None:
@@ -114,11 +97,44 @@ class Engine:
             yield rows
 
 
+def _connected(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        config={
+            # a second thread would take its time from the target
+            "threads": 1,
+            "memory_limit": f"{memory}B",
+            "temp_directory": str(directory),
+            "enable_external_file_cache": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    connection.execute(f"SET allowed_directories = [{literal(str(directory))}]")
+    connection.execute(f"SET allowed_paths = [{literal(str(file))}]")
+    connection.execute("SET enable_external_access = false")
+    # stdout belongs to the target
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET streaming_buffer_size = '1MB'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" not in str(error).lower():
+            raise
+        raise KeyboardInterrupt from None
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn what DuckDB raises into what it means."""
     try:
-        yield
+        with _interruptible():
+            yield
     except (duckdb.InvalidInputException, duckdb.ConversionException):
         raise UnreadableRowError from None
     except duckdb.OutOfMemoryException as error:
@@ -130,7 +146,3 @@ def _errors() -> Iterator[None]:
         raise FileError(
             f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
         ) from error
-    except RuntimeError as error:
-        if "interrupted" not in str(error).lower():
-            raise
-        raise KeyboardInterrupt from None

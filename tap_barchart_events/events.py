@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tap_barchart_events.engine import Engine, UnreadableRowError
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.layouts import Layout, contradictions, recognise
 from tap_barchart_events.products import PRODUCTS
-from tap_barchart_events.queries import EventsQuery, Source, literal
+from tap_barchart_events.queries import COUNT_FEW, DROP_FEW, EventsQuery, Source, literal
 from tap_barchart_events.survey import Dialect, RawFile, Survey
 from tap_barchart_events.tally import DISORDER, IN_ORDER, NEAR, TIES, Tally
 
@@ -44,6 +44,9 @@ STRETCHES = 12
 
 USUAL_STRETCH = 4 << 20
 """Bytes of the rows in hand that ``MEMORY`` is made for."""
+
+FEW_REPEATS = 100_000
+"""So many repeated events are looked up in memory; more are read side by side with the file."""
 
 ROW_GROUP = 25_000
 """Most records in a row group of a Parquet file: it is held in memory until it is full."""
@@ -235,15 +238,19 @@ class ExportFile:
             )
         return (text,) if text else ()
 
-    def _repeats(self, query: EventsQuery, tally: Tally) -> int | str:
+    def _repeats(self, query: EventsQuery, tally: Tally) -> int | Literal["few", "many"]:
+        """Find out how equal events can be told apart at the least cost."""
         if tally.order == IN_ORDER:
             return 0
         if tally.order == TIES:
             return NEAR
-        ordinals = query.ordinals(in_order=tally.order < DISORDER)
-        self._engine.run(f"CREATE TEMP TABLE repeats AS {ordinals}")
-        some = any(self._engine.fetch("FROM repeats LIMIT 1", 1))
-        return "repeats" if some else 0
+        self._engine.run(query.few_repeats(in_order=tally.order < DISORDER))
+        ((found,),) = next(self._engine.fetch(COUNT_FEW, 1))
+        if found <= FEW_REPEATS:
+            return "few" if found else 0
+        self._engine.run(DROP_FEW)
+        self._engine.run(query.many_repeats())
+        return "many"
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tap_barchart_events.windows import to_iso
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 ROW, ORDINAL, TIED = '"row number"', '"its ordinal"', '"is tied"'
 EVENT_ID, FIRST_ID = '"event id"', '"first id"'
+FEW, MANY = '"few repeats"', '"many repeats"'
+COUNT_FEW = f"SELECT count(*) FROM {FEW}"
+DROP_FEW = f"DROP TABLE {FEW}"
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
@@ -116,18 +119,21 @@ class EventsQuery:
     extra: Sequence[str]
     """Those of them that go to ``extra``."""
 
-    repeats: int | str = 0
-    """How equal events are told apart: how many rows back they can be, or a table of ordinals."""
+    repeats: int | Literal["few", "many"] = 0
+    """How equal events are told apart: by the rows before, so many, or by a table of ordinals."""
 
     def relation(self) -> str:
         """Return the relation: the file's columns, and the event's id."""
         rows = self._inside()
-        if isinstance(self.repeats, str):
+        if self.repeats == "few":
             event_id = f"md5({self._canonical(f'coalesce({ORDINAL}, 0)')})"
             return (
                 f"(SELECT *, {event_id} AS {EVENT_ID} FROM {self._numbered(rows)} "
-                f"LEFT JOIN {self.repeats} USING ({ROW}))"
+                f"LEFT JOIN {FEW} USING ({ROW}))"
             )
+        if self.repeats == "many":
+            event_id = f"md5({self._canonical(ORDINAL)})"
+            return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows} POSITIONAL JOIN {MANY})"
         first = f"(SELECT *, md5({self._canonical('0')}) AS {FIRST_ID} FROM {rows})"
         if not self.repeats:
             return f"(SELECT *, {FIRST_ID} AS {EVENT_ID} FROM {first})"
@@ -141,20 +147,27 @@ class EventsQuery:
         counted = f"(SELECT *, {before} AS {ORDINAL} FROM {first})"
         return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
 
-    def ordinals(self, *, in_order: bool) -> str:
-        """Return the query of row numbers and ordinals of all events that repeat another.
+    def few_repeats(self, *, in_order: bool) -> str:
+        """Return the statement that makes the table of the ordinals that are not 0, by row.
 
         In a file in time order only the neighbours of a row can equal it.
         """
         rows = self._numbered(self._inside())
         if in_order:
-            near = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
-            rows = f"(SELECT * FROM (SELECT *, {near} AS {TIED} FROM {rows}) WHERE {TIED})"
-        keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {rows})"
-        return (
-            f"SELECT {ROW}, (row_number() OVER (PARTITION BY key) - 1)::INTEGER AS {ORDINAL} "
-            f"FROM {keys} QUALIFY {ORDINAL} > 0"
-        )
+            tied = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
+            rows = f"(SELECT * FROM (SELECT *, {tied} AS {TIED} FROM {rows}) WHERE {TIED})"
+        ordinals = self._ordinals(rows)
+        return f"CREATE TEMP TABLE {FEW} AS FROM ({ordinals}) WHERE {ORDINAL} > 0"
+
+    def many_repeats(self) -> str:
+        """Return the statement that makes the table of all ordinals, in the order of the rows."""
+        ordinals = self._ordinals(self._numbered(self._inside()))
+        return f"CREATE TEMP TABLE {MANY} AS SELECT {ORDINAL} FROM ({ordinals}) ORDER BY {ROW}"
+
+    def _ordinals(self, numbered: str) -> str:
+        keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {numbered})"
+        ordinal = "(row_number() OVER (PARTITION BY key) - 1)::INTEGER"
+        return f"SELECT {ROW}, {ordinal} AS {ORDINAL} FROM {keys}"
 
     def _inside(self) -> str:
         rows = self.source.relation("BIGINT")

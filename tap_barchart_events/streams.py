@@ -20,7 +20,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 
 from tap_barchart_events.catalog import schema
 from tap_barchart_events.events import ExportFile, FileFormat
-from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.output import Interrupted
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.retries import RetryPolicy
@@ -273,24 +273,36 @@ class EventsStream(Stream):
                 "settings stream_maps and flattening_enabled cannot be combined with "
                 "batch_config: batch files do not pass through them; remove one or the other"
             )
+        with self.get_record_counter() as counter:
+            for partition in [context] if context else self.partitions:
+                counter.with_context(partition)
+                for file, contents in self._files(partition):
+                    try:
+                        for url in self._batch_files(file, batch_config):
+                            yield batch_config.encoding, [url]
+                    except OSError as error:
+                        raise FileError(
+                            f"{file.customer}/{file.product} {file.window}: could not write a "
+                            f"batch file: {error.strerror or error}; check space and permissions "
+                            "where batch_config stores files, and in TMPDIR"
+                        ) from None
+                    counter.increment(contents.events)
+
+    def _batch_files(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
+        """Write a window's events to batch files; yield the URL of each when it is complete."""
         storage, encoding = batch_config.storage, batch_config.encoding
         size = self.config["batch_config"].get("batch_size") or BATCH_SIZE
         compression = "gzip" if encoding.compression == "gzip" else None
         suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
         if encoding.format == "jsonl" and compression:
             suffix += ".gz"
-        with self.get_record_counter() as counter:
-            for partition in [context] if context else self.partitions:
-                counter.with_context(partition)
-                for file, contents in self._files(partition):
-                    for path in file.write_batches(encoding.format, compression, int(size)):
-                        stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
-                        name = f"{storage.prefix or ''}{stem}.{suffix}"
-                        with path.open("rb") as source, storage.open(name, "wb") as target:
-                            shutil.copyfileobj(source, target, 1 << 20)
-                        path.unlink()
-                        yield encoding, [storage.get_url(name)]
-                    counter.increment(contents.events)
+        for path in file.write_batches(encoding.format, compression, int(size)):
+            stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
+            name = f"{storage.prefix or ''}{stem}.{suffix}"
+            with path.open("rb") as source, storage.open(name, "wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            path.unlink()
+            yield storage.get_url(name)
 
     # The SDK's private names are touched here and nowhere else, each for a reason. ---------
 

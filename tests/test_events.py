@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
+from tap_barchart_events import events
 from tap_barchart_events.events import ExportFile, FileFormat
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
@@ -60,8 +62,8 @@ def read(data: bytes, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -
         return list(export.records())
 
 
-def ids(events: Sequence[dict[str, Any]]) -> list[str]:
-    return sorted(event["event_id"] for event in events)
+def ids(records: Sequence[dict[str, Any]]) -> list[str]:
+    return sorted(record["event_id"] for record in records)
 
 
 # Against a slow and obvious reading ---------------------------------------------------------
@@ -505,7 +507,11 @@ def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
         "disorder",
     ],
 )
-def test_equal_events_get_ids_of_their_own_however_far_apart(rows: list[list[str]]) -> None:
+@pytest.mark.parametrize("few", [0, 100_000])
+def test_equal_events_get_ids_of_their_own_however_far_apart(
+    rows: list[list[str]], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FEW_REPEATS", few)
     expected = events_of(rows, WATCHLIST)
     with File(text(rows), file_format=TRUSTING) as export:
         records = list(export.records())
@@ -631,6 +637,8 @@ class Stop(Exception):  # noqa: N818 - no error: a signal
     """Raised by a signal handler."""
 
 
+# A signal may come just after a file is opened, before anything can close it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_handler_that_raises_ends_the_work_at_once() -> None:
     def stop(*_: object) -> None:
         raise Stop
@@ -639,20 +647,21 @@ def test_a_signal_handler_that_raises_ends_the_work_at_once() -> None:
     former = signal.signal(signal.SIGALRM, stop)
     seen = []
     try:
-        for step in range(1, 21):
-            signal.setitimer(signal.ITIMER_REAL, 0.01 * step)
-            began = time.monotonic()
+        for step in range(1, 13):
             with File(data, file_format=TRUSTING) as export:
+                signal.setitimer(signal.ITIMER_REAL, 0.02 * step)
+                began = time.monotonic()
                 try:
                     while True:
                         for _ in export.record_lines("events", "2026-01-01T00:00:00Z"):
                             pass
                 except (Stop, KeyboardInterrupt) as error:
                     seen.append(type(error))
-            assert time.monotonic() - began < 2
+                assert time.monotonic() - began < 2
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
+        gc.collect()
     # DuckDB, stopped, swallows what the handler raised; then it is KeyboardInterrupt.
-    assert len(seen) == 20
+    assert len(seen) == 12
     assert KeyboardInterrupt in seen

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_barchart_events.emulator import Emulator
+from tap_barchart_events.emulator import Emulator, Event
+from tap_barchart_events.windows import from_iso
 from tests.tap_runs import START, Outcome, Tap, settings_of
 from tests.truth import arrived, truth
 
@@ -137,6 +138,25 @@ def test_a_full_disk_for_the_temporary_file(service: Emulator, tmp_path: Path) -
     assert "WATCHLIST 2026-03-02 02:00 → 03:00" in last_line(outcome)
     assert "free space there, or set TMPDIR to a larger disk" in last_line(outcome)
     check_that_two_windows_are_kept(outcome, service)
+
+
+def test_no_room_for_a_batch_file(service: Emulator, tmp_path: Path) -> None:
+    first = from_iso(START)
+    quiet, busy = (
+        [Event(first + at, "WATCHLIST-CREATED", {}) for at in some]
+        for some in (range(10), range(2 * 3_600_000, 2 * 3_600_000 + 8_000))
+    )
+    service.source = lambda *_: quiet + busy
+    batch_config = {
+        "encoding": {"format": "jsonl", "compression": "none"},
+        "storage": {"root": f"file://{tmp_path}"},
+    }
+    settings = settings_of(service, max_concurrent_jobs=1, batch_config=batch_config)
+    outcome = refused(tmp_path, settings, limits={"RLIMIT_FSIZE": 1_000_000})
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00: could not write a batch" in last_line(outcome)
+    assert "check space and permissions" in last_line(outcome)
+    assert [message["type"] for message in outcome.messages].count("BATCH") == 1
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
 
 
 def test_a_file_of_a_million_columns(service: Emulator, tmp_path: Path) -> None:

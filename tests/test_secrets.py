@@ -107,10 +107,10 @@ def test_a_run_tells_no_secret_however_much_it_tells(
     environ = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
     if log == "structured":
         environ["SINGER_SDK_LOG_CONFIG"] = str(structured_logging(tmp_path))
-    outcome = Tap(tmp_path, settings_of(service, max_retries=3), environ=environ).end()
+    outcome = Tap(tmp_path, settings_of(service, max_retries=2), environ=environ).end()
     assert outcome.code == 1, outcome.log[-3000:]
     assert outcome.log.upper().count("DEBUG") > 3
-    assert "try 2 of 4" in outcome.log
+    assert "try 2 of 3" in outcome.log
     assert "Where it happened" in outcome.log
     check_for_secrets(service, outcome.log)
     check_for_secrets(service, outcome.written.decode())

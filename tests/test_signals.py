@@ -86,8 +86,8 @@ def ended_well(
 
 def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None:
     """Check that it was quiet, that nothing is left, and that STATE is true."""
-    # What the interpreter says before it runs the first line of the tap is its own business.
-    quiet = "Traceback" not in outcome.log or "tap_barchart_events" not in outcome.log
+    # What the interpreter says before it runs the first line of main() is its own business.
+    quiet = "Traceback" not in outcome.log or ", in main" not in outcome.log
     assert quiet, outcome.log[-3000:]
     assert "Exception ignored" not in outcome.log, outcome.log[-3000:]
     assert tap.left_behind == []
@@ -162,8 +162,9 @@ def test_while_it_downloads(service: Emulator, start: Callable[..., Tap], number
     ended_well(tap, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("mode", ["bulk", "one by one"])
+@pytest.mark.parametrize(
+    ("mode", "number"), [("bulk", signal.SIGTERM), ("one by one", signal.SIGINT)]
+)
 def test_while_it_is_blocked_on_a_pipe_that_nobody_reads(
     service: Emulator, start: Callable[..., Tap], mode: str, number: int
 ) -> None:
@@ -174,7 +175,7 @@ def test_while_it_is_blocked_on_a_pipe_that_nobody_reads(
     assert outcome.bookmarks == {}
 
 
-@pytest.mark.parametrize("length", [3_000, 5_000, 20_000, 50_000])
+@pytest.mark.parametrize("length", [5_000, 50_000])
 def test_while_it_is_blocked_with_long_lines_none_is_torn(
     service: Emulator, start: Callable[..., Tap], length: int
 ) -> None:
@@ -205,7 +206,7 @@ def in_pipe(tap: Tap) -> int:
 def test_while_the_query_works(
     service: Emulator, start: Callable[..., Tap], tmp_path: Path, mode: str
 ) -> None:
-    service.events_per_hour = 150_000
+    service.events_per_hour = 100_000
     batch = {
         "batch_config": {
             "encoding": {"format": "jsonl", "compression": "gzip"},
@@ -213,7 +214,7 @@ def test_while_the_query_works(
         }
     }
     more = {"bulk": {}, "one by one": MAP, "files": batch}[mode]
-    for wait in (0.0, 0.1, 0.3, 0.6):
+    for wait in (0.0, 0.15, 0.4):
         service.requests.clear()
         with (tmp_path / "out").open("wb") as stdout:
             tap = start(settings_of(service, max_concurrent_jobs=1, **more), stdout=stdout)
@@ -234,7 +235,7 @@ def test_at_any_moment_from_start_to_end(
     began = time.monotonic()
     assert start(settings).end().code == 0
     whole = time.monotonic() - began
-    for _ in range(14):
+    for _ in range(8):
         tap = start(settings)
         pause = rng.uniform(0, 1.1 * whole)
         with suppress(subprocess.TimeoutExpired):

@@ -112,7 +112,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=40, deadline=None, suppress_health_check=CHECKS)
 def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
     service: Emulator, tmp_path_factory: pytest.TempPathFactory, case: dict[str, Any]
 ) -> None:

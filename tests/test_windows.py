@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,8 @@ class Outcome:
 
 def export_all(plan: Plan, fits: Callable[[Window], bool], at_once: int, seed: int = 0) -> Outcome:
     """Play the service: windows end in any order, those that do not fit as too large."""
-    rng, under_way, outcome = random.Random(seed), [], Outcome()  # noqa: S311 - a seeded order
+    rng, outcome = random.Random(seed), Outcome()  # noqa: S311 - a seeded order
+    under_way: list[Window] = []
     while True:
         while len(under_way) < at_once and (window := plan.next()):
             under_way.append(window)
@@ -50,6 +52,16 @@ def export_all(plan: Plan, fits: Callable[[Window], bool], at_once: int, seed: i
                 outcome.under_way_at_first = len(under_way)
             outcome.too_large.append(window)
             assert plan.too_large(window), "nothing in these tests is too large when smallest"
+
+
+def is_at_most(limit: int, window: Window) -> bool:
+    """Tell whether a window fits when events are spread evenly."""
+    return window.size <= limit
+
+
+def holds_most_of_none(burst: int, window: Window) -> bool:
+    """Tell whether a window fits when nearly all events are in the second from ``burst`` on."""
+    return min(window.end, burst + 1000) - max(window.start, burst) <= 900
 
 
 def covers_exactly(windows: list[Window], whole: Window) -> bool:
@@ -93,7 +105,7 @@ def test_evenly_spread_events_cost_at_most_the_stated_number_of_jobs(at_once: in
         limit = int(largest / rng.uniform(0.9, 300))
         smallest = 1000
         plan = Plan(whole, largest, smallest)
-        outcome = export_all(plan, lambda w, limit=limit: w.size <= limit, at_once, seed)
+        outcome = export_all(plan, partial(is_at_most, limit), at_once, seed)
         needed = math.ceil(whole.size / min(limit, largest))
         bound = (
             2 * needed
@@ -110,12 +122,7 @@ def test_a_burst_of_one_second_costs_no_more_than_a_logarithm_extra(at_once: int
     whole = Window(0, 10 * DAY)
     for seed in range(200):
         burst = random.Random(seed).randrange(whole.end - 1000)  # noqa: S311 - seeded cases
-        outcome = export_all(
-            Plan(whole, DAY, 1),
-            lambda w, b=burst: min(w.end, b + 1000) - max(w.start, b) <= 900,
-            at_once,
-            seed,
-        )
+        outcome = export_all(Plan(whole, DAY, 1), partial(holds_most_of_none, burst), at_once, seed)
         assert outcome.jobs - 10 <= (2 * at_once + 3) * math.log2(DAY / 900), f"seed {seed}"
 
 
