@@ -138,6 +138,7 @@ class Exports:
         with self._changed:
             self._current = self._lanes.index(lane)
             self._fill()
+            self._changed.notify_all()  # a file that waited for a place may be the next one now
         while lane.position < lane.plan.range.end:
             task = self._take(lane)
             if task.error:

@@ -140,12 +140,13 @@ class Progress:
         from tqdm import tqdm  # noqa: PLC0415
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
+        self._metrics.setLevel("WARNING")  # for machines; here they would bury the bar
         self._shown.enter_context(logging_redirect_tqdm())
         self._bar = self._shown.enter_context(
             tqdm(
                 total=self._total / HOUR,
                 desc=self._customer,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             )
         )
 

@@ -335,7 +335,8 @@ def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 
         if setting.required:
             raise SettingError(
                 f"setting {setting.name} is missing: {setting.description} Set it in the "
-                f"configuration or as {values.ENVIRONMENT_PREFIX}{setting.name.upper()}"
+                f"configuration, or as {values.ENVIRONMENT_PREFIX}{setting.name.upper()} together "
+                "with --config=ENV"
             )
         value = setting.default
         if value is None and setting.kind is th.DateTimeType:

@@ -6,6 +6,7 @@ a window when all its events have been written, not one record earlier, and neve
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 import uuid
@@ -22,7 +23,7 @@ from tap_barchart_events.catalog import schema
 from tap_barchart_events.events import ExportFile, FileFormat
 from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.output import Interrupted
-from tap_barchart_events.products import columns_of
+from tap_barchart_events.products import columns_of, unknown_types
 from tap_barchart_events.retries import RetryPolicy
 from tap_barchart_events.syncing import Sync, private_folder
 from tap_barchart_events.windows import Plan, Window, from_iso, range_to_cover, to_iso
@@ -44,6 +45,9 @@ KEY: tuple[str, ...] = ("event_id",)
 
 BATCH_SIZE = 50_000
 """Records in a batch file, unless ``batch_config`` says otherwise."""
+
+SMALLEST_PARQUET = 2_048
+"""Fewest records that a Parquet file can be cut at: DuckDB's rows come in vectors of so many."""
 
 
 class EventsStream(Stream):
@@ -91,6 +95,18 @@ class EventsStream(Stream):
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No upper bound is needed: a window never ends after now minus the lag."""
 
+    def log(
+        self,
+        message: str,
+        *args: Any,  # noqa: ANN401 - as logging has it
+        level: int = logging.INFO,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Log a message; the SDK's remark on any exception only where a traceback goes, too."""
+        if message.startswith("An unhandled error occurred"):
+            level = logging.DEBUG  # the command line tells each error, in its last line
+        super().log(message, *args, level=level, **kwargs)
+
     # What is to be exported ---------------------------------------------------------------
 
     def _bookmark(self, context: Context) -> int | None:
@@ -110,6 +126,12 @@ class EventsStream(Stream):
     def _plans(self) -> dict[str, Plan]:
         settings = self.settings
         latest = time.time_ns() // 1_000_000 - settings.lag
+        strange = unknown_types(settings.event_types, settings.products)
+        if strange:
+            self.logger.warning(
+                "event_types: no product configured is known to have %s; asked for all the same",
+                ", ".join(strange),
+            )
         plans = {}
         for context in self.partitions:
             covered = range_to_cover(
@@ -122,6 +144,13 @@ class EventsStream(Stream):
             if self._tries_only:
                 # A few records are wanted to see that all works: from the newest window.
                 covered = Window(max(covered.start, covered.end - settings.window), covered.end)
+            if not covered.size:
+                self.logger.info(
+                    "%s: nothing to export: it would begin at %s, which is not before end_date "
+                    "and now minus lag_minutes",
+                    context["product"],
+                    to_iso(covered.start),
+                )
             plans[context["product"]] = Plan(covered, settings.window, settings.smallest_window)
         return plans
 
@@ -157,11 +186,13 @@ class EventsStream(Stream):
             try:
                 if self._tries_only:
                     sync.client.authenticate()
+                    self.logger.info("%s accepts the credentials", self.settings.api_url)
                 yield sync
             except (Interrupted, KeyboardInterrupt):
                 # DuckDB puts a KeyboardInterrupt in the place of what a signal's handler raises.
                 self._writer.discard()
                 if self._writer.interrupted:
+                    self.logger.warning("interrupted: the next run goes on from the bookmarks")
                     self._write_bookmarks()
                     raise self._writer.interrupted from None
                 raise
@@ -232,8 +263,8 @@ class EventsStream(Stream):
 
     def _write_in_bulk(self) -> None:
         """Write finished RECORD messages, without a record ever being made in Python."""
-        with self.get_record_counter() as counter, self.get_sync_timer() as timer:
-            for context in self.partitions:
+        for context in self.partitions:
+            with self.get_record_counter() as counter, self.get_sync_timer() as timer:
                 counter.with_context(context)
                 timer.with_context(context)
                 for file, _ in self._files(context):
@@ -273,8 +304,13 @@ class EventsStream(Stream):
                 "settings stream_maps and flattening_enabled cannot be combined with "
                 "batch_config: batch files do not pass through them; remove one or the other"
             )
-        with self.get_record_counter() as counter:
-            for partition in [context] if context else self.partitions:
+        if batch_config.encoding.format == "parquet" and self._batch_size < SMALLEST_PARQUET:
+            raise SettingError(
+                "setting batch_config: batch_size must be at least "
+                f"{SMALLEST_PARQUET:,} for Parquet"
+            )
+        for partition in [context] if context else self.partitions:
+            with self.get_record_counter() as counter:
                 counter.with_context(partition)
                 for file, contents in self._files(partition):
                     try:
@@ -288,15 +324,18 @@ class EventsStream(Stream):
                         ) from None
                     counter.increment(contents.events)
 
+    @property
+    def _batch_size(self) -> int:
+        return int(self.config["batch_config"].get("batch_size") or BATCH_SIZE)
+
     def _batch_files(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
         """Write a window's events to batch files; yield the URL of each when it is complete."""
         storage, encoding = batch_config.storage, batch_config.encoding
-        size = self.config["batch_config"].get("batch_size") or BATCH_SIZE
         compression = "gzip" if encoding.compression == "gzip" else None
         suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
         if encoding.format == "jsonl" and compression:
             suffix += ".gz"
-        for path in file.write_batches(encoding.format, compression, int(size)):
+        for path in file.write_batches(encoding.format, compression, self._batch_size):
             stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
             name = f"{storage.prefix or ''}{stem}.{suffix}"
             with path.open("rb") as source, storage.open(name, "wb") as target:

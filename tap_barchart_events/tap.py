@@ -125,7 +125,7 @@ def _sentence(error: Exception) -> str:
         case ValueError() if type(error).__name__ == "JSONDecodeError":
             return f"a file given on the command line is not JSON: {error}"
         case FileNotFoundError():
-            return f"a file is not there: {error}"
+            return f"{error} Check the path"
         case OSError():
             return f"this machine refuses: {error}; check permissions and free space (TMPDIR)"
         case _:

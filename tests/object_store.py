@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answer:
-    """What to send, byte by byte as it is said here: nothing is added."""
+    """What to send, byte by byte as it is said here, with ``Connection: close`` before it."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class ObjectStore:
                 asked = Asked(self.path, headers)
                 store.asked.append(asked)
                 reply = answer(asked)
-                lines = [f"HTTP/1.1 {reply.status} Reason"]
+                lines = [f"HTTP/1.1 {reply.status} Reason", "Connection: close"]
                 lines += [f"{name}: {value}" for name, value in reply.headers.items()]
                 self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
                 pieces = [reply.body] if isinstance(reply.body, bytes) else reply.body

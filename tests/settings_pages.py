@@ -116,9 +116,8 @@ def env_example(said: dict[str, Any]) -> str:
         text = "" if value is None else f"'{value}'" if not str(value).isalnum() else str(value)
         if name in said["settings"].get("required", []):
             example = _EXAMPLES[name]
-            lines.append(
-                f"{_PREFIX}{name.upper()}={example if example.isalnum() else repr(example)}"
-            )
+            # In single quotes a shell, too, leaves what is in a password alone.
+            lines.append(f"{_PREFIX}{name.upper()}='{example}'")
         else:
             lines.append(f"# {_PREFIX}{name.upper()}={text}")
     return "\n".join(lines)

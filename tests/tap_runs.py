@@ -84,6 +84,15 @@ class Outcome:
         return bookmarks(self.states[-1]) if self.states else {}
 
 
+def is_quiet(log: str) -> bool:
+    """Tell whether a log has no traceback of the tap's.
+
+    What the interpreter itself says when it is interrupted before it runs the first line of
+    ``main``, which lies outside of ``tap.py``, is its own business.
+    """
+    return "Traceback" not in log or "tap_barchart_events/tap.py" not in log
+
+
 def bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
     """Return product → bookmark of a STATE."""
     stream = ((state or {}).get("bookmarks") or {}).get("events") or {}

@@ -20,7 +20,7 @@ import pytest
 
 from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import START, Tap, bookmarks, settings_of
+from tests.tap_runs import START, Tap, bookmarks, is_quiet, settings_of
 from tests.truth import Told, told_by, truth
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def run_and_kill(
     stdout.close()
     code = tap.process.wait(60)
     log = tap.log.read_text(encoding="utf-8")
-    assert "Traceback" not in log, log[-3000:]
+    assert is_quiet(log), log[-3000:]
     if number is None:
         assert code == 0, log[-3000:]
     if number != signal.SIGKILL:

@@ -195,6 +195,25 @@ def test_the_next_product_is_exported_while_one_is_read(
     assert {job.filter["product"] for job in service.jobs} == set(products)
 
 
+def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    products = ("WATCHLIST", "ALERT")
+    service.job_seconds = 0.3
+    exports = make(products, hours=4)
+
+    def make_the_first_job_of_the_second_product_last() -> None:
+        for jobs, seconds in ((4, 1.0), (5, 0.01)):
+            while len(service.jobs) < jobs:
+                time.sleep(0.001)
+            service.job_seconds = seconds
+
+    threading.Thread(target=make_the_first_job_of_the_second_product_last, daemon=True).start()
+    assert len(read(exports, products[:1], between=lambda: settled(service)).windows) == 1
+    time.sleep(0.2)  # whoever waits for a place has looked in vain, now that none is read
+    assert len(read(exports, products[1:], seconds=5).windows["ALERT"]) == 4
+
+
 def test_an_empty_range_is_nothing_to_export(
     service: Emulator, make: Callable[..., Exports]
 ) -> None:

@@ -16,6 +16,7 @@ from tap_barchart_events.products import (
     columns_of,
     fillers,
     snake_case,
+    unknown_types,
 )
 
 
@@ -160,3 +161,10 @@ def test_the_products_that_fill_a_column_are_named() -> None:
     assert fillers("user_id") == list(PRODUCTS)
     assert fillers("user_id", ["WATCHLIST", "UNHEARD-OF", "ALERT"]) == ["ALERT", "WATCHLIST"]
     assert fillers("unheard_of") == []
+
+
+def test_event_types_that_no_product_has_are_told_unless_a_product_is_unknown() -> None:
+    types = ["WATCHLIST-CREATED", "WATCHLIST-CREATD"]
+    assert unknown_types(types, ["ALERT", "WATCHLIST"]) == ["WATCHLIST-CREATD"]
+    assert unknown_types(types, ["ALERT"]) == types
+    assert unknown_types(types, ["ALERT", "GADGET"]) == []

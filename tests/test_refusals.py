@@ -272,3 +272,17 @@ def test_the_credentials_can_be_tried_without_a_sync(service: Emulator, tmp_path
     fine = Tap(tmp_path, settings_of(service), arguments=("--test",)).end()
     assert fine.code == 0, fine.log
     assert json.dumps(fine.states).count("replication_key_value") == 0
+
+
+def test_parquet_files_cannot_be_cut_finer_than_duckdb_hands_out_rows(
+    service: Emulator, tmp_path: Path
+) -> None:
+    batch = {
+        "encoding": {"format": "parquet"},
+        "storage": {"root": tmp_path.as_uri()},
+        "batch_size": 1000,
+    }
+    outcome = Tap(tmp_path, settings_of(service, batch_config=batch)).end()
+    assert outcome.code == 1
+    assert "batch_size must be at least 2,048 for Parquet" in outcome.log.splitlines()[-1]
+    assert not service.jobs

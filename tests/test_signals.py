@@ -20,7 +20,7 @@ import pytest
 
 from tap_barchart_events.emulator import Emulator, Event
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import START, Outcome, Tap, settings_of
+from tests.tap_runs import START, Outcome, Tap, is_quiet, settings_of
 from tests.truth import arrived, identified, truth
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def ended_well(
 
 def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None:
     """Check that it was quiet, that nothing is left, and that STATE is true."""
-    # What the interpreter says before it runs the first line of main() is its own business.
-    quiet = "Traceback" not in outcome.log or ", in main" not in outcome.log
-    assert quiet, outcome.log[-3000:]
+    assert is_quiet(outcome.log), outcome.log[-3000:]
     assert "Exception ignored" not in outcome.log, outcome.log[-3000:]
     assert tap.left_behind == []
     if service:
