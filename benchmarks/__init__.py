@@ -1,0 +1,1 @@
+"""The tap beside other readers of the same export file: one command, one table."""

@@ -1,0 +1,79 @@
+"""``python -m benchmarks``: one command, one table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import report
+from benchmarks.trials import RECORD, TASKS, Result, Timing, Trials
+
+OUTPUT = Path(__file__).parent.parent / "output"
+MILLION = 1_000_000
+WHAT = ("record", "large", "map", "batch", "memory", "waiting")
+
+
+def main() -> int:
+    """Run what was asked for; print the tables and write them to a file."""
+    options = _options()
+    compared: list[Result] = []
+    weighed: list[Result] = []
+    waited: list[Timing] = []
+    with TemporaryDirectory(prefix="benchmarks-") as folder:
+        trials = Trials(Path(folder), lambda what: print(what, file=sys.stderr, flush=True))
+        for task in TASKS:
+            kind = "record" if task == RECORD else "map" if "map" in task else "batch"
+            if kind in options.only:
+                compared += trials.compare(
+                    task, options.events, options.rounds, others=task == RECORD
+                )
+        if "large" in options.only:
+            compared += trials.compare(RECORD, options.large, 1)
+        if "memory" in options.only:
+            sizes = [MILLION, 10 * MILLION] if options.ten_million else [MILLION]
+            # Both kinds of stream map go the same way.
+            tasks = [task for task in TASKS if "renamed" not in task]
+            weighed += [trials.memory(task, n) for task in tasks for n in sizes]
+        if "waiting" in options.only:
+            waited = [
+                trials.backfill(options.rounds),
+                trials.nightly(options.rounds),
+                trials.start_up(3 * options.rounds),
+            ]
+    lines = [report.machine(), ""]
+    if compared:
+        lines += [*report.throughput(compared), ""]
+    if weighed:
+        lines += [*report.memory(weighed), ""]
+    if waited:
+        lines += [*report.timings(waited), ""]
+    lines.append(report.load(run for result in compared + weighed for run in result.runs))
+    text = "\n".join(lines).rstrip() + "\n"
+    print(text)
+    OUTPUT.mkdir(exist_ok=True)
+    (OUTPUT / "benchmarks.md").write_text(text)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=main.__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--events", type=int, default=MILLION, help="in an export (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each (%(default)s)")
+    parser.add_argument(
+        "--large", type=int, default=5 * MILLION, help="events of the large export (%(default)s)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=WHAT, default=WHAT, help="what is measured (everything)"
+    )
+    parser.add_argument(
+        "--ten-million", action="store_true", help="peak memory with 10,000,000 events too"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

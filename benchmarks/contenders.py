@@ -1,0 +1,130 @@
+"""Who takes part, and how each is told what to read. Knows nothing of measuring."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.export_file import CUSTOMER, END, PRODUCT, START
+from tap_barchart_events.windows import to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+HERE = Path(__file__).parent
+
+TAP, STOCK, LOOP = "this tap", "stock SDK tap", "csv + msgspec loop"
+"""The names of those that need nothing else installed."""
+
+ALIAS = {"events": {"__alias__": "usage"}}
+EXPRESSION = {"events": {"day": "timestamp[:10]"}}
+"""Stream maps: one that only renames the stream, one that computes a property."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to read an export file."""
+
+    name: str
+    command: Sequence[str]
+
+    line_each: bool = True
+    """Whether it writes a line for each event."""
+
+
+def configuration(folder: Path, settings: Mapping[str, Any]) -> str:
+    """Write a configuration into a folder and return its path."""
+    number = len(list(folder.glob("config-*.json")))
+    path = folder / f"config-{number}.json"
+    path.write_text(json.dumps(settings))
+    return str(path)
+
+
+def tap(api_url: str, credentials: tuple[str, str], folder: Path, **more: object) -> Contender:
+    """Return the tap, exporting the file's window from a service."""
+    settings = {
+        "username": credentials[0],
+        "password": credentials[1],
+        "customer": CUSTOMER,
+        "products": [PRODUCT],
+        "start_date": to_iso(START),
+        "end_date": to_iso(END),
+        "api_url": api_url,
+        **more,
+    }
+    command = [sys.executable, "-m", "tap_barchart_events", "--config"]
+    command.append(configuration(folder, settings))
+    return Contender(TAP, command, line_each="batch_config" not in more)
+
+
+def stock_tap(export: Path, folder: Path, **more: object) -> Contender:
+    """Return the stock tap."""
+    command = [sys.executable, "-m", "benchmarks.stock_tap", "--config"]
+    command.append(configuration(folder, _reading(export) | more))
+    return Contender(STOCK, command, line_each="batch_config" not in more)
+
+
+def plain_loop(export: Path, folder: Path) -> Contender:
+    """Return the hand-written loop."""
+    settings = configuration(folder, _reading(export))
+    return Contender(LOOP, [sys.executable, "-m", "benchmarks.plain_loop", settings])
+
+
+def _reading(export: Path) -> dict[str, Any]:
+    reading = {"path": str(export), "customer": CUSTOMER, "product": PRODUCT}
+    return reading | {"start": START, "end": END}
+
+
+def batches(encoding: str, directory: Path, size: int | None = None) -> dict[str, Any]:
+    """Return the settings for BATCH files in a directory, ``jsonl.gz`` or ``parquet``."""
+    directory.mkdir(exist_ok=True)
+    kinds = {
+        "jsonl.gz": {"format": "jsonl", "compression": "gzip"},
+        "parquet": {"format": "parquet"},
+    }
+    config: dict[str, Any] = {
+        "encoding": kinds[encoding],
+        "storage": {"root": f"file://{directory}", "prefix": ""},
+    }
+    if size:
+        config["batch_size"] = size
+    return {"batch_config": config}
+
+
+def neighbours(export: Path, folder: Path) -> list[Contender]:
+    """Return the readers of CSV files that people use, as far as they can be installed.
+
+    Each in an environment of its own, ``.venv-bench-*``, made when it is missing. Their file
+    needs a header; of its events they write the raw columns alone.
+    """
+    found = []
+    if python := _environment("airbyte", "airbyte-cdk==7.39.1"):
+        command = [python, str(HERE / "airbyte_reader.py"), str(export)]
+        found.append(Contender("Airbyte CDK 7.39.1", command))
+    if python := _environment("csv-folder", "tap-csv-folder==0.0.1a1"):
+        settings = {"path": str(export.parent), "delimiter": "|", "read_mode": "merge"}
+        settings |= {"stream_name": "events", "filesystem": "local", "lineterminator": "\n"}
+        command = [str(Path(python).with_name("tap-csv-folder"))]
+        command += ["--config", configuration(folder, settings)]
+        found.append(Contender("tap-csv-folder 0.0.1a1", command))
+    return found
+
+
+def _environment(name: str, requirement: str) -> str | None:
+    """Return the interpreter of an environment with one requirement, or None without it."""
+    place = HERE.parent / f".venv-bench-{name}"
+    python = str(place / "bin" / "python")
+    if not (place / ".ready").exists():
+        try:
+            venv.create(place, clear=True, with_pip=True)
+            install = [python, "-m", "pip", "install", "--quiet", requirement]
+            subprocess.run(install, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        (place / ".ready").touch()
+    return python

@@ -1,0 +1,79 @@
+"""Export files to measure with: made up, time-ordered, without a header.
+
+The same seed gives the same file. Knows nothing of what reads it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CUSTOMER, PRODUCT = "TGAM", "WATCHLIST"
+
+START = 1_571_029_200_000
+"""First instant of the file, 2019-10-14T05:00Z, in milliseconds."""
+
+END = START + 86_400_000
+"""The instant that the file ends before, in milliseconds."""
+
+COLUMNS = PRODUCTS[PRODUCT].layouts[-1]
+"""Columns of the file, camelCase, in order."""
+
+BODIES = 1 << 16
+"""How many different events there are but for their timestamps."""
+
+REPEATED = 1_000
+"""One row of so many comes twice: clients send their events again."""
+
+VALUES = {
+    "symbol": ["AAPL", "MSFT", "ZC*1", "ESZ26", "BTE.TO", "^EURUSD", "SHOP.TO", "RY.TO"],
+    "viewName": ["main", "Überblick", "performance", "Vue générale"],
+    "viewType": ["table", "chart", "flipcharts"],
+    "dataMode": ["realtime", "delayed", "end of day"],
+    "classFilter": ["stocks", "futures", "forex", "indices"],
+}
+
+
+def write_export(path: Path, events: int, *, header: bool = False, seed: int = 7) -> None:
+    """Write a file of a number of events, spread evenly over the window; 80 MB a million."""
+    chance = random.Random(seed)  # noqa: S311 - made-up events, not secrets
+    bodies = _bodies(chance)
+    repeated = set(chance.sample(range(1, events), events // REPEATED))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if header:
+            file.write("|".join(COLUMNS) + "\n")
+        last = ""
+        for begin in range(0, events, BODIES):
+            numbers = range(begin, min(begin + BODIES, events))
+            chosen = chance.choices(bodies, k=len(numbers))
+            lines = []
+            for number, body in zip(numbers, chosen, strict=True):
+                if number not in repeated:
+                    last = f"{START + number * (END - START) // events}{body}"
+                lines.append(last)
+            file.write("".join(lines))
+
+
+def _bodies(chance: random.Random) -> list[str]:
+    """Return rows without their timestamps."""
+    kinds = list(PRODUCTS[PRODUCT].event_types.items())
+    users = [_identifier(chance, 3) for _ in range(2_000)]
+    lists = [_identifier(chance, 3) for _ in range(5_000)]
+    bodies = []
+    for _ in range(BODIES):
+        kind, context = chance.choice(kinds)
+        cells = {"type": kind}
+        for name in context:
+            pool = {"userId": users, "watchlistId": lists}.get(name) or VALUES[name]
+            cells[name] = chance.choice(pool)
+        bodies.append("|".join(["", *(cells.get(name, "") for name in COLUMNS[1:])]) + "\n")
+    return bodies
+
+
+def _identifier(chance: random.Random, groups: int) -> str:
+    return "-".join(f"{chance.getrandbits(16):04x}" for _ in range(groups))

@@ -1,0 +1,97 @@
+"""Whole processes, measured from outside. Knows nothing of what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parent.parent
+LAUNCHER = str(Path(__file__).with_name("launch.py"))
+READ = 1 << 20
+
+
+class ContenderError(Exception):
+    """A process ended with an error, or wrote other than it should have."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took from its start to its end."""
+
+    cpu: float
+    """Seconds of processor time, user and system, of all its threads."""
+
+    wall: float
+    """Seconds."""
+
+    peak: int
+    """Most bytes of memory that were resident at once."""
+
+    lines: int
+    """Lines written to stdout."""
+
+    began: float
+    """When it was started, by ``time.monotonic``."""
+
+    load: float
+    """Mean number of runnable processes on the machine in the minute before."""
+
+
+def run(command: Sequence[str], folder: Path, output: Path | None = None) -> Run:
+    """Run a command in a folder and measure it. Its stdout is a pipe, as to a target.
+
+    Args:
+        command: What to run.
+        folder: Where it runs, and its temporary files go.
+        output: A file that gets a copy of its stdout; not for measuring.
+
+    Raises:
+        ContenderError: It did not exit with 0.
+    """
+    load = os.getloadavg()[0]
+    output_pipe, usage_pipe = os.pipe(), os.pipe()
+    lines = [0]
+    reader = threading.Thread(target=_read, args=(output_pipe[0], lines, output))
+    with TemporaryFile(dir=folder) as errors, open(usage_pipe[0], "rb") as usage:  # noqa: PTH123
+        launcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", LAUNCHER, str(usage_pipe[1]), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output_pipe[1],
+            stderr=errors,
+            pass_fds=[usage_pipe[1]],
+            cwd=folder,
+            env=os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
+        )
+        os.close(output_pipe[1])
+        os.close(usage_pipe[1])
+        reader.start()
+        code, cpu, wall, peak, began = json.load(usage)
+        launcher.wait()
+        reader.join()
+        if code:
+            errors.seek(0)
+            told = errors.read().decode(errors="replace")[-2_000:]
+            raise ContenderError(f"{' '.join(command)} exited {code}:\n{told}")
+    return Run(cpu=cpu, wall=wall, peak=peak, lines=lines[0], began=began, load=load)
+
+
+def _read(pipe: int, lines: list[int], output: Path | None) -> None:
+    """Read all, count the lines: cheap enough never to be waited for."""
+    with open(pipe, "rb", buffering=0) as source:
+        copy = output.open("wb") if output else None
+        while chunk := source.read(READ):
+            lines[0] += chunk.count(b"\n")
+            if copy:
+                copy.write(chunk)
+        if copy:
+            copy.close()
