@@ -1,0 +1,114 @@
+"""What Dagster loads: two assets, a job for each, and the nightly schedule.
+
+Knows when and how often something is run; what is run, `shards.py` and `meltano.py` know.
+"""
+
+import os
+from datetime import date
+
+from dagster import (
+    AssetExecutionContext,
+    AssetSelection,
+    BackfillPolicy,
+    Config,
+    DefaultScheduleStatus,
+    Definitions,
+    MaterializeResult,
+    MonthlyPartitionsDefinition,
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
+    RetryRequested,
+    ScheduleDefinition,
+    StaticPartitionsDefinition,
+    asset,
+    define_asset_job,
+    in_process_executor,
+)
+from dotenv import dotenv_values
+
+from orchestrate import meltano
+from orchestrate.shards import Plan, Run
+
+DOTENV = dotenv_values(meltano.project(os.environ) / ".env")
+ENVIRON = {name: text for name, text in DOTENV.items() if text is not None} | dict(os.environ)
+PLAN = Plan.from_environment(ENVIRON)
+
+SHARDS = MultiPartitionsDefinition(
+    {
+        "month": MonthlyPartitionsDefinition(
+            start_date=PLAN.first.isoformat(), end_date=PLAN.handover.isoformat()
+        ),
+        "product": StaticPartitionsDefinition(PLAN.products),
+    }
+)
+
+MAX_RETRIES = 3
+"""Of a failed run, with pauses that double.
+
+Meltano refuses to run what it believes is running, up to five minutes after a crash; the pauses
+add up to seven.
+"""
+
+
+class Reading(Config):
+    """What may be chosen when a run is launched."""
+
+    reread: bool = False
+    """Begin at the start in spite of a bookmark."""
+
+
+@asset(
+    partitions_def=SHARDS,
+    backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=1),
+    pool="history",
+    group_name="events",
+)
+def events_history(context: AssetExecutionContext, config: Reading) -> MaterializeResult[None]:
+    """The events before the handover, a shard for each product and month."""
+    key = context.partition_key
+    assert isinstance(key, MultiPartitionKey)  # noqa: S101 - the partitions are such
+    part = key.keys_by_dimension
+    shard = PLAN.shard(part["product"], date.fromisoformat(part["month"]))
+    return _materialized(context, shard, reread=config.reread)
+
+
+@asset(group_name="events")
+def events_nightly(context: AssetExecutionContext, config: Reading) -> MaterializeResult[None]:
+    """The events from the handover on, all products."""
+    return _materialized(context, PLAN.nightly(), reread=config.reread)
+
+
+def _materialized(
+    context: AssetExecutionContext, run: Run, *, reread: bool
+) -> MaterializeResult[None]:
+    try:
+        events = meltano.run(run, loader=PLAN.loader, environ=ENVIRON, reread=reread)
+    except meltano.MeltanoError as error:
+        # Not a RetryPolicy: that would also begin a run again that someone has cancelled.
+        pause = PLAN.retry_seconds * 2**context.retry_number
+        raise RetryRequested(MAX_RETRIES, seconds_to_wait=pause) from error
+    return MaterializeResult(metadata={"events extracted": events})
+
+
+HISTORY = define_asset_job("history", AssetSelection.assets(events_history))
+NIGHTLY = define_asset_job(
+    "nightly",
+    AssetSelection.assets(events_nightly),
+    # It is taken out of the queue before the shards that wait there.
+    tags={"dagster/priority": "1"},
+)
+
+definitions = Definitions(
+    assets=[events_history, events_nightly],
+    jobs=[HISTORY, NIGHTLY],
+    schedules=[
+        ScheduleDefinition(
+            job=NIGHTLY,
+            cron_schedule="30 2 * * *",
+            execution_timezone="UTC",
+            default_status=DefaultScheduleStatus.RUNNING,
+        )
+    ],
+    # A run is one process of Meltano's: a second one around it would only cost.
+    executor=in_process_executor,
+)

@@ -1,0 +1,101 @@
+"""`meltano run` as a process that ends with whoever started it. Knows nothing of Dagster."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from orchestrate.shards import Run
+
+PROJECT = Path(__file__).resolve().parent.parent
+MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
+
+EVENTS = re.compile(r"\bmetric_name=window_rows metric_value=(\d+)")
+"""How many events a window had, as Meltano shows the tap's metric."""
+
+
+class MeltanoError(Exception):
+    """The run failed; the message holds the end of its log."""
+
+
+def project(environ: Mapping[str, str]) -> Path:
+    """Return the folder of the Meltano project."""
+    return Path(environ.get("MELTANO_PROJECT_ROOT", PROJECT))
+
+
+def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool = False) -> int:
+    """Run the tap into a target and wait for the end; the log goes to stderr as it comes.
+
+    Args:
+        bounded: What is run.
+        loader: The target.
+        environ: The environment, to which the run's settings are added.
+        reread: Whether to begin at ``start_date`` in spite of a bookmark.
+
+    Returns:
+        How many events were extracted.
+
+    Raises:
+        MeltanoError: It did not end well.
+    """
+    command = [str(MELTANO), "--log-format=uncolored", "run", "tap-barchart-events", loader]
+    if bounded.state_id_suffix:
+        command += ["--state-id-suffix", bounded.state_id_suffix]
+    if reread:
+        command.append("--full-refresh")
+    last: deque[str] = deque(maxlen=20)
+    events = 0
+    with (
+        _own_folder(project(environ) / ".meltano") as folder,
+        subprocess.Popen(  # noqa: S603 - a command of this module's own making
+            command,
+            cwd=project(environ),
+            env={**environ, **bounded.settings, "MELTANO_SYS_DIR_ROOT": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            # In a group of its own, so that it can be ended with all its children.
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 - it was asked for above
+        try:
+            for line in process.stdout:
+                sys.stderr.write(line)
+                last.append(line)
+                if found := EVENTS.search(line):
+                    events += int(found[1])
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+    if process.returncode:
+        raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
+    return events
+
+
+@contextmanager
+def _own_folder(shared: Path) -> Iterator[Path]:
+    """Give a run a `.meltano` of its own: the shared plugins and STATE, but its own `run`.
+
+    Runs of one tap keep its catalog in the same file there; of several at once, one would
+    read that of another product.
+    """
+    (shared / "meltano.db").touch()
+    with tempfile.TemporaryDirectory(prefix="orchestrate-") as folder:
+        for entry in shared.iterdir():
+            if entry.name != "run":
+                (Path(folder) / entry.name).symlink_to(entry.resolve())
+        yield Path(folder)
