@@ -108,12 +108,21 @@ class Command(SingerCommand):
         except Exception as error:
             self.logger.debug("Where it happened:", exc_info=error)
             self.logger.error("%s", _sentence(error))  # noqa: TRY400 - no traceback
+        _give_up_stdout()
         sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
         """Run the callback, with warnings going to the log."""
         logging.captureWarnings(capture=True)
         return click.Command.invoke(self, ctx)
+
+
+def _give_up_stdout() -> None:
+    """Drop what stdout cannot take: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(error: Exception) -> str:

@@ -147,16 +147,18 @@ def mood_or_weather(customer: str, product: str, start: int, end: int) -> Iterat
         yield event._replace(values={**event.values, name: "fair"})
 
 
-@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("file_format", "batch_sizes"), [("jsonl", (1000, 300)), ("parquet", (4000, 2048))]
+)
 def test_batch_files_load_as_the_same_rows(
-    tmp_path: Path, postgres: Postgres, schema: str, file_format: str
+    tmp_path: Path, postgres: Postgres, schema: str, file_format: str, batch_sizes: tuple[int, int]
 ) -> None:
     """Twice, with lookback and a smaller batch, so that rows and files overlap."""
     files = tmp_path / "batches"
     files.mkdir()
     columns = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
     with Emulator(header=True, source=mood_or_weather, columns={"PORTFOLIO": columns}) as emulator:
-        for end, batch_size in ((DAYS[0], 1000), (DAYS[1], 300)):
+        for end, batch_size in zip(DAYS[:2], batch_sizes, strict=True):
             tap = settings_of(
                 emulator,
                 products=["PORTFOLIO"],
