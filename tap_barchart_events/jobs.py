@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LONGEST_PAUSE = 15
 """Longest pause between polls, in poll intervals."""
 
+GOLDEN = (5**0.5 - 1) / 2
+
 SHORTEST_PAUSE = 0.1
 """Shortest pause between polls once it is known what jobs take, in poll intervals."""
 
@@ -109,6 +111,7 @@ class Jobs:
         self._stopped = stopped
         self._pace = Pace(limits.poll_interval)
         self._learnt = threading.Condition()
+        self._jitter = random.random()  # noqa: S311 - to spread calls, not to hide anything
 
     def wake(self) -> None:
         """Let all that wait look at ``stopped``."""
@@ -165,8 +168,10 @@ class Jobs:
                 job = self._client.poll(job.source)
 
     def _wait_to_poll(self, began: float, last: float, polls: int) -> None:
-        jitter = random.random()  # noqa: S311 - to spread calls, not to hide anything
         with self._learnt:
+            # Steps of the golden ratio: jobs that started together are polled evenly spread, and
+            # what the first one to end teaches, the others learn soon.
+            self._jitter = jitter = (self._jitter + GOLDEN) % 1
             while not self._stopped.is_set():
                 due = min(self._pace.due(last, polls, jitter), self._limits.job_timeout)
                 pause = began + due - time.monotonic()
