@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import threading
 import uuid
@@ -90,8 +91,14 @@ class Sync:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Make a temporary folder that is the owner's alone, and remove it with all in it."""
+    # To find the place for it, Python writes a file there; a signal has to wait for its removal.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        place = tempfile.gettempdir()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     # Named beforehand: a signal may come when it is made and not yet known to be.
-    folder = Path(tempfile.gettempdir(), f"tap-barchart-events-{uuid.uuid4().hex}")
+    folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
     usual = tempfile.tempdir
     try:
         folder.mkdir(mode=0o700)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from contextlib import closing, suppress
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_barchart_events.emulator import Emulator, Event
+from tap_barchart_events.output import Interrupted, MessageWriter
+from tap_barchart_events.syncing import private_folder
 from tap_barchart_events.windows import from_iso
 from tests.tap_runs import START, Outcome, Tap, is_quiet, settings_of
 from tests.truth import arrived, identified, truth
@@ -356,3 +359,23 @@ def test_long_lines_come_whole(service: Emulator, start: Callable[..., Tap]) -> 
     outcome = start(settings_of(service)).end()
     assert outcome.code == 0
     assert arrived(outcome.records) == dict(identified("WATCHLIST", events))
+
+
+def test_a_signal_waits_until_the_place_for_temporary_files_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    def find() -> str:
+        signal.raise_signal(signal.SIGTERM)
+        steps.append("what was written to try the place is removed")
+        return "/nowhere"
+
+    monkeypatch.setattr(tempfile, "gettempdir", find)
+    before = signal.signal(signal.SIGTERM, MessageWriter().interrupt)
+    try:
+        with pytest.raises(Interrupted), private_folder():
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert steps
