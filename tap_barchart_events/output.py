@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import stat
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from singer_sdk.singerlib.messages import Message
@@ -36,8 +40,36 @@ CLOSED = 141
 """Exit code when stdout was closed: 128 + SIGPIPE."""
 
 
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if hasattr(signal, name)
+]
+"""What tells the tap to end."""
+
+
 class Interrupted(SystemExit):
     """The tap was told to end by a signal; the exit code is 128 + the signal's number."""
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait while what may not be left half done is done, in the main thread.
+
+    To mask them would not do: they then reach the thread of some library, and their handlers
+    run in the main thread all the same.
+    """
+    waiting: list[int] = []
+    here = threading.current_thread() is threading.main_thread()
+    numbers = SIGNALS if here else []
+    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 class MessageWriter(MsgSpecWriter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import threading
 import uuid
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from tap_barchart_events.client import ReportsClient
 from tap_barchart_events.exports import Exports
 from tap_barchart_events.jobs import Limits, Request
+from tap_barchart_events.output import signals_held
 from tap_barchart_events.progress import Progress
 
 if TYPE_CHECKING:
@@ -91,12 +91,8 @@ class Sync:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Make a temporary folder that is the owner's alone, and remove it with all in it."""
-    # To find the place for it, Python writes a file there; a signal has to wait for its removal.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
+    with signals_held():  # to try the place, Python writes a file there
         place = tempfile.gettempdir()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     # Named beforehand: a signal may come when it is made and not yet known to be.
     folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
     usual = tempfile.tempdir

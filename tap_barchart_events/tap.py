@@ -16,7 +16,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import SingerCommand
 
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
-from tap_barchart_events.output import Interrupted, MessageWriter
+from tap_barchart_events.output import SIGNALS, Interrupted, MessageWriter
 from tap_barchart_events.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.values import from_environment
@@ -24,12 +24,6 @@ from tap_barchart_events.values import from_environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
-
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-    if hasattr(signal, name)
-]
 
 
 class TapBarchartEvents(Tap):

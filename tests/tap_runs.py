@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.tap import SIGNALS, TapBarchartEvents
+from tap_barchart_events.output import SIGNALS
+from tap_barchart_events.tap import TapBarchartEvents
 from tests.truth import CUSTOMER
 
 if TYPE_CHECKING:

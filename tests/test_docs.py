@@ -15,10 +15,9 @@ import yaml
 
 from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
-from tap_barchart_events.output import CLOSED
+from tap_barchart_events.output import CLOSED, SIGNALS
 from tap_barchart_events.progress import Metric
 from tap_barchart_events.settings import CONFIG_JSONSCHEMA
-from tap_barchart_events.tap import SIGNALS
 from tests import scale_model
 
 if TYPE_CHECKING:
