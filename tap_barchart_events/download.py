@@ -8,10 +8,11 @@ compression is undone on the way. The link is a secret: it stands in no error an
 from __future__ import annotations
 
 import os
-import zlib
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
+
+from isal import isal_zlib
 
 from tap_barchart_events.exceptions import FileError, LinkExpiredError, ServiceError, SyncStopped
 from tap_barchart_events.retries import (
@@ -85,7 +86,7 @@ class Download:
         self._timeout = timeout
         self._stopped = stopped
         self._etag: str | None = None
-        self._inflate: zlib._Decompress | None = None
+        self._inflate: isal_zlib.Decompress | None = None
         self.received = 0
         """Bytes of the body received so far, as transferred."""
         self.best = 0
@@ -204,7 +205,7 @@ class Download:
             )
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
-        self._inflate = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        self._inflate = isal_zlib.decompressobj(wbits=31) if "gzip" in encoding else None
         self.received = self._inflated = 0
 
     def _must_end_by_itself(self, response: requests.Response) -> None:
@@ -240,10 +241,10 @@ class Download:
         allowed = max(INFLATED_AT_LEAST, INFLATED_RATIO * (self.received + len(chunk)))
         while chunk:
             if self._inflate.eof:  # gzip files may follow one another
-                self._inflate = zlib.decompressobj(wbits=31)
+                self._inflate = isal_zlib.decompressobj(wbits=31)
             try:
                 piece = self._inflate.decompress(chunk, CHUNK)
-            except zlib.error:
+            except isal_zlib.error:  # type: ignore[misc]  # the stub takes it for an instance
                 self.received = 0
                 raise TransientError(f"could not {self._what}: its compression is broken") from None
             chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
