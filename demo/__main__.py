@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import requests
 import yaml
 
+from demo.command import run
 from demo.picture import draw
 from demo.pipeline import PROJECT, Pipeline, PipelineError, process
 from demo.summary import read_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import FrameType
 
 OUTPUT = PROJECT / "output"
 FOLDER = OUTPUT / "demo"
@@ -45,23 +44,8 @@ EMULATOR = (
 
 
 def main() -> int:
-    """Run the demo; the exit code is 0 when what arrived is what the emulator holds."""
-    signal.signal(signal.SIGTERM, _terminated)
-    began = time.monotonic()
-    try:
-        matches = _demo()
-    except KeyboardInterrupt:
-        print("\ninterrupted")
-        return 128 + signal.SIGINT
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"\n{time.monotonic() - began:.1f} s in all")
-    return 0 if matches else 1
-
-
-def _terminated(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    """Run the demo and return the exit code."""
+    return run(_demo)
 
 
 def _demo() -> bool:

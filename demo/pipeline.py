@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.command import DemoError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -28,7 +30,7 @@ _GRACE_SECONDS = 10
 _FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
 
 
-class PipelineError(Exception):
+class PipelineError(DemoError):
     """A command of Meltano's did not end well; the message holds the end of its log."""
 
 

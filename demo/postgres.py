@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from demo.pipeline import PROJECT, Pipeline, PipelineError
-from demo.postgres_server import Postgres, PostgresError
+from demo.command import run
+from demo.pipeline import PROJECT, Pipeline
+from demo.postgres_server import Postgres
 from tap_barchart_events.emulator import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 FOLDER = PROJECT / "output" / "demo-postgres"
 VIEWS = PROJECT / "sql" / "postgres" / "views.sql"
@@ -28,26 +27,6 @@ RUNS = (
     (("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"), START + timedelta(days=3, hours=6)),
 )
 LOOKBACK_HOURS = 2
-
-
-def main() -> int:
-    """Run the demo; the exit code is 0 when the table is what the emulator holds."""
-    signal.signal(signal.SIGTERM, _terminated)
-    began = time.monotonic()
-    try:
-        matches = _demo()
-    except KeyboardInterrupt:
-        print("\ninterrupted")
-        return 128 + signal.SIGINT
-    except (PipelineError, PostgresError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"\n{time.monotonic() - began:.1f} s in all")
-    return 0 if matches else 1
-
-
-def _terminated(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _demo() -> bool:
@@ -142,4 +121,4 @@ def _milliseconds(instant: datetime) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(_demo))

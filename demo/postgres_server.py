@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.command import DemoError
 from demo.pipeline import PROJECT
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _NOT_ROOT = "nobody"
 _WITH_ITS_STARTER = 'exec 3<&0; "$@" </dev/null & read -r _ <&3; kill -QUIT $!; wait $!'
 
 
-class PostgresError(Exception):
+class PostgresError(DemoError):
     """The server did not start, or refused a statement; the message holds what it said."""
 
 

@@ -1,12 +1,33 @@
-"""What all tests share: retries that hardly wait."""
+"""What tests share: an emulator with a client of its own, and retries that hardly wait."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.streams import EventsStream
+from tests.emulator_client import NOW, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """Run an emulator whose jobs hardly take time."""
+    with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[Client]:
+    """Talk to it, hiding nothing."""
+    client = Client(emulator)
+    with client.session:
+        yield client
 
 
 @pytest.fixture

@@ -45,6 +45,22 @@ def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN
     }
 
 
+def way_out(way: str, folder: Path, batch_size: int) -> dict[str, Any]:
+    """Return the settings that make events come out in bulk, one by one, or as files."""
+    ways: dict[str, dict[str, Any]] = {
+        "bulk": {},
+        "one by one": {"stream_maps": {"events": {"customer": "customer"}}},
+        "files": {
+            "batch_config": {
+                "encoding": {"format": "jsonl", "compression": "gzip"},
+                "storage": {"root": f"file://{folder}"},
+                "batch_size": batch_size,
+            }
+        },
+    }
+    return ways[way]
+
+
 def _limited(limits: Mapping[str, int]) -> list[str]:
     """Return the beginning of a command line that sets limits and goes on with the rest."""
     if not limits:

@@ -20,7 +20,7 @@ import pytest
 
 from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import START, Tap, bookmarks, is_quiet, settings_of
+from tests.tap_runs import START, Tap, bookmarks, is_quiet, settings_of, way_out
 from tests.truth import Told, told_by, truth
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MODES = ["bulk", "one by one", "files"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+BATCH_SIZE = 1500
 SOAK_SECONDS = 600
 
 
@@ -36,22 +37,6 @@ def seed_of(request: pytest.FixtureRequest) -> int:
     seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
     print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
     return seed
-
-
-def settings_in(mode: str, service: Emulator, folder: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
-    """Return settings that make events come out in bulk, one by one, or as files."""
-    ways: dict[str, dict[str, Any]] = {
-        "bulk": {},
-        "one by one": {"stream_maps": {"events": {"customer": "customer"}}},
-        "files": {
-            "batch_config": {
-                "encoding": {"format": "jsonl", "compression": "gzip"},
-                "storage": {"root": f"file://{folder}"},
-                "batch_size": 1500,
-            }
-        },
-    }
-    return settings_of(service, **ways[mode], **more)
 
 
 @dataclass
@@ -161,8 +146,11 @@ def test_killed_at_random_messages_and_resumed_the_target_holds_the_truth(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
 ) -> None:
     rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
-    settings = settings_in(
-        mode, service, tmp_path, products=["WATCHLIST", "ALERT"], end_date="2026-03-02T01:20Z"
+    settings = settings_of(
+        service,
+        products=["WATCHLIST", "ALERT"],
+        end_date="2026-03-02T01:20Z",
+        **way_out(mode, tmp_path, BATCH_SIZE),
     )
     expected = truth(service, settings["products"], START, settings["end_date"])
     assert len(expected) > 20_000
@@ -184,10 +172,9 @@ def test_ten_minutes_of_crashes(
         service.events_per_hour = rng.choice([20, 500, 11_000])
         service.header, service.time_order = rng.random() < 0.5, rng.random() < 0.5
         service.end_inclusive = rng.random() < 0.5
-        settings = settings_in(
-            rng.choice(MODES),
+        settings = settings_of(
             service,
-            folder,
+            **way_out(rng.choice(MODES), folder, BATCH_SIZE),
             products=rng.sample(["WATCHLIST", "ALERT", "CMDTYVIEW"], rng.randint(1, 3)),
             end_date=rng.choice(["2026-03-02T02:30Z", "2026-03-02T04:00Z"]),
             window_hours=rng.choice([0.3, 1, 5]),

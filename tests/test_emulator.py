@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -17,23 +16,6 @@ from tap_barchart_events.emulator.generator import HOUR, Generator, Selection
 from tap_barchart_events.emulator.switches import Switches
 from tap_barchart_events.products import PRODUCTS
 from tests.emulator_client import NOW, START, Client, as_multiset, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    client = Client(emulator)
-    with client.session:
-        yield client
-
 
 # The cycle
 

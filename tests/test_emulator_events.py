@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,23 +14,6 @@ from tap_barchart_events.emulator import Emulator, Event, Job
 from tap_barchart_events.emulator.generator import HOUR
 from tap_barchart_events.products import PRODUCTS, snake_case
 from tests.emulator_client import NOW, START, Client, as_multiset, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    client = Client(emulator)
-    with client.session:
-        yield client
-
 
 SWITCHES: list[dict[str, Any]] = [
     {},

@@ -12,23 +12,10 @@ import requests
 
 from tap_barchart_events.emulator import KINDS, Emulator
 from tap_barchart_events.emulator.generator import HOUR
-from tests.emulator_client import NOW, PLAIN, START, Client
+from tests.emulator_client import PLAIN, START, Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    client = Client(emulator)
-    with client.session:
-        yield client
+    from collections.abc import Callable
 
 
 def test_a_fault_strikes_when_it_is_due_and_no_longer(client: Client) -> None:

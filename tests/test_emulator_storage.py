@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import gzip
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.emulator.generator import HOUR
-from tests.emulator_client import NOW, START, Client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    client = Client(emulator)
-    with client.session:
-        yield client
+from tests.emulator_client import START, Client
 
 
 def test_a_link_with_credentials_is_refused(client: Client) -> None:

@@ -35,6 +35,19 @@ def said() -> dict[str, Any]:
     return about()
 
 
+def ran(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's folder to its end."""
+    return subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def environ(**more: str) -> dict[str, str]:
     """Return the environment without what make, Meltano or the tap would heed."""
     foreign = ("MAKE", "MFLAGS", "MELTANO_", "TAP_", "TARGET_")
@@ -217,15 +230,7 @@ def test_make_demo_brings_every_event_and_draws_them() -> None:
     picture = PROJECT / "output" / "events-per-hour.png"
     picture.unlink(missing_ok=True)
 
-    done = subprocess.run(
-        ["make", "demo"],
-        cwd=PROJECT,
-        env=environ(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran("make", "demo")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All that the service holds has arrived, once." in done.stdout
@@ -245,15 +250,7 @@ demo.EMULATOR += ("--events-per-hour=20", "--late-share=0.5", "--late-seconds=36
 sys.exit(demo.main())
 """
 
-    done = subprocess.run(
-        [sys.executable, "-c", run],
-        cwd=PROJECT,
-        env=environ(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran(sys.executable, "-c", run)
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "THE COUNTS DIFFER." in done.stdout

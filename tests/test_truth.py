@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tap_barchart_events.emulator import Emulator, Event
 from tap_barchart_events.windows import from_iso, to_iso
-from tests.tap_runs import START, Outcome, bookmarks, settings_of, sync
+from tests.tap_runs import START, Outcome, bookmarks, settings_of, sync, way_out
 from tests.truth import arrived, identified, truth
 
 if TYPE_CHECKING:
@@ -37,22 +37,6 @@ CHECKS = [HealthCheck.too_slow]
 def service() -> Iterator[Emulator]:
     with Emulator(job_seconds=0.005) as emulator:
         yield emulator
-
-
-def way_out(way: str, folder: str) -> dict[str, Any]:
-    """Return the settings that make events come out in bulk, one by one, or as files."""
-    ways: dict[str, dict[str, Any]] = {
-        "bulk": {},
-        "one by one": {"stream_maps": {"events": {"customer": "customer"}}},
-        "files": {
-            "batch_config": {
-                "encoding": {"format": "jsonl", "compression": "gzip"},
-                "storage": {"root": f"file://{folder}"},
-                "batch_size": 7,
-            }
-        },
-    }
-    return ways[way]
 
 
 def all_records(outcome: Outcome) -> list[dict[str, Any]]:
@@ -127,7 +111,7 @@ def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
             window_hours=case["window"] / 3_600_000,
             min_window_seconds=0.001,
             **case["more"],
-            **way_out(case["way"], str(tmp_path_factory.mktemp("batches"))),
+            **way_out(case["way"], tmp_path_factory.mktemp("batches"), batch_size=7),
         )
     )
     assert outcome.error is None
@@ -148,7 +132,9 @@ def test_splits_down_to_seconds_with_empty_halves_change_nothing(
     service.max_events, service.end_inclusive = 300, inclusive
     service.header = service.shuffled_columns = False
     outcome = sync(
-        settings_of(service, window_hours=4, min_window_seconds=0.1, **way_out(way, str(tmp_path)))
+        settings_of(
+            service, window_hours=4, min_window_seconds=0.1, **way_out(way, tmp_path, batch_size=7)
+        )
     )
     assert outcome.error is None
     assert arrived(all_records(outcome)) == dict(identified("WATCHLIST", burst))
