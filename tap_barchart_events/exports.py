@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import (
     BarchartEventsError,
+    ExportError,
     JobFailedError,
     JobForgottenError,
     SyncStopped,
@@ -82,7 +83,9 @@ class Exports:
     At most ``max_concurrent_jobs`` jobs are in flight, over all products, earlier products
     and windows first; and at most as many files are on disk, the one being read included.
     The place of the file that is read next is kept free, so that a window that had to be
-    split never waits for those behind it.
+    split never waits for those behind it. And however much of the following products is
+    there already, the product being read may have as many windows under way as jobs may be
+    in flight.
     """
 
     def __init__(
@@ -116,7 +119,6 @@ class Exports:
         self._current = 0
         self._in_flight = 0
         self._on_disk = 0
-        self._under_way = 0
         self._started = 0
 
     @property
@@ -149,7 +151,6 @@ class Exports:
             with self._changed:
                 del lane.tasks[task.window.start]
                 lane.position = task.window.end
-                self._under_way -= 1
                 self._on_disk -= 1
                 self._fill()
                 self._changed.notify_all()
@@ -182,21 +183,32 @@ class Exports:
     def _fill(self) -> None:
         """Start as many jobs as may be in flight. The lock is held."""
         most = self._limits.max_concurrent_jobs
-        while self._in_flight < most and self._under_way < 2 * most and not self._stopped.is_set():
+        while self._in_flight < most and not self._stopped.is_set():
             task = self._next_task()
             if task is None:
                 return
             self._in_flight += 1
-            self._under_way += 1
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             # Daemons: a call that hangs must not hold the process when the sync ends.
             thread = threading.Thread(target=self._work, args=(task,), daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._leave(task)
+                task.error = ExportError(
+                    f"no thread could be started for its job ({error}); lower "
+                    "max_concurrent_jobs, or raise the limit of threads (ulimit -u)"
+                )
+                return
             # Afterwards: a signal may come in between, and one not started cannot be joined.
             self._threads.append(thread)
 
     def _next_task(self) -> _Task | None:
-        for lane in self._lanes[self._current :]:
+        most = self._limits.max_concurrent_jobs
+        under_way = [len(lane.tasks) for lane in self._lanes[self._current :]]
+        for number, lane in enumerate(self._lanes[self._current :]):
+            if sum(under_way) >= 2 * most and (number or under_way[0] >= most):
+                return None
             # Nothing after a window that failed will ever be read.
             failed = min((t.window.start for t in lane.tasks.values() if t.error), default=None)
             upcoming = lane.plan.upcoming
@@ -208,6 +220,9 @@ class Exports:
                     lane.tasks[window.start] = task
                     return task
             if failed is not None:
+                return None
+            # It waits for a smaller or larger size to be tried, and will want places again.
+            if upcoming is not None and sum(under_way[number + 1 :]) >= most // 2:
                 return None
         return None
 
@@ -231,7 +246,6 @@ class Exports:
                     error,
                 )
                 del task.lane.tasks[task.window.start]
-                self._under_way -= 1
             elif isinstance(error, TooLargeError):
                 task.error = TooLargeError(
                     f"{error}, and the window may not be split further; lower "

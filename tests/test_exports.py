@@ -17,12 +17,14 @@ from tap_barchart_events.emulator import Emulator, Event
 from tap_barchart_events.exceptions import (
     BarchartEventsError,
     CredentialsError,
+    ExportError,
     JobFailedError,
     ServiceError,
     TooLargeError,
 )
 from tap_barchart_events.exports import Exports
 from tap_barchart_events.jobs import Limits, Pace, Request
+from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.retries import RetryPolicy
 from tap_barchart_events.windows import Plan, Window
 
@@ -125,9 +127,13 @@ def read(
     return result
 
 
-def busiest(service: Emulator) -> int:
-    """Return how many jobs ran at once at most."""
-    jobs = [(job.started, job.ended or math.inf) for job in service.jobs]
+def busiest(service: Emulator, product: str | None = None, *, after: int = 0) -> int:
+    """Return how many jobs, of a product and from an instant on, ran at once at most."""
+    jobs = [
+        (job.started, job.ended or math.inf)
+        for job in service.jobs
+        if product in {None, job.filter["product"]} and job.start >= after
+    ]
     return max(sum(start <= at < end for start, end in jobs) for at, _ in jobs)
 
 
@@ -256,6 +262,24 @@ def test_a_window_that_is_too_large_is_split_wherever_it_is(
     stamps = {int(row.split(b"|")[0]) for row in rows}
     assert stamps >= set(range(where.start, where.end, MINUTE))
     assert all(content.count(b"\n") <= 7 for content in result.contents["WATCHLIST"])
+
+
+@pytest.mark.parametrize("jobs", [2, 4])
+@pytest.mark.parametrize(("windows", "following"), [(1, 8), (24, 1)])
+def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
+    service: Emulator, make: Callable[..., Exports], jobs: int, windows: int, following: int
+) -> None:
+    # While a smaller size is tried, the products that follow get jobs, but not all places.
+    products = tuple(PRODUCTS)[: 1 + following]
+    first = START + 24 * HOUR // windows
+    service.source = lambda c, product, start, end: (
+        evenly(10 * MINUTE)(c, product, start, min(end, first)) if product == products[0] else ()
+    )
+    service.max_events, service.job_seconds = 4, 0.1
+    result = read(make(products, hours=24, window=24 * HOUR // windows, jobs=jobs), products)
+    assert all(result.covered(p) == Window(START, START + 24 * HOUR) for p in products)
+    assert any(job.too_large for job in service.jobs)
+    assert busiest(service, products[0], after=START + 12 * HOUR) == jobs
 
 
 def test_a_job_that_hangs_counts_as_too_large(
@@ -406,6 +430,25 @@ def test_closing_does_not_wait_for_a_call_that_hangs(
     began = time.monotonic()
     exports.close()
     assert time.monotonic() - began < 2
+
+
+def test_a_thread_that_cannot_start_ends_it_and_earlier_windows_are_kept(
+    make: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = threading.Thread.start, itertools.count(1)
+
+    def limited(thread: threading.Thread) -> None:
+        if "(_work)" in thread.name and next(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    exports = make(jobs=1)
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    result = read(exports, seconds=10)
+    assert result.covered() == Window(START, START + 2 * HOUR)
+    assert isinstance(result.error, ExportError)
+    assert "TGAM/WATCHLIST" in str(result.error)
+    assert "max_concurrent_jobs" in str(result.error)
 
 
 # Whatever comes together ---------------------------------------------------------------------
