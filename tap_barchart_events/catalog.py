@@ -34,7 +34,7 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
             required=True,
             description="When the event occurred, UTC, in milliseconds.",
         ),
-        th.Property("type", th.StringType, required=True, description=f"Event type code.{known}"),
+        th.Property("type", th.StringType, description=f"Event type code.{known}"),
         *(
             th.Property(
                 column,

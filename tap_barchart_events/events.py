@@ -173,7 +173,10 @@ class ExportFile:
         first = next(self._raw.rows(), None)
         if first is None:
             return Contents(0, 0, (), ())
-        fields = [value.decode(errors="replace") for value in self._raw.fields(first.body)]
+        try:
+            fields = [value.decode() for value in self._raw.fields(first.body)]
+        except UnicodeDecodeError:
+            raise FileError(f"line {first.line} is not valid UTF-8") from None
         layout = recognise(fields, self.product, self._format.columns)
         survey = self._raw.survey()
         content, skip = survey.content, 0

@@ -133,18 +133,19 @@ class MessageWriter(MsgSpecWriter):
                 stream.flush()
             else:
                 self._write_to_pipe(pipe, lines)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             # Nobody reads any more, so there is nobody to tell.
             raise Interrupted(CLOSED) from None
 
     def _pipe(self, stream: BinaryIO) -> Pipe | None:
-        """Return the pipe that a stream writes to, if it is one."""
+        """Return the pipe, or socket, that a stream writes to, if it is one."""
         try:
             descriptor = stream.fileno()
         except OSError:  # captured by a test, say
             return None
         status = os.fstat(descriptor)
-        if not stat.S_ISFIFO(status.st_mode) or not hasattr(select, "poll"):
+        waits = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
+        if not waits or not hasattr(select, "poll"):
             return None
         stream.flush()
         identity = descriptor, status.st_ino
@@ -197,7 +198,8 @@ class Pipe:
     """A pipe, and how much room it surely has. This process is the only one that writes to it.
 
     Linux keeps what is in a pipe in so many slots of a page each. All of them are full but the
-    last one of each write, and the one being read.
+    last one of each write, and the one being read. Of a socket no more is known than poll()
+    says; there ``PIPE_BUF`` bytes have room, too.
     """
 
     def __init__(self, identity: tuple[int, int]) -> None:
@@ -209,7 +211,7 @@ class Pipe:
         self.poll = room.poll
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._slots = 0
-        if sys.platform == "linux":
+        if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(self._descriptor).st_mode):
             self._slots = fcntl.fcntl(self._descriptor, fcntl.F_GETPIPE_SZ) // self._page
         self.capacity = max(select.PIPE_BUF, (self._slots - 1) * self._page)
         """How many bytes can be written at once when it is empty."""

@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +193,8 @@ class EventsStream(Stream):
                 self._writer.discard()
                 if self._writer.interrupted:
                     self.logger.warning("interrupted: the next run goes on from the bookmarks")
-                    self._write_bookmarks()
+                    with suppress(Interrupted):  # when nobody reads any more
+                        self._write_bookmarks()
                     raise self._writer.interrupted from None
                 raise
             finally:
@@ -210,6 +211,9 @@ class EventsStream(Stream):
         if sync is None:
             raise RuntimeError("no sync is under way")
         settings = self.settings
+        # A catalog of an earlier day may lack some: their values go to ``extra``.
+        named = self.effective_schema["properties"]
+        columns = [name for name in columns_of(settings.products) if name in named]
         told: set[str] = set()
         for export in sync.exports.of(context["product"]):
             began = time.monotonic()
@@ -219,7 +223,7 @@ class EventsStream(Stream):
                 product=export.product,
                 window=export.window,
                 properties=self._properties,
-                schema_columns=columns_of(settings.products),
+                schema_columns=columns,
                 file_format=FileFormat(
                     settings.delimiter,
                     settings.quote_character,
@@ -272,6 +276,10 @@ class EventsStream(Stream):
                     for lines, count in file.record_lines(self.name, extracted):
                         self._writer.write_lines(lines)
                         counter.increment(count)
+
+    def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
+        """Return how batch files are written; they are not when the tap is only tried."""
+        return None if self._tries_only else super().get_batch_config(config)
 
     @property
     def _in_bulk(self) -> bool:

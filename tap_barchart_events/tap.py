@@ -70,8 +70,9 @@ class TapBarchartEvents(Tap):
             # Discovery needs no settings; with these the SDK does not warn of missing ones.
             values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
             values["products"] = list(self.products)
+        ignored = _ignored()  # before the SDK takes signals
         super().__init__(config=values, validate_config=validate_config, **kwargs)
-        _handle_signals(self.message_writer.interrupt)
+        _handle_signals(self.message_writer.interrupt, ignored)
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""
@@ -96,7 +97,7 @@ class Command(SingerCommand):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
-        _handle_signals(_end)
+        _handle_signals(_end, _ignored())
         try:
             return super().main(*args, **kwargs)
         except Exception as error:
@@ -139,7 +140,12 @@ def _end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a hand
     raise Interrupted(128 + signum)
 
 
-def _handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+def _ignored() -> set[int]:
+    """Return the signals that the caller has it ignore, as nohup does; never SIGTERM."""
+    return {n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN} - {signal.SIGTERM}
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], None], ignored: set[int]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if number in ignored else handler)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tap_barchart_events.emulator import Emulator
+from tap_barchart_events.output import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heeding_signals() -> None:
+    """Let what tests start heed signals, though who started the tests may have ignored them."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.output import Pipe
-from tests.tap_runs import COMMAND, Outcome, Tap, settings_of
+from tap_barchart_events.tap import TapBarchartEvents
+from tap_barchart_events.windows import from_iso
+from tests.tap_runs import COMMAND, START, Outcome, Tap, settings_of, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,6 +129,43 @@ def test_properties_that_are_not_selected_are_not_written(
     assert outcome.records == expected
 
 
+def test_columns_that_an_older_catalog_lacks_go_to_extra(
+    service: Emulator, tmp_path: Path, in_bulk: Outcome
+) -> None:
+    tap = TapBarchartEvents(config=settings_of(service, products=["WATCHLIST"]))
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(tap.catalog_dict), encoding="utf-8")
+
+    outcome = run(tmp_path, service, f"--catalog={path}")
+
+    known = set(tap.catalog_dict["streams"][0]["schema"]["properties"])
+    for record, whole in zip(outcome.records, in_bulk.records, strict=True):
+        values = whole | (whole["extra"] or {})
+        assert record.keys() == known
+        found = record | (record["extra"] or {})
+        assert {n: v for n, v in found.items() if v and n != "extra"} == {
+            n: v for n, v in values.items() if v and n != "extra"
+        }
+    assert "portfolio_id" in outcome.log, "a warning names what is new"
+
+
+@pytest.mark.parametrize("maps", [{}, IDENTITY], ids=["in bulk", "through the SDK"])
+def test_records_fit_the_schema_though_fields_are_empty(
+    tmp_path: Path, maps: Mapping[str, Any]
+) -> None:
+    names = ["timestamp", "type", "userId"]
+    at = from_iso(START)
+    rows = [names, [str(at), "", ""], [str(at + 1), "WATCHLIST-CREATED", "me"]]
+    body = "".join("|".join(row) + "\n" for row in rows).encode()
+    with Emulator(body=lambda _: body) as service:
+        outcome = Tap(tmp_path, settings_of(service, window_hours=WINDOWS, **maps)).end()
+    schema = next(m["schema"] for m in outcome.messages if m["type"] == "SCHEMA")
+    for record in outcome.records:
+        empty = {name for name, value in record.items() if value is None}
+        assert all("null" in schema["properties"][name]["type"] for name in empty)
+    assert [record["type"] for record in outcome.records] == [None, "WATCHLIST-CREATED"]
+
+
 def records_of(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
         table = duckdb.read_parquet(str(path))
@@ -177,6 +216,18 @@ def test_batch_files_hold_the_records_cut_at_batch_size(
             assert not [r for r in missing if r["timestamp"] < claimed.get(r["product"], "")]
     assert [*map(without_window, found)] == [*map(without_window, in_bulk.records)]
     assert outcome.bookmarks == in_bulk.bookmarks
+
+
+@pytest.mark.parametrize("test", ["records", "schema"])
+def test_trying_the_tap_writes_no_batch_file(service: Emulator, tmp_path: Path, test: str) -> None:
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    more = way_out("files", folder, 100)
+
+    outcome = run(tmp_path, service, f"--test={test}", **more)
+
+    assert list(folder.iterdir()) == []
+    assert "BATCH" not in {message["type"] for message in outcome.messages}
 
 
 @given(

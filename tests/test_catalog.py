@@ -39,6 +39,7 @@ def test_the_properties_come_in_a_stable_order_each_with_a_description() -> None
     assert all(len(definition["description"]) > 10 for definition in properties.values())
     assert "filled by WATCHLIST" in properties["watchlist_id"]["description"]
     assert "WATCHLIST-CREATED" in properties["type"]["description"]
+    assert properties["type"]["type"] == ["string", "null"]
 
 
 @pytest.mark.parametrize("added", sorted(PRODUCTS))

@@ -421,6 +421,14 @@ def test_a_header_is_believed_and_unknown_event_types_are_passed_on() -> None:
     assert len(read(text(unknown))) == 500
 
 
+def test_a_header_that_is_not_utf_8_is_refused() -> None:
+    with (
+        File(b"timestamp|type|us\xffer\n1|A|b\n") as export,
+        pytest.raises(FileError, match="line 1 is not valid UTF-8"),
+    ):
+        export.check()
+
+
 def test_an_error_names_product_and_window() -> None:
     with File(b"hello\n") as export, pytest.raises(FileError) as error:
         export.check()

@@ -189,6 +189,41 @@ def test_while_it_is_blocked_with_long_lines_none_is_torn(
     assert ended_well(tap, signal.SIGTERM).records
 
 
+def test_while_it_is_blocked_on_a_socket_that_nobody_reads(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    reader, stdout = socket.socketpair()
+    with closing(reader), closing(stdout):
+        tap = start(settings_of(service), stdout=stdout)
+        wait_for(asked(service, "download", 4))
+        time.sleep(0.5)
+        tap.process.send_signal(signal.SIGTERM)
+        assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+        stdout.close()
+        written = b"".join(iter(lambda: reader.recv(1 << 20), b""))
+    outcome = tap.outcome(written)
+    assert outcome.records
+    check_the_rest(tap, outcome, service)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_the_caller_lets_it_ignore_it_ignores(
+    service: Emulator, start: Callable[..., Tap], number: int
+) -> None:
+    # As nohup does, and a shell with what it starts in the background.
+    service.job_seconds = 1
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        tap = start(settings_of(service))
+    finally:
+        signal.signal(number, before)
+    wait_for(asked(service, "poll"))
+    tap.process.send_signal(number)
+    outcome = tap.end()
+    assert outcome.code == 0
+    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T04:00:00.000+00:00"}
+
+
 def pipe_is_full(tap: Tap) -> bool:
     """Tell whether much lies in the tap's pipe, and no more comes."""
     before = in_pipe(tap)
@@ -310,6 +345,19 @@ def test_a_closed_stdout_ends_it_quietly(
     assert "Traceback" not in log
     assert "Exception ignored" not in log
     assert "ERROR" not in log
+    assert tap.left_behind == []
+
+
+def test_a_signal_counts_though_the_target_has_ended_too(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    service.job_seconds = 600
+    tap = start(settings_of(service))
+    wait_for(asked(service, "poll"))
+    assert tap.process.stdout
+    tap.process.stdout.close()  # Ctrl-C reaches both
+    tap.process.send_signal(signal.SIGINT)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGINT
     assert tap.left_behind == []
 
 
