@@ -74,10 +74,7 @@ class Contents:
     """What a checked file holds."""
 
     events: int
-    """Events inside the window."""
-
-    outside: int
-    """Events outside the window; they are dropped."""
+    """Events inside the window; those outside are dropped."""
 
     extra_columns: tuple[str, ...]
     """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
@@ -172,7 +169,7 @@ class ExportFile:
     def _check(self) -> Contents:
         first = next(self._raw.rows(), None)
         if first is None:
-            return Contents(0, 0, (), ())
+            return Contents(0, (), ())
         try:
             fields = [value.decode() for value in self._raw.fields(first.body)]
         except UnicodeDecodeError:
@@ -213,7 +210,7 @@ class ExportFile:
             # of a window, all events come out or none: so better fail now than half way
             for _ in self._lines(self._query, "", "\n"):
                 pass
-        return Contents(tally.inside, tally.rows - tally.inside, extra, doubts)
+        return Contents(tally.inside, extra, doubts)
 
     def _tally(self, source: Source, layout: Layout) -> Tally | None:
         """Sum up all rows; None if DuckDB cannot read one of them."""
