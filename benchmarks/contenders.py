@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,14 +98,14 @@ def batches(encoding: str, directory: Path, size: int | None = None) -> dict[str
 def neighbours(export: Path, folder: Path) -> list[Contender]:
     """Return the readers of CSV files that people use, as far as they can be installed.
 
-    Each in an environment of its own, ``.venv-bench-*``, made when it is missing. Their file
-    needs a header; of its events they write the raw columns alone.
+    Each in an environment of its own, ``.venv-bench-*``, made when it is missing or its lock has
+    changed. Their file needs a header; of its events they write the raw columns alone.
     """
     found = []
-    if python := _environment("airbyte", "airbyte-cdk==7.39.1"):
+    if python := _environment("bench-airbyte"):
         command = [python, str(HERE / "airbyte_reader.py"), str(export)]
         found.append(Contender("Airbyte CDK 7.39.1", command))
-    if python := _environment("csv-folder", "tap-csv-folder==0.0.1a1"):
+    if python := _environment("bench-csv-folder"):
         settings = {"path": str(export.parent), "delimiter": "|", "read_mode": "merge"}
         settings |= {"stream_name": "events", "filesystem": "local", "lineterminator": "\n"}
         command = [str(Path(python).with_name("tap-csv-folder"))]
@@ -115,16 +114,15 @@ def neighbours(export: Path, folder: Path) -> list[Contender]:
     return found
 
 
-def _environment(name: str, requirement: str) -> str | None:
-    """Return the interpreter of an environment with one requirement, or None without it."""
-    place = HERE.parent / f".venv-bench-{name}"
-    python = str(place / "bin" / "python")
-    if not (place / ".ready").exists():
-        try:
-            venv.create(place, clear=True, with_pip=True)
-            install = [python, "-m", "pip", "install", "--quiet", requirement]
-            subprocess.run(install, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        (place / ".ready").touch()
-    return python
+def _environment(name: str) -> str | None:
+    """Return the interpreter of the environment that ``requirements/<name>.txt`` locks, if any.
+
+    It is made as the Makefile makes them all; None if it cannot be.
+    """
+    project = HERE.parent
+    command = ["make", f".venv-{name}/.locked"]
+    try:
+        subprocess.run(command, cwd=project, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(project / f".venv-{name}" / "bin" / "python")
