@@ -18,6 +18,7 @@ from demo.command import run
 from demo.picture import draw
 from demo.pipeline import PROJECT, Pipeline, PipelineError, process
 from demo.summary import read_back
+from tap_barchart_events.windows import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,8 +135,8 @@ class Service:
             params={
                 "customer": customer,
                 "product": product,
-                "start": str(_milliseconds(start)),
-                "end": str(_milliseconds(end)),
+                "start": str(to_milliseconds(start)),
+                "end": str(to_milliseconds(end)),
                 "count": "1",
             },
             timeout=60,
@@ -189,10 +190,6 @@ def _bookmarks(state: Mapping[str, Any]) -> dict[str, str]:
 def _lines(file: Path) -> int:
     with file.open("rb") as lines:
         return sum(1 for _ in lines)
-
-
-def _milliseconds(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
 
 
 def _time(instant: datetime) -> str:

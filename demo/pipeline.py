@@ -12,12 +12,12 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
+from tap_barchart_events.output import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,7 +137,7 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
     """
     running: subprocess.Popen[str] | None = None
     try:
-        with _signals_held_back():
+        with signals_held():
             # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
             running = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, start_new_session=True, **options
@@ -145,28 +145,8 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         yield running
     finally:
         if running is not None:
-            with _signals_held_back():
+            with signals_held():
                 _end(running)
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait: what is begun in here would be left half done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    seen: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda came, _frame: seen.append(came))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for came in dict.fromkeys(seen):
-            signal.raise_signal(came)
 
 
 def _end(running: subprocess.Popen[str]) -> None:

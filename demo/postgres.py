@@ -11,6 +11,7 @@ from demo.command import run
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres_server import Postgres
 from tap_barchart_events.emulator import Emulator
+from tap_barchart_events.windows import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ LOOKBACK_HOURS = 2
 
 
 def _demo() -> bool:
-    now = _milliseconds(RUNS[-1][1] + timedelta(hours=1))
+    now = to_milliseconds(RUNS[-1][1] + timedelta(hours=1))
     with (
         Emulator(events_per_hour=150, job_seconds=0.5, clock=lambda: now) as service,
         Postgres() as postgres,
@@ -88,7 +89,7 @@ def _compare(service: Emulator, postgres: Postgres, products: Sequence[str], end
     print(f"\n  {'product':<16}{'rows':>8}{'keys':>8}{'held there':>12}")
     matches = set(loaded) == set(products)
     for product in products:
-        held = service.count(CUSTOMER, product, _milliseconds(START), _milliseconds(end))
+        held = service.count(CUSTOMER, product, to_milliseconds(START), to_milliseconds(end))
         found, keys = loaded.get(product, (0, 0))
         print(f"  {product:<16}{found:>8,}{keys:>8,}{held:>12,}")
         matches &= found == keys == held
@@ -114,10 +115,6 @@ def _show(postgres: Postgres) -> None:
             f" {row['events']} events in {row['minutes']} min"
         )
     print()
-
-
-def _milliseconds(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
 
 
 if __name__ == "__main__":

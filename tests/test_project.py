@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
 from contextlib import suppress
@@ -87,6 +88,34 @@ def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path) -> None:
     assert all(re.match(r"[a-z0-9.\[\]_-]+==[^ ]+ ", requirement) for requirement in requirements)
     assert "://" not in text
     assert "index" not in re.sub(r"#.*", "", text)
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="git tells which files there are")
+def test_the_packed_source_holds_every_file_of_the_project(tmp_path: Path) -> None:
+    built = ran(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+
+    files = set(ran("git", "ls-files").stdout.splitlines())
+    assert files
+    assert files - packed == set()
+
+
+def test_no_environment_is_installed_but_from_a_lock() -> None:
+    sources = [PROJECT / "Makefile"]
+    for folder in ("benchmarks", "demo", "orchestrate"):
+        sources += sorted((PROJECT / folder).glob("*.py"))
+    installs = [
+        f"{source.name}: {line.strip()}"
+        for source in sources
+        for line in source.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bpip\b.*\binstall\b", line)
+    ]
+
+    assert installs
+    assert [i for i in installs if "--require-hashes" not in i and "--no-deps" not in i] == []
 
 
 def readme_commands() -> list[str]:
