@@ -9,12 +9,18 @@ target that merges rows by ``event_id`` holds each event once.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from tap_barchart_events import values
+from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 OVERLAP = timedelta(days=7)
 """How far before the handover the nightly run begins.
@@ -51,7 +57,7 @@ class Plan:
     """Where the first shards begin, as the tap's setting has it; ``first`` is its month."""
 
     first: date
-    """First day of the first month."""
+    """First day of the first month (UTC)."""
 
     handover: date
     """First day of the month that the nightly run takes over; the shards end before it."""
@@ -69,21 +75,21 @@ class Plan:
         Raises:
             PlanError: One is missing or cannot be used.
         """
-        text = _needed(environ, PREFIX + "PRODUCTS")
-        products = json.loads(text) if text.startswith("[") else text.split(",")
-        first = _month(environ, PREFIX + "START_DATE")
-        handover = _month(environ, "ORCHESTRATE_HANDOVER")
+        products = _read(environ, PREFIX + "PRODUCTS", values.products)
+        first = _month(_read(environ, PREFIX + "START_DATE", values.instant))
+        handover = _month(_read(environ, "ORCHESTRATE_HANDOVER", _month_or_instant))
         if handover <= first:
             raise PlanError(
                 f"ORCHESTRATE_HANDOVER must be a later month than that of {PREFIX}START_DATE"
             )
+        pause = values.number(at_least=0)
         return cls(
-            tuple(product.strip() for product in products),
+            products,
             environ[PREFIX + "START_DATE"],
             first,
             handover,
             environ.get("ORCHESTRATE_LOADER") or cls.loader,
-            float(environ.get("ORCHESTRATE_RETRY_SECONDS") or cls.retry_seconds),
+            _read(environ, "ORCHESTRATE_RETRY_SECONDS", pause, str(cls.retry_seconds)),
         )
 
     def shard(self, product: str, month: date) -> Run:
@@ -108,18 +114,28 @@ class Plan:
         )
 
 
-def _needed(environ: Mapping[str, str], name: str) -> str:
-    text = environ.get(name, "").strip()
+def _read(
+    environ: Mapping[str, str], name: str, reader: Callable[[str], T], default: str = ""
+) -> T:
+    text = environ.get(name, "").strip() or default
     if not text:
         raise PlanError(f"{name} is not set: put it into .env")
-    return text
-
-
-def _month(environ: Mapping[str, str], name: str) -> date:
     try:
-        return datetime.strptime(_needed(environ, name)[:7], "%Y-%m").date()  # noqa: DTZ007 - a date
+        return reader(text)
+    except ValueError as error:
+        raise PlanError(f"{name} must be {error}, not {text[:100]!r}") from None
+
+
+def _month_or_instant(text: str) -> int:
+    try:
+        return values.instant(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
     except ValueError:
-        raise PlanError(f"{name} must begin with a month such as 2026-11") from None
+        raise ValueError("a month such as 2026-11") from None
+
+
+def _month(instant: int) -> date:
+    """Return the first day of an instant's month in UTC."""
+    return date.fromisoformat(to_iso(instant)[:10]).replace(day=1)
 
 
 def _midnight(day: date) -> str:

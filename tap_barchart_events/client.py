@@ -6,6 +6,9 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 from __future__ import annotations
 
 import logging
+import math
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -34,8 +37,7 @@ from tap_barchart_events.retries import (
 )
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 DEFAULT_DELIMITER = "|"
@@ -104,6 +106,9 @@ class ReportsClient:
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
         self._on_request = on_request
+        self._alone = threading.Lock()
+        self._known_good = False
+        self._refusal = ""
         self._api = _session(connections)
         self._api.auth = HTTPBasicAuth(username.encode(), password.encode())
         # Without it the service answers a call for a link with a redirection.
@@ -238,8 +243,9 @@ class ReportsClient:
         """Make one call of the API, tried again as the policy says; return the answer's JSON."""
 
         def attempt() -> Any:  # noqa: ANN401 - JSON
-            response = self._request(endpoint, method, path, what, body)
-            answer = self._answer(response, endpoint, what)
+            with self._accepted():
+                response = self._request(endpoint, method, path, what, body)
+                answer = self._answer(response, endpoint, what)
             try:
                 if check:
                     check(answer)
@@ -250,6 +256,25 @@ class ReportsClient:
             raise problem
 
         return self._retry.run(attempt, self._stopped)
+
+    @contextmanager
+    def _accepted(self) -> Iterator[None]:
+        """Let requests go one at a time until one is accepted, and none after a refusal.
+
+        So wrong credentials are sent once, not by all threads: accounts get locked.
+        """
+        if self._known_good:
+            yield
+            return
+        with self._alone:
+            if self._refusal:
+                raise CredentialsError(self._refusal)
+            try:
+                yield
+            except CredentialsError as error:
+                self._refusal = str(error)
+                raise
+            self._known_good = True
 
     def _request(
         self, endpoint: str, method: str, path: str, what: str, body: dict[str, Any] | None
@@ -300,7 +325,10 @@ class ReportsClient:
         try:
             return response.json()
         except ValueError:
-            problem = TransientError(f"could not {what}: the answer is not JSON")
+            problem = TransientError(
+                f"could not {what}: the answer is not JSON; check api_url, and what a proxy in "
+                "between may say"
+            )
         raise problem
 
 
@@ -335,9 +363,16 @@ def _job(answer: Any) -> Job:  # noqa: ANN401 - JSON
     source, status = answer["source"], answer["status"]
     if not isinstance(source, str) or not isinstance(status, str) or not source:
         raise TypeError
-    timing = answer.get("timing") or {}
-    start, end = timing.get("start"), timing.get("end")
-    return Job(source, status, (float(end) - float(start)) / 1000 if start and end else None)
+    return Job(source, status, _seconds(answer.get("timing")))
+
+
+def _seconds(timing: Any) -> float | None:  # noqa: ANN401 - JSON
+    """Return how long a job ran, if its timing tells; nothing depends on that."""
+    try:
+        seconds = (float(timing["end"]) - float(timing["start"])) / 1000
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _link(answer: Any) -> str:  # noqa: ANN401 - JSON

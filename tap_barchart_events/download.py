@@ -8,7 +8,6 @@ compression is undone on the way. The link is a secret: it stands in no error an
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +21,7 @@ from tap_barchart_events.retries import (
     failure,
     retry_after,
 )
+from tap_barchart_events.urls import is_safe
 
 if TYPE_CHECKING:
     import threading
@@ -41,22 +41,6 @@ INFLATED_AT_LEAST = 1 << 30
 
 INFLATED_RATIO = 100
 """Above that, how many times its compressed size: no list of events compresses better."""
-
-
-def is_safe(url: str) -> bool:
-    """Tell whether a URL is https, or http on a loopback host."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        return False
-    if parts.scheme == "https":
-        return bool(host)
-    try:
-        return parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
-    except ValueError:
-        return False
 
 
 class Download:
@@ -86,6 +70,7 @@ class Download:
         self._timeout = timeout
         self._stopped = stopped
         self._etag: str | None = None
+        self._total: int | None = None
         self._inflate: isal_zlib.Decompress | None = None
         self.received = 0
         """Bytes of the body received so far, as transferred."""
@@ -170,12 +155,12 @@ class Download:
                     return None
                 if not length.isdecimal():
                     raise TransientError(f"could not {self._what}: its length is no number")
-                return int(length)
+                self._total = int(length)
+                return self._total
             case 206:
-                span, _, total = response.headers.get("Content-Range", "").partition("/")
-                fits = span.startswith(f"bytes {self.received}-") and total.isdecimal()
-                if resumed and fits:
-                    return int(total)
+                if resumed and self._continues(response):
+                    self._total = int(response.headers["Content-Range"].partition("/")[2])
+                    return self._total
                 self.received = 0
                 raise TransientError(f"could not {self._what}: the wrong part came")
             case 403:
@@ -206,7 +191,20 @@ class Download:
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
         self._inflate = isal_zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        self._total = None
         self.received = self._inflated = 0
+
+    def _continues(self, response: requests.Response) -> bool:
+        """Tell whether a part follows what came so far, and is of the same file."""
+        # Not everything in between heeds If-Range; parts of two files must not become one
+        # (RFC 9110, 15.3.7.3).
+        span, _, total = response.headers.get("Content-Range", "").partition("/")
+        return (
+            span.startswith(f"bytes {self.received}-")
+            and total.isdecimal()
+            and self._total in {None, int(total)}
+            and response.headers.get("ETag", self._etag) == self._etag
+        )
 
     def _must_end_by_itself(self, response: requests.Response) -> None:
         # A chunked body says where it ends, and so does gzip; anything else may end anywhere.

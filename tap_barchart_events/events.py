@@ -54,6 +54,9 @@ ROW_GROUP = 25_000
 
 GZIP = isal_zlib.MAX_WBITS | 16
 
+CODECS = {None: "snappy", "gzip": "gzip", "none": "uncompressed"}
+"""DuckDB's names of what Parquet is compressed with."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
@@ -286,7 +289,8 @@ class ExportFile:
 
         Args:
             encoding: ``jsonl`` or ``parquet``.
-            compression: ``gzip`` or None. Parquet is compressed inside the file.
+            compression: ``gzip``, ``none``, or None: the usual one of the encoding, which for
+                Parquet is Snappy, inside the file.
             batch_size: At least 1.
         """
         if encoding == "parquet":
@@ -299,7 +303,7 @@ class ExportFile:
             left = batch_size
             path = self._engine.directory / f"{number}.jsonl"
             with path.open("wb") as file:
-                squeeze = isal_zlib.compressobj(wbits=GZIP) if compression else None
+                squeeze = isal_zlib.compressobj(wbits=GZIP) if compression == "gzip" else None
                 while left and (piece := next(pieces, None)):
                     lines, records = piece
                     file.write(squeeze.compress(lines) if squeeze else lines)
@@ -323,7 +327,7 @@ class ExportFile:
             self._engine.run(
                 f"COPY ({query.as_columns(self._properties, structured=True)}) "
                 f"TO {literal(directory)} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
-                f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {compression or 'snappy'})"
+                f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {CODECS[compression]})"
             )
         for number in count():
             path = Path(directory, f"data_{number}.parquet")

@@ -52,8 +52,8 @@ def recognise(
     """Return the layout of a file, judged by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, camelCase or not, is a header.
-    Without one, the ``columns`` set for the product hold, or else its one known layout of that
-    many columns.
+    Without one, the ``columns`` set for the product hold, with timestamp and type among them, or
+    else its one known layout of that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event.
@@ -61,7 +61,7 @@ def recognise(
     """
     names = tuple(snake_case(field) for field in first_row)
     if set(LEADING) <= set(names):
-        _insist_on_distinct(names, "the header of the file")
+        _insist_on_distinct(names)
         return Layout(names, header=True)
     names = _configured(first_row, product, columns) or _known(first_row, product)
     timestamp = first_row[names.index("timestamp")]
@@ -77,14 +77,11 @@ def _configured(
     row: Sequence[str], product: str, columns: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
     names = tuple(snake_case(name) for name in columns.get(product, ()))
-    if names and not set(LEADING) <= set(names):
-        raise LayoutError(f"the setting columns must name timestamp and type for {product}")
     if names and len(names) != len(row):
         raise LayoutError(
             f"the file has {_columns(row)} and no header, but the setting columns names "
             f"{len(names)} for {product}: name all {len(row)} there, in the file's order"
         )
-    _insist_on_distinct(names, f"the setting columns for {product}")
     return names
 
 
@@ -119,12 +116,13 @@ def _columns(row: Sequence[str]) -> str:
     return f"{len(row)} column{'s' if len(row) != 1 else ''}"
 
 
-def _insist_on_distinct(names: Sequence[str], where: str) -> None:
+def _insist_on_distinct(names: Sequence[str]) -> None:
     if "" in names:
-        raise LayoutError(f"column {names.index('') + 1} has no name in {where}")
+        raise LayoutError(f"column {names.index('') + 1} has no name in the header of the file")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise LayoutError(f"{where} names {', '.join(map(shown, repeated[:5]))} more than once")
+        names_twice = ", ".join(map(shown, repeated[:5]))
+        raise LayoutError(f"the header of the file names {names_twice} more than once")
 
 
 def shown(field: str) -> str:

@@ -145,7 +145,8 @@ def failure(error: Exception, what: str, host: str) -> ServiceError:
         requests.ConnectTimeout: "no connection within the request time-out",
         requests.ReadTimeout: "no answer within request_timeout_seconds",
         urllib3.exceptions.ReadTimeoutError: "no answer within request_timeout_seconds",
-        urllib3.exceptions.NameResolutionError: "the name of the host is not known",
+        urllib3.exceptions.NameResolutionError: "the name of the host is not known; is it right?",
+        requests.exceptions.SSLError: "TLS failed; does the host speak https?",
         ConnectionRefusedError: "connection refused",
         requests.exceptions.ProxyError: "the proxy refused",
     }

@@ -46,12 +46,15 @@ class Setting:
     secret: bool = False
     allowed_values: Sequence[str] | None = None
 
+    may_be_empty: bool = False
+    """Whether empty text is a value, not the lack of one."""
+
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "username",
         th.StringType,
-        values.text,
+        values.username,
         "User name",
         "User name for HTTP Basic authentication; Barchart hands it out.",
         required=True,
@@ -181,7 +184,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "delimiter",
         th.StringType,
-        lambda value: values.character(value, or_empty=False),
+        values.delimiter,
         "Delimiter",
         "Field separator of the export files, one character; the service is asked for it when "
         "it is not |.",
@@ -190,10 +193,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "quote_character",
         th.StringType,
-        lambda value: values.character(value, or_empty=True),
+        values.quote_character,
         "Quote character",
         "Quote character of the export files; empty: quotes are data.",
         default='"',
+        may_be_empty=True,
     ),
     Setting(
         "columns",
@@ -267,6 +271,8 @@ class Settings:
     columns: Mapping[str, Sequence[str]]
     layout_check: str
     api_url: str
+    batch_config: Mapping[str, Any] | None = field(repr=False)
+    """As the SDK takes it, ``batch_size`` included; None: events come as RECORD messages."""
 
     @property
     def window(self) -> int:
@@ -307,9 +313,20 @@ class Settings:
             SettingError: One is missing or cannot be used; the message names it and says
                 what would be right.
         """
-        settings = cls(**{setting.name: _value(setting, config) for setting in SETTINGS})
+        missing = [s for s in SETTINGS if s.required and config.get(s.name) in (None, "")]
+        if missing:
+            raise SettingError(_missing(missing))
+        settings = cls(
+            **{setting.name: _value(setting, config) for setting in SETTINGS},
+            batch_config=_read(
+                "batch_config", values.batch_config, config.get("batch_config"), secret=True
+            ),
+        )
         if settings.end_date is not None and settings.end_date <= settings.start_date:
-            raise SettingError("setting end_date must be after start_date")
+            raise SettingError(
+                f"setting end_date must be after start_date, {to_iso(settings.start_date)}, "
+                f"not {to_iso(settings.end_date)}"
+            )
         if settings.smallest_window > settings.window:
             raise SettingError("setting min_window_seconds must not exceed window_hours")
         if settings.delimiter == settings.quote_character:
@@ -328,22 +345,31 @@ class Settings:
         return config
 
 
+def _missing(missing: Sequence[Setting]) -> str:
+    names = [setting.name for setting in missing]
+    listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
+    verb = "s {} are missing. Set them" if len(names) > 1 else " {} is missing. Set it"
+    variables = ", ".join(values.ENVIRONMENT_PREFIX + name.upper() for name in names)
+    return (
+        f"setting{verb.format(listed)} in the configuration; or, with --config=ENV, in the "
+        f"environment or a file .env, here or in a folder above, as {variables}"
+    )
+
+
 def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of any type
     value = config.get(setting.name)
-    # An empty environment variable is no value, but an empty quote character is one.
-    if value is None or (value == "" and setting.default != '"'):
-        if setting.required:
-            raise SettingError(
-                f"setting {setting.name} is missing: {setting.description} Set it in the "
-                f"configuration, or as {values.ENVIRONMENT_PREFIX}{setting.name.upper()} together "
-                "with --config=ENV"
-            )
+    # An empty environment variable is no value.
+    if value is None or (value == "" and not setting.may_be_empty):
         value = setting.default
         if value is None and setting.kind is th.DateTimeType:
             return None
+    return _read(setting.name, setting.read, value, secret=setting.secret)
+
+
+def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool) -> Any:  # noqa: ANN401 - of any type
     try:
-        return setting.read(value)
+        return read(value)
     except ValueError as error:
         wanted = str(error)
-    shown = "" if setting.secret or "@" in str(value) else f", not {str(value)[:100]!r}"
-    raise SettingError(f"setting {setting.name} must be {wanted}{shown}")
+    shown = "" if secret or "@" in str(value) else f", not {str(value)[:100]!r}"
+    raise SettingError(f"setting {name} must be {wanted}{shown}")

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from fsspec import get_filesystem_class
+from fsspec.utils import get_protocol
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
@@ -23,7 +25,7 @@ from tap_barchart_events.catalog import schema
 from tap_barchart_events.events import ExportFile, FileFormat
 from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.output import Interrupted
-from tap_barchart_events.products import columns_of, unknown_types
+from tap_barchart_events.products import PRODUCTS, columns_of, unknown_types
 from tap_barchart_events.retries import RetryPolicy
 from tap_barchart_events.syncing import Sync, private_folder
 from tap_barchart_events.windows import Plan, Window, from_iso, range_to_cover, to_iso
@@ -42,12 +44,6 @@ if TYPE_CHECKING:
     Context = Mapping[str, Any]
 
 KEY: tuple[str, ...] = ("event_id",)
-
-BATCH_SIZE = 50_000
-"""Records in a batch file, unless ``batch_config`` says otherwise."""
-
-SMALLEST_PARQUET = 2_048
-"""Fewest records that a Parquet file can be cut at: DuckDB's rows come in vectors of so many."""
 
 
 class EventsStream(Stream):
@@ -132,6 +128,14 @@ class EventsStream(Stream):
                 "event_types: no product configured is known to have %s; asked for all the same",
                 ", ".join(strange),
             )
+        unread = set(settings.products) - set(PRODUCTS) - set(settings.columns)
+        for product in sorted(unread):
+            self.logger.warning(
+                "product %s is not known here: if it is no slip, its files need a header, or the "
+                "setting columns; known are %s",
+                product,
+                ", ".join(PRODUCTS),
+            )
         plans = {}
         for context in self.partitions:
             covered = range_to_cover(
@@ -146,8 +150,9 @@ class EventsStream(Stream):
                 covered = Window(max(covered.start, covered.end - settings.window), covered.end)
             if not covered.size:
                 self.logger.info(
-                    "%s: nothing to export: it would begin at %s, which is not before end_date "
+                    "%s/%s: nothing to export: it would begin at %s, which is not before end_date "
                     "and now minus lag_minutes",
+                    settings.customer,
                     context["product"],
                     to_iso(covered.start),
                 )
@@ -312,11 +317,6 @@ class EventsStream(Stream):
                 "settings stream_maps and flattening_enabled cannot be combined with "
                 "batch_config: batch files do not pass through them; remove one or the other"
             )
-        if batch_config.encoding.format == "parquet" and self._batch_size < SMALLEST_PARQUET:
-            raise SettingError(
-                "setting batch_config: batch_size must be at least "
-                f"{SMALLEST_PARQUET:,} for Parquet"
-            )
         for partition in [context] if context else self.partitions:
             with self.get_record_counter() as counter:
                 counter.with_context(partition)
@@ -332,18 +332,15 @@ class EventsStream(Stream):
                         ) from None
                     counter.increment(contents.events)
 
-    @property
-    def _batch_size(self) -> int:
-        return int(self.config["batch_config"].get("batch_size") or BATCH_SIZE)
-
     def _batch_files(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
         """Write a window's events to batch files; yield the URL of each when it is complete."""
         storage, encoding = batch_config.storage, batch_config.encoding
-        compression = "gzip" if encoding.compression == "gzip" else None
         suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
-        if encoding.format == "jsonl" and compression:
+        if encoding.format == "jsonl" and encoding.compression == "gzip":
             suffix += ".gz"
-        for path in file.write_batches(encoding.format, compression, self._batch_size):
+        for path in file.write_batches(
+            encoding.format, encoding.compression, batch_config.batch_size
+        ):
             stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
             name = f"{storage.prefix or ''}{stem}.{suffix}"
             with path.open("rb") as source, storage.open(name, "wb") as target:
@@ -381,6 +378,11 @@ class EventsStream(Stream):
                 yield from super()._sync_records(context, write_messages=write_messages)
 
     def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:  # noqa: ANN401
+        root = batch_config.storage.root
+        try:
+            get_filesystem_class(get_protocol(root))
+        except (ImportError, ValueError) as error:
+            raise SettingError(f"setting batch_config: storage.root: {error}") from None
         # As for _sync_records.
         with self._syncing():
             super()._sync_batches(batch_config, context)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.exceptions import FileError, SettingError
+from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.layouts import TIMESTAMP, shown
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ class Dialect:
 
     quote_character: str = '"'
     """One ASCII character, doubled inside a quoted field; or empty: quotes are data."""
-
-    def __post_init__(self) -> None:
-        """Refuse what one byte cannot hold.
-
-        Raises:
-            SettingError: A character is not ASCII.
-        """
-        if not (self.delimiter + self.quote_character).isascii():
-            raise SettingError("settings delimiter and quote_character must be ASCII characters")
 
 
 @dataclass(frozen=True, slots=True)

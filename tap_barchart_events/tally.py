@@ -55,11 +55,10 @@ class Tally:
         """Return the query of the sums: one row of them, or one for each event type."""
         columns = [identifier(name) for name in source.names]
         values = [identifier(name) for name in source.names if name != "timestamp"]
-        size = "strlen({})"
         if source.survey.quoted:
             quote = literal(source.dialect.quote_character)
-            size = "strlen(translate({}, chr(10) || chr(13) || " + quote + ", ''))"
-        content = " + ".join(f"coalesce(sum({size.format(c)}), 0)" for c in columns)
+            columns = [f"translate({c}, chr(10) || chr(13) || {quote}, '')" for c in columns]
+        content = " + ".join(f"coalesce(sum(strlen({c})), 0)" for c in columns)
         t = MILLISECONDS
         return f"""
             SELECT

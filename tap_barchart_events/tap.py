@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import signal
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Tap
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output import SIGNALS, Interrupted, MessageWriter
 from tap_barchart_events.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.streams import EventsStream
-from tap_barchart_events.values import from_environment
+from tap_barchart_events.values import ENVIRONMENT_PREFIX, from_environment, strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,11 +55,20 @@ class TapBarchartEvents(Tap):
         Raises:
             SettingError: A setting is missing or cannot be used.
         """
+        self.logger.addFilter(_is_true)
+        self.append_builtin_config(self.config_jsonschema)
+        known = self.config_jsonschema["properties"]
         values = dict(config or {})
+        strange = set(values) - set(known)
         if parse_env_config:
-            self.append_builtin_config(self.config_jsonschema)
             environment = {**dotenv_values(find_dotenv(usecwd=True)), **os.environ}
-            values |= from_environment(self.config_jsonschema["properties"], environment)
+            values |= from_environment(known, environment)
+            strange |= strangers(known, environment)
+        for name in sorted(strange):
+            plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+            near = difflib.get_close_matches(plain, known, 1, 0.7)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
         self.products = Settings.products_in(values)
         self.settings: Settings | None = None
         try:
@@ -73,6 +83,20 @@ class TapBarchartEvents(Tap):
         ignored = _ignored()  # before the SDK takes signals
         super().__init__(config=values, validate_config=validate_config, **kwargs)
         _handle_signals(self.message_writer.interrupt, ignored)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the STATE to go on from.
+
+        Raises:
+            SettingError: It is not one that this tap wrote: it would begin at ``start_date``.
+        """
+        if not _is_own(state):
+            raise SettingError(
+                "STATE is not one that this tap wrote, but a whole message or another tap's, say: "
+                "pass the value of its last STATE message, as the target wrote it; or none, to "
+                "begin at start_date"
+            )
+        super().load_state(state)
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""
@@ -121,19 +145,50 @@ def _give_up_stdout() -> None:
 
 
 def _sentence(error: Exception) -> str:
+    text = str(error)
     match error:
         case BarchartEventsError():
-            return str(error)
+            pass
+        case MappingError():
+            # A name that is not there is the user's own; other reasons may show a value.
+            named = type(error.__cause__).__name__ in {"NameNotDefined", "FunctionNotDefined"}
+            reason = f" {error.__cause__}" if named else ""
+            text = f"setting stream_maps cannot be used: {text}{reason}"
         case ConfigValidationError():
-            return f"the configuration cannot be used: {'; '.join(error.errors)}"
+            text = f"the configuration cannot be used: {'; '.join(error.errors)}"
         case ValueError() if type(error).__name__ == "JSONDecodeError":
-            return f"a file given on the command line is not JSON: {error}"
+            text = (
+                f"a file given as --config, --catalog or --state is not JSON: {text}. An empty "
+                "STATE is passed by leaving out --state; a .env is read with --config=ENV"
+            )
         case FileNotFoundError():
-            return f"{error} Check the path"
+            text += " Check the path"
+        case IsADirectoryError():
+            text = f"a folder is where a file is wanted: {error.filename}; check the path"
         case OSError():
-            return f"this machine refuses: {error}; check permissions and free space (TMPDIR)"
+            text = f"this machine refuses: {text}; check permissions and free space (TMPDIR)"
         case _:
-            return f"this should not happen: {type(error).__name__}: {error}"
+            text = f"this should not happen: {type(error).__name__}: {text}"
+    return text
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    # The SDK says so of the environment variables that were read here.
+    return not record.getMessage().startswith("Skipping parse of env var")
+
+
+def _is_own(state: Any) -> bool:  # noqa: ANN401 - as JSON has it
+    """Tell whether a STATE may be this tap's: bookmarks of the stream, each of a partition."""
+    match state:
+        case {"type": "STATE"} | {"bookmarks": {"events": {"replication_key_value": _}}}:
+            return False
+        case {"bookmarks": {"events": {"partitions": [*partitions]}}}:
+            return all(isinstance(p, dict) and "context" in p for p in partitions)
+        case {"bookmarks": {"events": {**events}}}:
+            return "partitions" not in events
+        case {"bookmarks": {**bookmarks}}:
+            return not bookmarks
+    return not state and isinstance(state, dict)
 
 
 def _end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's arguments

@@ -154,6 +154,37 @@ def test_an_answer_about_another_job_is_refused(client: ReportsClient, service: 
         client.poll(source)
 
 
+TIMINGS: list[tuple[Any, float | None]] = [
+    ({"day": "2019-10-14", "start": 1571078514202, "end": 1571078528202}, 14),
+    ({"start": "1571078514202", "end": "1571078528202"}, 14),
+    ({"start": 1571078514202}, None),
+    ({"start": None, "end": None}, None),
+    ({"start": "soon", "end": "later"}, None),
+    ({"start": [], "end": {}}, None),
+    ({"start": 1, "end": 10**400}, None),
+    ({"start": 1, "end": "inf"}, None),
+    ({}, None),
+    ("soon", None),
+    ([1, 2], None),
+    (5, None),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("timing", "seconds"), TIMINGS)
+def test_a_timing_that_is_not_as_documented_is_ignored(
+    client: ReportsClient,
+    service: Emulator,
+    timing: Any,  # noqa: ANN401 - whatever a service may answer
+    seconds: float | None,
+) -> None:
+    value = {"source": "JOB-1", "status": "RUNNING", "timing": timing}
+    service.fault("start", "shape", value=value)
+    job = client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
+    assert job.seconds == seconds
+    assert len(service.requests) == 1
+
+
 def test_the_api_is_never_followed_elsewhere(client: ReportsClient, service: Emulator) -> None:
     service.fault("start", "redirect", times=None)
     with pytest.raises(ServiceError, match="302, which is not documented; check api_url"):
@@ -456,6 +487,59 @@ def test_a_part_that_was_not_asked_for_is_not_appended(
     )
     assert data == SOMETHING
     assert [a.headers.get("range") for a in store.asked] == [None, "bytes=1000-", None]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ETag": '"two"'},
+        {"ETag": 'W/"one"'},
+        {"Content-Range": f"bytes 1000-{len(SOMETHING)}/{len(SOMETHING) + 1}"},
+        {"Content-Range": f"bytes 1000-{len(SOMETHING) - 2}/{len(SOMETHING) - 1}"},
+    ],
+    ids=repr,
+)
+def test_a_part_of_another_file_is_not_appended(
+    client: ReportsClient, service: Emulator, tmp_path: Path, changed: dict[str, str]
+) -> None:
+    size = len(SOMETHING)
+    span = {"ETag": '"one"', "Content-Range": f"bytes 1000-{size - 1}/{size}", **changed}
+    end = int(span["Content-Range"].split("/")[1])
+    other = b"x" * (end - 1000)
+    length = {"Content-Length": str(len(other))}
+    data, store = brought(
+        service,
+        client,
+        tmp_path / "file",
+        in_turn(
+            Answer(200, {"Content-Length": str(size), "ETag": '"one"'}, SOMETHING[:1000]),
+            Answer(206, span | length, other),
+            whole(SOMETHING),
+        ),
+    )
+    assert data == SOMETHING
+    assert [a.headers.get("range") for a in store.asked] == [None, "bytes=1000-", None]
+
+
+def test_a_part_is_appended_though_it_leaves_out_the_etag(
+    client: ReportsClient, service: Emulator, tmp_path: Path
+) -> None:
+    size = len(SOMETHING)
+    span = {
+        "Content-Range": f"bytes 1000-{size - 1}/{size}",
+        "Content-Length": str(size - 1000),
+    }
+    data, store = brought(
+        service,
+        client,
+        tmp_path / "file",
+        in_turn(
+            Answer(200, {"Content-Length": str(size), "ETag": '"one"'}, SOMETHING[:1000]),
+            Answer(206, span, SOMETHING[1000:]),
+        ),
+    )
+    assert data == SOMETHING
+    assert len(store.asked) == 2
 
 
 def test_without_a_strong_etag_a_broken_download_starts_again(

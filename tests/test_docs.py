@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import re
 import shlex
 import subprocess
@@ -15,10 +16,12 @@ import yaml
 
 from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
+from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.output import CLOSED, SIGNALS
-from tap_barchart_events.progress import Metric
+from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.settings import CONFIG_JSONSCHEMA
 from tests import scale_model
+from tests.tap_runs import Tap, settings_of, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +37,6 @@ TOLD_AS = {"TransientError": "ServiceError"}
 INSIDE = {"SyncStopped"}
 # Variables that belong to the SDK or to the sources of others.
 FOREIGN_VARIABLES = {"TAP_BARCHART_EVENTS_LOGLEVEL"}
-SDK_METRICS = {"http_request_count", "http_request_duration", "record_count", "sync_duration"}
 
 
 def tree() -> set[str]:
@@ -221,15 +223,62 @@ def test_variables_on_the_pages_exist() -> None:
     assert set(re.findall(r"\bORCHESTRATE_[A-Z_]+", text)) == read
 
 
-def test_metrics_on_the_page_of_operations_are_those_of_the_tap() -> None:
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """Run the tap twice; return level and text of each log line.
+
+    One run writes records, one BATCH files. In both a call fails, a job is too large, one fails,
+    and the setting ``columns`` misnames two columns and has one that the schema does not know.
+    """
+    folder = tmp_path_factory.mktemp("logged")
+    columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
+    columns[3:5] = columns[4], columns[3]
+    misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
+    lines = []
+    for way in ("bulk", "files"):
+        with Emulator(job_seconds=0.01, events_per_hour=20) as service:
+            service.fault("start", "status", code=503)
+            service.fault("start", "job-timeout", after=1)
+            service.fault("start", "job-failed", after=2)
+            settings = settings_of(service, **misread, **way_out(way, folder, batch_size=10))
+            outcome = Tap(folder, settings).end()
+        assert outcome.code == 0, outcome.log
+        lines += [line.split(" | ", 3) for line in outcome.log.splitlines()]
+    return [(level.strip().lower(), text) for _, level, _, text in lines]
+
+
+def test_log_lines_on_the_page_of_operations_are_those_of_the_tap(
+    logged: list[tuple[str, str]],
+) -> None:
+    changing = re.compile(r"\d[\d.,:-]*( (s|min|h)\b)?")
+    told_there = [
+        (level, pieces(changing.sub(GAP, line.strip("`"))))
+        for line, level, _ in (row for row in rows(DOCS / "operations.md") if len(row) == 3)
+        if level in {"info", "warning", "error"}
+    ]
+
+    assert len(told_there) > 3
+    for level, fixed in told_there:
+        assert any(level == at and holds(text, fixed) for at, text in logged), fixed
+    for at, text in logged:
+        if at != "info":
+            assert any(level == at and holds(text, fixed) for level, fixed in told_there), text
+
+
+def test_metrics_on_the_page_of_operations_are_those_of_the_tap(
+    logged: list[tuple[str, str]],
+) -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    table = page.partition("| metric | kind |")[2].partition("\n\n")[0]
     named = {
         name
-        for first, kind, *_ in (row for row in rows(DOCS / "operations.md") if len(row) == 3)
-        for name in re.findall(r"`([a-z_]+)`", first)
-        if re.match(r"counter|timer|a window|a product|by endpoint", kind)
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])
     }
 
-    assert named == {metric.value for metric in Metric} | SDK_METRICS
+    metrics = [text.removeprefix("METRIC: ") for _, text in logged if text.startswith("METRIC: ")]
+    assert named == {json.loads(metric)["metric"] for metric in metrics}
 
 
 def test_exit_codes_on_the_page_of_operations_are_those_of_the_tap() -> None:

@@ -420,6 +420,14 @@ def test_a_header_is_believed_and_unknown_event_types_are_passed_on() -> None:
     assert len(read(text(unknown))) == 500
 
 
+@pytest.mark.parametrize("quote", "{}'~")
+def test_any_quote_character_will_do(quote: str) -> None:
+    field = f"{quote}a|{quote}{quote}b{quote}"
+    data = f"timestamp|type|userId\n{START}|A|{field}\n".encode()
+    (record,) = read(data, file_format=FileFormat(quote_character=quote))
+    assert record["user_id"] == f"a|{quote}b"
+
+
 def test_a_header_that_is_not_utf_8_is_refused() -> None:
     with (
         File(b"timestamp|type|us\xffer\n1|A|b\n") as export,

@@ -94,13 +94,6 @@ def test_a_setting_with_another_count_than_the_file_is_refused_with_both() -> No
         recognise(PORTFOLIO_OLD, "PORTFOLIO", columns)
 
 
-def test_a_setting_without_timestamp_or_type_or_with_a_name_twice_is_refused() -> None:
-    with pytest.raises(LayoutError, match="must name timestamp and type"):
-        recognise(["1", "x"], "NEW", {"NEW": ["timestamp", "kind"]})
-    with pytest.raises(LayoutError, match="more than once"):
-        recognise(["1", "x", "", ""], "NEW", {"NEW": ["timestamp", "type", "userId", "user_id"]})
-
-
 def test_the_setting_may_put_the_timestamp_anywhere() -> None:
     columns = {"NEW": ["type", "userId", "timestamp"]}
     assert recognise(["X", "me", "1571029200000"], "NEW", columns).names[2] == "timestamp"

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
 
+BATCHES: dict[str, Any] = {
+    "encoding": {"format": "jsonl"},
+    "storage": {"root": "file:///nowhere"},
+}
+
 THIRD_WINDOW = "2026-03-02T02:00:00.000+00:00"
 
 
@@ -62,8 +67,7 @@ def test_wrong_credentials(service: Emulator, tmp_path: Path) -> None:
     outcome = refused(tmp_path, settings_of(service, password="wrong"))  # noqa: S106
     assert "answered 401: check username, password and customer" in last_line(outcome)
     assert outcome.records == []
-    assert {request.call for request in service.requests} == {"start"}
-    assert len(service.requests) <= 4, "not one try more than jobs are started at once"
+    assert [request.call for request in service.requests] == ["start"], "accounts get locked"
 
 
 def test_credentials_refused_later_keep_what_was_done(service: Emulator, tmp_path: Path) -> None:
@@ -203,6 +207,15 @@ def test_a_service_that_is_not_there(service: Emulator, tmp_path: Path) -> None:
         ("columns", {"WATCHLIST": ["userId"]}, "an object"),
         ("layout_check", "maybe", '"error" or "warning"'),
         ("api_url", "http://events.aws.barchart.com", "https"),
+        ("username", "some:one", "no colon"),
+        ("password", "\ud800", "UTF-8"),
+        ("batch_config", {"encoding": {"format": "jsonl"}}, "storage"),
+        ("batch_config", BATCHES | {"batch_size": "abc"}, "whole number of at least 1"),
+        (
+            "batch_config",
+            BATCHES | {"encoding": {"format": "parquet"}, "batch_size": 1000},
+            "at least 2,048 for Parquet",
+        ),
     ],
 )
 def test_a_bad_setting_is_refused_before_any_request(
@@ -213,6 +226,59 @@ def test_a_bad_setting_is_refused_before_any_request(
     assert right in last_line(outcome)
     assert outcome.messages == []
     assert service.requests == []
+
+
+def test_all_settings_that_are_missing_are_told_at_once(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(service, password="", customer=None)
+    del settings["username"]
+    line = last_line(refused(tmp_path, settings))
+    assert "settings username, password and customer are missing" in line
+    assert "TAP_BARCHART_EVENTS_USERNAME, TAP_BARCHART_EVENTS_PASSWORD" in line
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
+    service: Emulator, tmp_path: Path
+) -> None:
+    settings = settings_of(
+        service, products=["WATCHLISTS"], end_date=START.replace("00:00", "01:00", 1)
+    )
+    settings |= {"window_hour": 1, "colour": "blue"}
+    environ = {"TAP_BARCHART_EVENTS_LOOKBACK": "3", "TAP_BARCHART_EVENTS_LOGLEVEL": "INFO"}
+    log = Tap(tmp_path, settings, environ=environ, arguments=("--config=ENV",)).end().log
+    assert "no setting window_hour, so it is ignored; did you mean window_hours?" in log
+    assert "no setting colour, so it is ignored\n" in log
+    assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
+    assert "LOGLEVEL" not in log
+    assert "product WATCHLISTS is not known here" in log
+    assert "WATCHLIST, " in log
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/path", "nonsense://path"])
+def test_a_storage_that_this_installation_cannot_reach(
+    service: Emulator, tmp_path: Path, root: str
+) -> None:
+    outcome = refused(
+        tmp_path, settings_of(service, batch_config=BATCHES | {"storage": {"root": root}})
+    )
+    assert "setting batch_config: storage.root: " in last_line(outcome)
+    assert "s3fs" in last_line(outcome) or "not known" in last_line(outcome)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("stream_map", "why"),
+    [
+        ({"__filter__": "prodct == 'WATCHLIST'"}, "'prodct' is not defined"),
+        ({"__filter__": "product == "}, "product == "),
+        ({"event_id": None}, "event_id"),
+    ],
+)
+def test_a_stream_map_that_makes_no_sense(
+    service: Emulator, tmp_path: Path, stream_map: dict[str, Any], why: str
+) -> None:
+    outcome = refused(tmp_path, settings_of(service, stream_maps={"events": stream_map}))
+    assert "setting stream_maps cannot be used: " in last_line(outcome)
+    assert why in last_line(outcome)
 
 
 def test_stream_maps_and_batch_files_do_not_go_together(service: Emulator, tmp_path: Path) -> None:
@@ -238,6 +304,30 @@ def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
     outcome = refused(tmp_path, settings_of(service), state)
     assert "no date-time as bookmark of WATCHLIST but 'the day before'" in last_line(outcome)
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "STATE", "value": {"bookmarks": {"events": {"partitions": []}}}},
+        {"bookmarks": {"users": {"replication_key_value": START}}},
+        {"bookmarks": {"events": {"replication_key_value": START}}},
+        {"bookmarks": {"events": {"partitions": "none"}}},
+        {"events": {"partitions": []}},
+    ],
+)
+def test_a_state_that_is_not_of_this_tap(
+    service: Emulator, tmp_path: Path, state: dict[str, Any]
+) -> None:
+    # Read as none, it would have everything come again.
+    outcome = refused(tmp_path, settings_of(service), state)
+    assert "STATE is not one that this tap wrote" in last_line(outcome)
+    assert service.requests == []
+
+
+def test_a_folder_as_configuration(service: Emulator, tmp_path: Path) -> None:
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={tmp_path}",))
+    assert "a folder is where a file is wanted" in last_line(outcome)
 
 
 def test_a_configuration_that_is_no_json(tmp_path: Path, service: Emulator) -> None:
@@ -271,18 +361,5 @@ def test_the_credentials_can_be_tried_without_a_sync(service: Emulator, tmp_path
     assert "check the credentials: the service answered 401" in last_line(outcome)
     fine = Tap(tmp_path, settings_of(service), arguments=("--test",)).end()
     assert fine.code == 0, fine.log
+    assert "Skipping parse of env" not in fine.log
     assert json.dumps(fine.states).count("replication_key_value") == 0
-
-
-def test_parquet_files_cannot_be_cut_finer_than_duckdb_hands_out_rows(
-    service: Emulator, tmp_path: Path
-) -> None:
-    batch = {
-        "encoding": {"format": "parquet"},
-        "storage": {"root": tmp_path.as_uri()},
-        "batch_size": 1000,
-    }
-    outcome = Tap(tmp_path, settings_of(service, batch_config=batch)).end()
-    assert outcome.code == 1
-    assert "batch_size must be at least 2,048 for Parquet" in outcome.log.splitlines()[-1]
-    assert not service.jobs

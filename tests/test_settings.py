@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,11 @@ GOOD: dict[str, Any] = {
     "customer": "TGAM",
     "products": ["WATCHLIST"],
     "start_date": "2019-10-14",
+}
+
+FILES: dict[str, Any] = {
+    "encoding": {"format": "jsonl", "compression": "gzip"},
+    "storage": {"root": "file:///var/tmp/events"},
 }
 
 
@@ -89,19 +95,34 @@ def test_decimals_strings_and_lists_in_text_are_read_alike() -> None:
         ("max_retries", -1, "at least 0"),
         ("delimiter", "||", "one ASCII character"),
         ("delimiter", "\n", "one ASCII character"),
+        ("delimiter", "\0", "one ASCII character"),
+        ("delimiter", "¦", "one ASCII character"),
         ("quote_character", "|", "differ"),
         ("quote_character", "ab", "empty"),
+        ("quote_character", " ", "white space"),
+        ("quote_character", "\t", "white space"),
+        ("quote_character", "\x1f", "control character"),
+        ("quote_character", "“", "one ASCII character"),
         ("columns", [1], "an object"),
         ("columns", {"X": ["timestamp", "type", "type"]}, "an object"),
-        ("columns", {"X": ["userId"]}, "an object"),
+        ("columns", {"X": ["timestamp", "type", "userId", "user_id"]}, "none twice"),
+        ("columns", {"X": ["userId"]}, "timestamp and type among them"),
+        ("columns", {"X": ["timestamp", "type", "-"]}, "a letter or digit"),
         ("columns", "{", "an object"),
         ("layout_check", "off", "warning"),
+        ("layout_check", [], "warning"),
         ("api_url", "http://events.aws.barchart.com", "https"),
         ("api_url", "ftp://localhost", "https"),
         ("api_url", "events", "https"),
         ("api_url", "https://", "https"),
         ("api_url", "https://host:port", "https"),
         ("api_url", "https://host/?a=1", "https"),
+        ("api_url", "https://ev ents.example.com", "https"),
+        ("api_url", "https://exa\nmple.com", "https"),
+        ("api_url", "https://exa\u00a0mple.com", "https"),
+        ("api_url", "https://example.com/a\x7fb", "https"),
+        ("api_url", "https://example.com:0", "https"),
+        ("username", "some:one", "no colon"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name_and_what_would_be_right(
@@ -113,9 +134,40 @@ def test_a_bad_value_is_refused_with_its_name_and_what_would_be_right(
     assert wanted in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("username", "\ud800"),
+        ("password", "\ud800"),
+        ("customer", "\ud800"),
+        ("products", ["\ud800"]),
+        ("event_types", ["\ud800"]),
+        ("columns", {"X": ["timestamp", "type", "a\ud800"]}),
+        ("columns", {"\ud800": ["timestamp", "type", "a"]}),
+        ("delimiter", "\ud800"),
+        ("quote_character", "\ud800"),
+        ("layout_check", "\ud800"),
+        ("start_date", "\ud800"),
+        ("api_url", "https://\ud800"),
+    ],
+)
+def test_text_that_is_no_utf_8_is_refused_in_words_that_are(name: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"setting {name} must be") as caught:
+        Settings.from_config({**GOOD, name: value})
+    assert str(caught.value).encode()
+    assert "codec" not in str(caught.value)
+
+
+def test_a_tab_may_separate_fields() -> None:
+    assert Settings.from_config({**GOOD, "delimiter": "\t"}).delimiter == "\t"
+
+
 def test_no_refusal_shows_a_secret() -> None:
     for bad in (
         {"password": 12345678},
+        {"password": "12345678\ud800"},
+        {"username": "12345678:"},
+        {"batch_config": {**FILES, "storage": {"params": {"key": "12345678"}}}},
         {"username": 12345678},
         {"api_url": "https://someone:12345678@events.aws.barchart.com"},
     ):
@@ -163,3 +215,88 @@ def test_an_empty_quote_character_is_a_value() -> None:
 def test_what_is_coerced_can_be_given_again() -> None:
     settings = Settings.from_config({**GOOD, "end_date": "2020-01-01T00:00:00.5+02:00"})
     assert Settings.from_config(settings.as_config()) == settings
+
+
+def test_without_batch_config_no_batch_files_are_written() -> None:
+    nothings: tuple[Any, ...] = (None, "", {})
+    for nothing in nothings:
+        assert Settings.from_config({**GOOD, "batch_config": nothing}).batch_config is None
+
+
+def test_batch_config_is_read_alike_from_numbers_decimals_and_text() -> None:
+    expected = {**FILES, "batch_size": 3000}
+    for size in (3000, 3000.0, Decimal(3000), "3000"):
+        settings = Settings.from_config({**GOOD, "batch_config": {**FILES, "batch_size": size}})
+        assert settings.batch_config == expected
+        assert Settings.from_config(settings.as_config()) == settings
+    text = json.dumps(expected)
+    assert Settings.from_config({**GOOD, "batch_config": text}).batch_config == expected
+
+
+def test_what_batch_config_leaves_out_or_holds_as_null_has_a_default() -> None:
+    for size in ({}, {"batch_size": None}):
+        given = {
+            "encoding": {"format": "parquet", "compression": None},
+            "storage": {"root": "out", "prefix": "a-", "params": {"anon": True}},
+            **size,
+        }
+        assert Settings.from_config({**GOOD, "batch_config": given}).batch_config == {
+            "encoding": {"format": "parquet"},
+            "storage": {"root": "out", "prefix": "a-", "params": {"anon": True}},
+            "batch_size": 50_000,
+        }
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ("jsonl", "an object such as"),
+        ([1], "an object such as"),
+        ({"encoding": None}, "an object such as"),
+        ({"encoding": "jsonl"}, "an object such as"),
+        ({"storage": None}, "an object such as"),
+        ({"storage": "file:///tmp"}, "an object such as"),
+        ({"batchSize": 5}, "no keys but encoding, storage, batch_size"),
+        ({"encoding": {"format": "jsonl", "level": 9}}, "no keys but format, compression"),
+        ({"storage": {"root": "a", "bucket": "b"}}, "no keys but root, prefix, params"),
+        ({"encoding": {"compression": "gzip"}}, "the format jsonl or parquet"),
+        ({"encoding": {"format": "csv"}}, "the format jsonl or parquet"),
+        ({"encoding": {"format": []}}, "the format jsonl or parquet"),
+        ({"encoding": {"format": "jsonl", "compression": "zstd"}}, "the compression gzip or none"),
+        ({"encoding": {"format": "jsonl", "compression": {}}}, "the compression gzip or none"),
+        ({"storage": {}}, "a root"),
+        ({"storage": {"root": " "}}, "a root"),
+        ({"storage": {"root": 5}}, "a root"),
+        ({"storage": {"root": "\ud800"}}, "a root"),
+        ({"storage": {"root": "a", "prefix": 5}}, "a prefix"),
+        ({"storage": {"root": "a", "params": "b"}}, "params"),
+        ({"batch_size": "abc"}, "a whole number of at least 1"),
+        ({"batch_size": -5}, "a whole number of at least 1"),
+        ({"batch_size": 0}, "a whole number of at least 1"),
+        ({"batch_size": 1.5}, "a whole number of at least 1"),
+        ({"batch_size": True}, "a whole number of at least 1"),
+        ({"batch_size": float("nan")}, "a whole number of at least 1"),
+        (
+            {"encoding": {"format": "parquet"}, "batch_size": 2047},
+            "a whole number of at least 2,048 for Parquet",
+        ),
+    ],
+)
+def test_a_batch_config_that_cannot_be_used_is_refused(change: Any, wanted: str) -> None:  # noqa: ANN401 - of any type
+    given = {**FILES, **change} if isinstance(change, dict) else change
+    with pytest.raises(SettingError, match=r"^setting batch_config must be an object") as caught:
+        Settings.from_config({**GOOD, "batch_config": given})
+    assert wanted in str(caught.value)
+
+
+def test_a_parquet_file_may_be_as_small_as_duckdb_hands_out_rows() -> None:
+    given = {**FILES, "encoding": {"format": "parquet"}, "batch_size": 2048}
+    settings = Settings.from_config({**GOOD, "batch_config": given})
+    assert settings.batch_config
+    assert settings.batch_config["batch_size"] == 2048
+
+
+def test_what_batch_files_are_stored_with_is_not_in_the_representation() -> None:
+    storage = {"root": "s3://bucket", "params": {"secret": "s3cret-key"}}
+    settings = Settings.from_config({**GOOD, "batch_config": {**FILES, "storage": storage}})
+    assert "s3cret-key" not in repr(settings)

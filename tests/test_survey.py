@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.exceptions import FileError, SettingError
+from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.survey import CHUNK, MAX_ROW, Dialect, RawFile
 
 if TYPE_CHECKING:
@@ -140,9 +140,3 @@ def test_a_file_that_quotes_while_quotes_are_data_is_told_so(tmp_path: Path) -> 
 
 def test_a_header_is_passed_over_when_a_fault_is_looked_for(tmp_path: Path) -> None:
     raw(tmp_path, b"timestamp|type\n1|a\n").find_fault(2, 0, 1)
-
-
-def test_characters_beyond_ascii_are_refused_as_delimiter_and_quote() -> None:
-    for dialect in (("¦", '"'), ("|", "“")):
-        with pytest.raises(SettingError, match="must be ASCII"):
-            Dialect(*dialect)

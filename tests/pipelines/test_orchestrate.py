@@ -11,8 +11,12 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 from demo.pipeline import PROJECT, Pipeline, process
+from orchestrate.shards import Plan, PlanError
 from tap_barchart_events.emulator import Emulator
+from tap_barchart_events.windows import from_iso
 from tests.pipelines.pipe import settings_of
 from tests.pipelines.truth import found, held, milliseconds
 
@@ -145,6 +149,75 @@ def wait(dagster: Instance) -> None:
     while {run.status for run in dagster.ran()} - {"SUCCESS", "FAILURE", "CANCELED"}:
         assert time.monotonic() < until, dagster.ran()
         time.sleep(0.5)
+
+
+def plan(**variables: str) -> Plan:
+    """Return the plan that a user's variables make; these stand for usable ones."""
+    usable = {
+        "TAP_BARCHART_EVENTS_PRODUCTS": "ALERT",
+        "TAP_BARCHART_EVENTS_START_DATE": START,
+        "ORCHESTRATE_HANDOVER": HANDOVER,
+    }
+    return Plan.from_environment({**usable, **variables})
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        ("2026-01-31T22:00:00-05:00", "2026-02-01"),
+        ("2026-02-01T00:30:00+01:00", "2026-01-01"),
+        ("2026-01-31T23:59:59.999Z", "2026-01-01"),
+        ("2026-02-01", "2026-02-01"),
+    ],
+)
+def test_the_first_shard_is_of_the_month_in_utc_and_ends_after_its_start(
+    start: str, first: str
+) -> None:
+    made = plan(TAP_BARCHART_EVENTS_START_DATE=start)
+
+    assert made.first.isoformat() == first
+    bounds = made.shard("ALERT", made.first).settings
+    assert bounds["TAP_BARCHART_EVENTS_START_DATE"] == start
+    assert from_iso(start) < from_iso(bounds["TAP_BARCHART_EVENTS_END_DATE"])
+
+
+@pytest.mark.parametrize("handover", ["2026-03", "2026-03-15", "2026-03-31T22:00:00+00:00"])
+def test_the_handover_is_a_month_however_much_more_of_a_date_is_said(handover: str) -> None:
+    assert plan(ORCHESTRATE_HANDOVER=handover).handover.isoformat() == "2026-03-01"
+
+
+def test_the_month_of_a_handover_is_that_in_utc() -> None:
+    handover = "2026-02-28T22:00:00-05:00"
+
+    assert plan(ORCHESTRATE_HANDOVER=handover).handover.isoformat() == "2026-03-01"
+
+
+@pytest.mark.parametrize("products", ['["ALERT", "NEWS"]', "ALERT, NEWS", " ALERT,NEWS "])
+def test_products_are_read_as_the_tap_reads_them(products: str) -> None:
+    assert plan(TAP_BARCHART_EVENTS_PRODUCTS=products).products == ("ALERT", "NEWS")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TAP_BARCHART_EVENTS_PRODUCTS", '["A"'),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", "A, ,B"),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", "A,B,A"),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", "[]"),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", "[1]"),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", " "),
+        ("TAP_BARCHART_EVENTS_START_DATE", "soon"),
+        ("TAP_BARCHART_EVENTS_START_DATE", "2026-13-01"),
+        ("TAP_BARCHART_EVENTS_START_DATE", ""),
+        ("ORCHESTRATE_HANDOVER", "2026-13"),
+        ("ORCHESTRATE_HANDOVER", "2026-01"),
+        ("ORCHESTRATE_HANDOVER", "next month"),
+        ("ORCHESTRATE_RETRY_SECONDS", "a minute"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(PlanError, match=name):
+        plan(**{name: value})
 
 
 def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlapping_and_again(
