@@ -1,10 +1,15 @@
 """``python -m tap_barchart_events``, and the command ``tap-barchart-events``."""
 
+import os
 import signal
+import sys
 
 
 def main() -> None:
     """Run the command line."""
+    if sys.stderr is None:
+        # It was closed. Else some other file would get its number, and what is written there.
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     # Importing takes half a second. Until handlers are there, Ctrl-C ends this quietly, too.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

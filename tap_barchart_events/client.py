@@ -5,9 +5,11 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -44,6 +46,15 @@ DEFAULT_DELIMITER = "|"
 
 PROGRESS = 1 << 20
 """Bytes that a broken transfer must have moved to count as progress, not as a failure."""
+
+LONGEST_ANSWER = 1 << 20
+"""Bytes of an answer of the API; one with more is none."""
+
+MOST_CONNECTIONS = 100
+"""Connections that are kept open; more are closed after use."""
+
+PATIENCE = 10
+"""Time-outs that an answer of the API may take from its first byte to its last."""
 
 TELL_TALES = tuple(
     f"urllib3.{room}"
@@ -244,8 +255,10 @@ class ReportsClient:
 
         def attempt() -> Any:  # noqa: ANN401 - JSON
             with self._accepted():
-                response = self._request(endpoint, method, path, what, body)
-                answer = self._answer(response, endpoint, what)
+                response, content = self._request(method, path, what, body)
+                if self._on_request:
+                    self._on_request(endpoint)
+                answer = self._answer(endpoint, what, response, content)
             try:
                 if check:
                     check(answer)
@@ -277,29 +290,38 @@ class ReportsClient:
             self._known_good = True
 
     def _request(
-        self, endpoint: str, method: str, path: str, what: str, body: dict[str, Any] | None
-    ) -> requests.Response:
-        broken: ServiceError | None = None
+        self, method: str, path: str, what: str, body: dict[str, Any] | None
+    ) -> tuple[requests.Response, bytes]:
+        """Make a request; return the answer and its body."""
+        broken: ServiceError
         try:
-            response = self._api.request(
+            with self._api.request(
                 method,
                 self._api_url + path,
                 json=body,
                 timeout=self._timeout,
+                stream=True,
                 # A redirection could lead credentials elsewhere.
                 allow_redirects=False,
-            )
+            ) as response:
+                return response, self._read(response, what)
         except NETWORK_FAILURES as error:
             broken = failure(error, what, self._api_url)
-        if broken:
-            raise broken
-        if self._on_request:
-            self._on_request(endpoint)
-        return response
+        raise broken
+
+    def _read(self, response: requests.Response, what: str) -> bytes:
+        """Read an answer's body, which is short and soon over."""
+        until = time.monotonic() + PATIENCE * self._timeout
+        body = b""
+        while piece := response.raw.read1(LONGEST_ANSWER, decode_content=True):
+            body += piece
+            if len(body) > LONGEST_ANSWER or time.monotonic() > until:
+                raise TransientError(f"could not {what}: the answer does not end")
+        return body
 
     @staticmethod
-    def _answer(response: requests.Response, endpoint: str, what: str) -> Any:  # noqa: ANN401 - JSON
-        """Return an answer's JSON, or raise what its status means."""
+    def _answer(endpoint: str, what: str, response: requests.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        """Return the JSON of an answer's body, or raise what its status means."""
         status = response.status_code
         if status in {401, 403}:
             raise CredentialsError(
@@ -309,7 +331,7 @@ class ReportsClient:
         location = response.headers.get("Location")
         if status in {302, 303, 307} and location and endpoint == "link":
             return {"link": location}
-        code = _error_code(response) if status >= 500 else None  # noqa: PLR2004
+        code = _error_code(body) if status >= 500 else None  # noqa: PLR2004
         if code in ERRORS and endpoint in {"poll", "link"}:
             raise ERRORS[code](f"could not {what}: the service answered {code}")
         if status in TRANSIENT_STATUSES:
@@ -323,8 +345,8 @@ class ReportsClient:
                 "check api_url"
             )
         try:
-            return response.json()
-        except ValueError:
+            return json.loads(body)
+        except (ValueError, RecursionError):
             problem = TransientError(
                 f"could not {what}: the answer is not JSON; check api_url, and what a proxy in "
                 "between may say"
@@ -332,11 +354,19 @@ class ReportsClient:
         raise problem
 
 
+class _Session(requests.Session):
+    """Takes no answer for a redirection, whose body it would read to its end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return that there is none."""
+        return None
+
+
 def _session(connections: int) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     agent = f"tap-barchart-events/{version('tap-barchart-events')}"
     session.headers["User-Agent"] = f"{agent} {session.headers['User-Agent']!s}"
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections)
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=min(connections, MOST_CONNECTIONS))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -350,18 +380,19 @@ def _nothing(_record: logging.LogRecord) -> bool:
     return False
 
 
-def _error_code(response: requests.Response) -> str | None:
+def _error_code(body: bytes) -> str | None:
     """Return the code of a documented error body."""
     try:
-        code = response.json()[0]["value"]["code"]
-    except (ValueError, LookupError, TypeError):
+        code = json.loads(body)[0]["value"]["code"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return code[:60] if isinstance(code, str) else None
+    return code[:60] if isinstance(code, str) and code.isprintable() else None
 
 
 def _job(answer: Any) -> Job:  # noqa: ANN401 - JSON
     source, status = answer["source"], answer["status"]
-    if not isinstance(source, str) or not isinstance(status, str) or not source:
+    # They stand in URLs and in the log; what is printable can be encoded, too.
+    if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
         raise TypeError
     return Job(source, status, _seconds(answer.get("timing")))
 

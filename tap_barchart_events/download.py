@@ -136,7 +136,12 @@ class Download:
             if not response.is_redirect:
                 return response
             response.close()
-            link = urljoin(link, response.headers["Location"])
+            try:
+                link = urljoin(link, response.headers["Location"])
+            except ValueError:
+                broken = TransientError(f"could not {self._what}: it is redirected to no URL")
+            if broken:
+                raise broken
         raise ServiceError(f"could not {self._what}: object storage redirects without end")
 
     def _begin(self, response: requests.Response, *, resumed: bool) -> int | None:
@@ -207,9 +212,10 @@ class Download:
         )
 
     def _must_end_by_itself(self, response: requests.Response) -> None:
-        # A chunked body says where it ends, and so does gzip; anything else may end anywhere.
+        # A chunked body says where it ends. Anything else may end anywhere: gzip, too, for one
+        # file of it may follow another.
         chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-        if not chunked and not self._inflate:
+        if not chunked:
             raise TransientError(
                 f"could not {self._what}: object storage does not say how long the file is, so "
                 "it could be cut short unnoticed; a proxy in between may be the reason"

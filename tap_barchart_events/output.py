@@ -7,6 +7,7 @@ and never blocks. ``PIPE_BUF`` bytes have room when poll() says so (pipe(7)); Li
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -72,6 +73,15 @@ def signals_held() -> Iterator[None]:
             signal.raise_signal(number)
 
 
+def stderr_has_room() -> bool:
+    """Tell whether stderr can be written to without waiting for who reads it."""
+    if not hasattr(select, "poll"):
+        return True
+    room = select.poll()
+    room.register(2, select.POLLOUT)
+    return bool(room.poll(0))
+
+
 class MessageWriter(MsgSpecWriter):
     """Writes messages to stdout. RECORD messages are gathered, all others written at once."""
 
@@ -93,6 +103,8 @@ class MessageWriter(MsgSpecWriter):
         if self._signal is None:
             self._signal = signum
             self._until = time.monotonic() + GRACE
+            if not stderr_has_room():
+                logging.disable()  # it would be waited for without end
             if not self._mid_line:
                 raise Interrupted(128 + signum)
 
@@ -131,6 +143,8 @@ class MessageWriter(MsgSpecWriter):
             if pipe is None:
                 stream.write(lines)
                 stream.flush()
+            elif pipe.is_terminal:
+                self._write_long_line(pipe, memoryview(lines))
             else:
                 self._write_to_pipe(pipe, lines)
         except (BrokenPipeError, ConnectionResetError):
@@ -138,14 +152,14 @@ class MessageWriter(MsgSpecWriter):
             raise Interrupted(CLOSED) from None
 
     def _pipe(self, stream: BinaryIO) -> Pipe | None:
-        """Return the pipe, or socket, that a stream writes to, if it is one."""
+        """Return the pipe, socket or terminal that a stream writes to, if it is one."""
         try:
             descriptor = stream.fileno()
         except OSError:  # captured by a test, say
             return None
         status = os.fstat(descriptor)
         waits = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
-        if not waits or not hasattr(select, "poll"):
+        if not (waits or os.isatty(descriptor)) or not hasattr(select, "poll"):
             return None
         stream.flush()
         identity = descriptor, status.st_ino
@@ -172,7 +186,7 @@ class MessageWriter(MsgSpecWriter):
                 at = until
 
     def _write_long_line(self, pipe: Pipe, line: memoryview) -> None:
-        """Write a line that no pipe can hold at once; a signal waits for its end."""
+        """Write what no pipe can hold at once, or a terminal; a signal waits for its end."""
         self._mid_line = True
         already = self._signal
         at = 0
@@ -199,13 +213,14 @@ class Pipe:
 
     Linux keeps what is in a pipe in so many slots of a page each. All of them are full but the
     last one of each write, and the one being read. Of a socket no more is known than poll()
-    says; there ``PIPE_BUF`` bytes have room, too.
+    says: ``PIPE_BUF`` bytes have room there, too. In a terminal it may be a single one.
     """
 
     def __init__(self, identity: tuple[int, int]) -> None:
         """Take a descriptor, and the number of the file that it leads to."""
         self.identity = identity
         self._descriptor = identity[0]
+        self.is_terminal = os.isatty(self._descriptor)
         room = select.poll()
         room.register(self._descriptor, select.POLLOUT)
         self.poll = room.poll

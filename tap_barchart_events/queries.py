@@ -129,11 +129,15 @@ class EventsQuery:
             event_id = f"md5({self._canonical(f'coalesce({ORDINAL}, 0)')})"
             return (
                 f"(SELECT *, {event_id} AS {EVENT_ID} FROM {self._numbered(rows)} "
-                f"LEFT JOIN {FEW} USING ({ROW}))"
+                # not the table itself: that has a column rowid, as the file may
+                f"LEFT JOIN (SELECT * FROM {FEW}) USING ({ROW}))"
             )
         if self.repeats == "many":
             event_id = f"md5({self._canonical(ORDINAL)})"
-            return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows} POSITIONAL JOIN {MANY})"
+            return (
+                f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows} "
+                f"POSITIONAL JOIN (SELECT * FROM {MANY}))"
+            )
         first = f"(SELECT *, md5({self._canonical('0')}) AS {FIRST_ID} FROM {rows})"
         if not self.repeats:
             return f"(SELECT *, {FIRST_ID} AS {EVENT_ID} FROM {first})"
@@ -265,9 +269,9 @@ class EventsQuery:
         Returns:
             The beginning, the query, the end.
         """
-        parts: list[Part] = []
+        parts: list[Part] = [Part("{")]
         for position, name in enumerate(properties):
-            parts.append(Part(("," if position else "{") + json.dumps(name) + ":"))
+            parts.append(Part("," * bool(position) + json.dumps(name) + ":"))
             parts += self._json(name)
         parts.append(Part("}"))
         begin = end = ""

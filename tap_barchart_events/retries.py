@@ -121,7 +121,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         until = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=timezone.utc)

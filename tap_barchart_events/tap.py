@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -17,7 +18,13 @@ from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
-from tap_barchart_events.output import SIGNALS, Interrupted, MessageWriter
+from tap_barchart_events.output import (
+    CLOSED,
+    SIGNALS,
+    Interrupted,
+    MessageWriter,
+    stderr_has_room,
+)
 from tap_barchart_events.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.values import ENVIRONMENT_PREFIX, from_environment, strangers
@@ -61,7 +68,7 @@ class TapBarchartEvents(Tap):
         values = dict(config or {})
         strange = set(values) - set(known)
         if parse_env_config:
-            environment = {**dotenv_values(find_dotenv(usecwd=True)), **os.environ}
+            environment = {**_dotenv(), **os.environ}
             values |= from_environment(known, environment)
             strange |= strangers(known, environment)
         for name in sorted(strange):
@@ -121,9 +128,16 @@ class Command(SingerCommand):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
+        if sys.stdout is None:  # closed from the beginning
+            sys.exit(CLOSED)
         _handle_signals(_end, _ignored())
         try:
             return super().main(*args, **kwargs)
+        except Interrupted as end:
+            if not stderr_has_room():
+                # The logging of a thread waits for it, and Python's own end for that.
+                os._exit(int(end.code or 0))
+            raise
         except Exception as error:
             self.logger.debug("Where it happened:", exc_info=error)
             self.logger.error("%s", _sentence(error))  # noqa: TRY400 - no traceback
@@ -136,6 +150,14 @@ class Command(SingerCommand):
         return click.Command.invoke(self, ctx)
 
 
+def _dotenv() -> dict[str, str | None]:
+    path = find_dotenv(usecwd=True)
+    try:
+        return dotenv_values(path)
+    except UnicodeDecodeError:
+        raise SettingError(f"{path} is not UTF-8: save it anew as that") from None
+
+
 def _give_up_stdout() -> None:
     """Drop what stdout cannot take: Python would try again at its end, and complain."""
     try:
@@ -145,7 +167,7 @@ def _give_up_stdout() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    text = str(error)
+    text = str(error).partition("\n")[0]
     match error:
         case BarchartEventsError():
             pass
@@ -154,6 +176,9 @@ def _sentence(error: Exception) -> str:
             named = type(error.__cause__).__name__ in {"NameNotDefined", "FunctionNotDefined"}
             reason = f" {error.__cause__}" if named else ""
             text = f"setting stream_maps cannot be used: {text}{reason}"
+        case _ if _is_of_stream_map(error):
+            kind = type(error).__name__
+            text = f"setting stream_maps cannot be used: an expression ends in {kind} for a record"
         case ConfigValidationError():
             text = f"the configuration cannot be used: {'; '.join(error.errors)}"
         case ValueError() if type(error).__name__ == "JSONDecodeError":
@@ -170,6 +195,12 @@ def _sentence(error: Exception) -> str:
         case _:
             text = f"this should not happen: {type(error).__name__}: {text}"
     return text
+
+
+def _is_of_stream_map(error: Exception) -> bool:
+    """Tell whether an expression of the user's raised it: its text may show a value."""
+    rooms = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return "singer_sdk.mapper" in rooms
 
 
 def _is_true(record: logging.LogRecord) -> bool:

@@ -26,6 +26,9 @@ ENVIRONMENT_PREFIX = "TAP_BARCHART_EVENTS_"
 BATCH_SIZE = 50_000
 """Records in a batch file, unless ``batch_config`` says otherwise."""
 
+LARGEST = 1_000_000_000
+"""Largest number of any setting: what counts seconds or hours goes no further."""
+
 SMALLEST_PARQUET = 2_048
 """Fewest records that a Parquet file can be cut at: DuckDB's rows come in vectors of so many."""
 
@@ -99,6 +102,8 @@ def number(
         )
         if not math.isfinite(number) or low or (whole and number != int(number)):
             raise ValueError(wanted)
+        if number > LARGEST:
+            raise ValueError(f"{wanted}, at most {LARGEST:,}")
         return int(number) if number == int(number) else number
 
     return read

@@ -56,7 +56,7 @@ class File:
             customer="TGAM",
             product=product,
             window=window,
-            properties=properties or [*everything, "extra", "end"],
+            properties=[*everything, "extra", "end"] if properties is None else properties,
             schema_columns=columns,
             file_format=file_format or FileFormat(),
             directory=self.directory,

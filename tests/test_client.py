@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import random
 import stat
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +187,76 @@ def test_a_timing_that_is_not_as_documented_is_ignored(
     assert len(service.requests) == 1
 
 
+@pytest.mark.parametrize("source", ["", "JOB\n1", "JOB\x1b[2J", "JOB\u202e", 5])
+def test_a_name_of_a_job_that_cannot_be_one_is_refused(
+    make_client: Callable[..., ReportsClient], service: Emulator, source: object
+) -> None:
+    client = make_client(retry=RetryPolicy(max_retries=0))
+    service.fault("start", "shape", value={"source": source, "status": "RUNNING"})
+    with pytest.raises(ServiceError, match="the answer is not as documented"):
+        client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
+
+
+def drops() -> Iterator[bytes]:
+    """Yield a body that never ends, byte by byte."""
+    while True:
+        yield b" "
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Answer(200, {"Content-Type": "application/json"}, b"[" * 10**6), "is not JSON"),
+        (Answer(200, {}, itertools.repeat(b" " * 10**6, 100)), "does not end"),
+        (Answer(200, {}, drops()), "does not end"),
+        (
+            Answer(502, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 10**8)),
+            "does not end",
+        ),
+    ],
+    ids=["deep", "long", "slow", "bomb"],
+)
+def test_an_answer_without_end_is_not_read_to_its_end(
+    make_client: Callable[..., ReportsClient], answer: Answer, why: str
+) -> None:
+    with ObjectStore(lambda _: answer) as store:
+        client = make_client(
+            api_url=store.link.rpartition("/")[0], timeout=0.1, retry=RetryPolicy(max_retries=0)
+        )
+        tracemalloc.start()
+        with pytest.raises(ServiceError, match=why):
+            client.poll("JOB-1")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 50 * 10**6
+
+
+def test_the_body_of_a_redirection_is_not_read(
+    client: ReportsClient, service: Emulator, tmp_path: Path
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        onward = {"Location": "/onward", "Transfer-Encoding": "chunked"}
+        endless = itertools.repeat(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+        return whole(SOMETHING) if asked.path == "/onward" else Answer(302, onward, endless)
+
+    assert brought(service, client, tmp_path / "file", answer)[0] == SOMETHING
+
+
+def test_a_link_that_is_read_in_two_ways_is_not_followed(
+    client: ReportsClient, service: Emulator, tmp_path: Path
+) -> None:
+    # What urllib.parse takes for a password is the host for urllib3.
+    elsewhere = "http://192.0.2.1\\@127.0.0.1/file"
+    with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
+        brought(service, client, tmp_path, in_turn(Answer(302, {"Location": elsewhere})))
+    service.clear_faults()
+    source = finished_job(client)
+    service.fault("link", "link", link=elsewhere)
+    with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
+        client.download(source, tmp_path)
+
+
 def test_the_api_is_never_followed_elsewhere(client: ReportsClient, service: Emulator) -> None:
     service.fault("start", "redirect", times=None)
     with pytest.raises(ServiceError, match="302, which is not documented; check api_url"):
@@ -268,6 +340,8 @@ def test_a_wait_that_is_too_long_is_not_begun(client: ReportsClient, service: Em
         ("-5", None, None),
         ("", None, None),
         ("9" * 400, 10**9, None),
+        ("Wed, 21 Oct 2015 07:28:00 -99999999999999", None, None),
+        (f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT", None, None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, low: int | None, high: int | None) -> None:
@@ -434,6 +508,8 @@ def test_a_cut_compressed_download_goes_on_where_it_broke(
         whole(PACKED[: len(PACKED) // 2], Content_Encoding="gzip"),
         whole(PACKED[:-8], Content_Encoding="gzip"),
         Answer(200, {"Content-Encoding": "gzip"}, PACKED[:-3]),
+        # Another gzip file might have followed.
+        Answer(200, {"Content-Encoding": "gzip"}, PACKED),
         whole(b"", Content_Encoding="gzip"),
         whole(PACKED[:-8] + b"\0" * 8, Content_Encoding="gzip"),
         whole(b"no gzip at all", Content_Encoding="gzip"),

@@ -307,6 +307,8 @@ def test_only_selected_properties_come_out_and_ids_do_not_depend_on_them() -> No
         few = list(export.records())
         assert list(records_in_lines(export)) == few
         assert WAYS["parquet"](export) == few
+    with File(text(BUSY), file_format=NO_QUOTES, properties=()) as export:
+        assert list(records_in_lines(export)) == [{}] * len(few)
     everything = read(text(BUSY), file_format=NO_QUOTES)
 
     assert few == [{name: event[name] for name in selected} for event in everything]
@@ -533,6 +535,18 @@ def test_equal_events_get_ids_of_their_own_however_far_apart(
         assert list(records_in_lines(export)) == records
     assert by_id(records) == by_id(expected)
     assert len(set(ids(records))) == len(rows)
+
+
+@pytest.mark.parametrize("few", [0, 100_000])
+@pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key"])
+def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
+    name: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FEW_REPEATS", few)
+    rows = [[str(START + at), "T", "same"] for at in (5, 0, 0, 5)]
+    names = ["timestamp", "type", name]
+    records = read(text([names, *rows]))
+    assert by_id(records) == by_id(events_of(rows, names))
 
 
 @settings(deadline=None, max_examples=40)

@@ -203,6 +203,7 @@ def test_a_service_that_is_not_there(service: Emulator, tmp_path: Path) -> None:
         ("window_hours", 0, "above 0"),
         ("lag_minutes", -1, "at least 0"),
         ("max_concurrent_jobs", "four", "whole number"),
+        ("request_timeout_seconds", 1e10, "at most 1,000,000,000"),
         ("delimiter", "tab", "one ASCII character"),
         ("columns", {"WATCHLIST": ["userId"]}, "an object"),
         ("layout_check", "maybe", '"error" or "warning"'),
@@ -271,6 +272,8 @@ def test_a_storage_that_this_installation_cannot_reach(
         ({"__filter__": "prodct == 'WATCHLIST'"}, "'prodct' is not defined"),
         ({"__filter__": "product == "}, "product == "),
         ({"event_id": None}, "event_id"),
+        ({"number": "int(user_id)"}, "ends in ValueError for a record"),
+        ({"number": "json.loads(user_id)"}, "ends in JSONDecodeError for a record"),
     ],
 )
 def test_a_stream_map_that_makes_no_sense(
@@ -323,6 +326,13 @@ def test_a_state_that_is_not_of_this_tap(
     outcome = refused(tmp_path, settings_of(service), state)
     assert "STATE is not one that this tap wrote" in last_line(outcome)
     assert service.requests == []
+
+
+def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TAP_BARCHART_EVENTS_CUSTOMER=caf\xe9")
+    settings = settings_of(service)
+    outcome = refused(tmp_path, settings, arguments=("--config=ENV",), cwd=tmp_path)
+    assert ".env is not UTF-8" in last_line(outcome)
 
 
 def test_a_folder_as_configuration(service: Emulator, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import termios
 import time
+import tty
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tap_barchart_events.emulator import Emulator, Event
 from tap_barchart_events.output import Interrupted, MessageWriter
 from tap_barchart_events.syncing import private_folder
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import START, Outcome, Tap, is_quiet, settings_of
+from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
 from tests.truth import arrived, identified, truth
 
 if TYPE_CHECKING:
@@ -206,6 +207,54 @@ def test_while_it_is_blocked_on_a_socket_that_nobody_reads(
     check_the_rest(tap, outcome, service)
 
 
+def test_while_it_is_blocked_on_a_terminal_that_has_stopped(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    terminal, stdout = os.openpty()
+    tty.setraw(stdout)
+    tap = start(settings_of(service), stdout=stdout)
+    os.close(stdout)
+    wait_for(asked(service, "download", 4))
+    time.sleep(0.5)
+    tap.process.send_signal(signal.SIGTERM)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+    written = b""
+    with suppress(OSError):  # as the end of a terminal is told
+        while piece := os.read(terminal, 1 << 16):
+            written += piece
+    os.close(terminal)
+    *lines, last = written.splitlines(keepends=True)
+    assert all(json.loads(line) for line in lines)
+    assert lines
+    assert last.count(b'{"type"') == 1, "nothing follows a torn line"
+    assert tap.left_behind == []
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_while_it_is_blocked_on_a_log_that_nobody_reads(
+    service: Emulator, start: Callable[..., Tap], tmp_path: Path, jobs: int
+) -> None:
+    service.fault("start", "status", code=503, retry_after=0, every=2, times=None)
+    reader, stderr = os.pipe()
+    fcntl.fcntl(stderr, fcntl.F_SETPIPE_SZ, 4096)
+    settings = settings_of(service, window_hours=0.1, max_concurrent_jobs=jobs, max_retries=99)
+    with (tmp_path / "out").open("wb") as stdout:
+        tap = start(settings, stdout=stdout, stderr=stderr)
+    os.close(stderr)
+
+    def blocked() -> bool:
+        before = len(service.requests)
+        time.sleep(1)
+        return len(service.requests) == before > 0
+
+    wait_for(blocked)
+    tap.process.send_signal(signal.SIGTERM)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+    os.close(reader)
+    assert tap.left_behind == []
+    check_the_rest(tap, tap.outcome((tmp_path / "out").read_bytes()), service)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_what_the_caller_lets_it_ignore_it_ignores(
     service: Emulator, start: Callable[..., Tap], number: int
@@ -359,6 +408,23 @@ def test_a_signal_counts_though_the_target_has_ended_too(
     tap.process.send_signal(signal.SIGINT)
     assert tap.process.wait(SECONDS) == 128 + signal.SIGINT
     assert tap.left_behind == []
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 141), ("2>&-", 0), (">&- 2>&-", 141)])
+def test_streams_closed_from_the_beginning(
+    service: Emulator, tmp_path: Path, closed: str, code: int
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(settings_of(service)), encoding="utf-8")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, f"--config={config}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr == b""
+    assert done.stdout.count(b'{"type":"STATE"') == (4 if code == 0 else 0)
 
 
 def test_a_stdout_that_was_never_there_is_an_error_in_a_sentence(
