@@ -37,6 +37,7 @@ TOLD_AS = {"TransientError": "ServiceError"}
 INSIDE = {"SyncStopped"}
 # Variables that belong to the SDK or to the sources of others.
 FOREIGN_VARIABLES = {"TAP_BARCHART_EVENTS_LOGLEVEL"}
+SAID_BY_THE_SDK = {"… was not found. Check the path", "Skipping deselected stream 'events'."}
 
 
 def tree() -> set[str]:
@@ -138,6 +139,49 @@ def test_each_message_on_the_page_of_errors_is_one_that_the_tap_has() -> None:
         if not any(piece.strip() in text for text in texts)
     ]
     assert unknown == []
+
+
+def sentences() -> list[str]:
+    """Return what the command line says of errors that are not the tap's own, and warnings."""
+    found = []
+    for room in ("tap", "streams"):
+        for node in ast.walk(ast.parse((TAP / f"{room}.py").read_text(encoding="utf-8"))):
+            match node:
+                case ast.Assign(targets=[ast.Name(id="text")], value=value):
+                    found.append(written(value))
+                case ast.Call(func=ast.Attribute(attr="warning"), args=[message, *_]):
+                    found.append(written(message).replace("%s", GAP))
+    return [text for text in found if len(text.strip(GAP)) > 8]
+
+
+def test_what_the_command_line_says_and_warns_of_is_on_a_page() -> None:
+    told_there = [
+        pieces(cells[0].strip("`"))
+        for name in ("errors", "operations")
+        for cells in rows(DOCS / f"{name}.md")
+        if cells[0].startswith("`")
+    ]
+    said = sentences()
+
+    assert len(said) > 8
+    assert [t for t in said if not any(holds(t, fixed) for fixed in told_there if fixed)] == []
+
+
+def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    table = page.partition("| without a name |")[2].partition("\n\n")[0].splitlines()[2:]
+    messages = [line.split("`")[1] for line in table]
+    own = [text for text in messages if text not in SAID_BY_THE_SDK]
+
+    assert len(own) > 8
+    assert [m for m in own if not any(holds(text, pieces(m)) for text in sentences())] == []
+
+
+@pytest.mark.parametrize("code", PRODUCTS)
+def test_each_product_known_is_in_the_readme_with_the_number_of_its_event_types(code: str) -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+    assert f"| `{code}` | {len(PRODUCTS[code].event_types)} | " in text
 
 
 def blocks() -> Iterator[tuple[str, str]]:
