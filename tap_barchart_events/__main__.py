@@ -9,7 +9,8 @@ def main() -> None:
     """Run the command line."""
     if sys.stderr is None:
         # It was closed. Else some other file would get its number, and what is written there.
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
     # Importing takes half a second. Until handlers are there, Ctrl-C ends this quietly, too.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -28,6 +28,7 @@ from tap_barchart_events.exceptions import (
     JobNotReadyError,
     LinkExpiredError,
     ServiceError,
+    SyncStopped,
 )
 from tap_barchart_events.retries import (
     NETWORK_FAILURES,
@@ -276,18 +277,20 @@ class ReportsClient:
 
         So wrong credentials are sent once, not by all threads: accounts get locked.
         """
-        if self._known_good:
-            yield
-            return
         with self._alone:
+            if self._stopped.is_set():
+                raise SyncStopped
             if self._refusal:
                 raise CredentialsError(self._refusal)
-            try:
-                yield
-            except CredentialsError as error:
-                self._refusal = str(error)
-                raise
-            self._known_good = True
+            if not self._known_good:
+                try:
+                    yield
+                except CredentialsError as error:
+                    self._refusal = str(error)
+                    raise
+                self._known_good = True
+                return
+        yield
 
     def _request(
         self, method: str, path: str, what: str, body: dict[str, Any] | None

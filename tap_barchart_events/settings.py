@@ -168,7 +168,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "request_timeout_seconds",
         th.NumberType,
-        values.number(above=0),
+        values.number(above=0, at_most=86_400),
         "Request time-out",
         "Time-out to connect, and for each read, in seconds.",
         default=60,

@@ -216,9 +216,14 @@ class EventsStream(Stream):
         if sync is None:
             raise RuntimeError("no sync is under way")
         settings = self.settings
-        # A catalog of an earlier day may lack some: their values go to ``extra``.
+        # What a catalog of an earlier day does not know goes to ``extra``; what was taken out of
+        # its schema, but not of its metadata, is not wanted.
         named = self.effective_schema["properties"]
-        columns = [name for name in columns_of(settings.products) if name in named]
+        columns = [
+            name
+            for name in columns_of(settings.products)
+            if name in named or ("properties", name) in self.metadata
+        ]
         told: set[str] = set()
         for export in sync.exports.of(context["product"]):
             began = time.monotonic()

@@ -132,15 +132,16 @@ class Command(SingerCommand):
             sys.exit(CLOSED)
         _handle_signals(_end, _ignored())
         try:
-            return super().main(*args, **kwargs)
+            try:
+                return super().main(*args, **kwargs)
+            except Exception as error:
+                self.logger.debug("Where it happened:", exc_info=error)
+                self.logger.error("%s", _sentence(error))  # noqa: TRY400 - no traceback
         except Interrupted as end:
             if not stderr_has_room():
                 # The logging of a thread waits for it, and Python's own end for that.
                 os._exit(int(end.code or 0))
             raise
-        except Exception as error:
-            self.logger.debug("Where it happened:", exc_info=error)
-            self.logger.error("%s", _sentence(error))  # noqa: TRY400 - no traceback
         _give_up_stdout()
         sys.exit(1)
 
@@ -214,7 +215,8 @@ def _is_own(state: Any) -> bool:  # noqa: ANN401 - as JSON has it
         case {"type": "STATE"} | {"bookmarks": {"events": {"replication_key_value": _}}}:
             return False
         case {"bookmarks": {"events": {"partitions": [*partitions]}}}:
-            return all(isinstance(p, dict) and "context" in p for p in partitions)
+            contexts = [p.get("context") if isinstance(p, dict) else None for p in partitions]
+            return all(isinstance(c, dict) and set(c) == {"customer", "product"} for c in contexts)
         case {"bookmarks": {"events": {**events}}}:
             return "partitions" not in events
         case {"bookmarks": {**bookmarks}}:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -59,7 +60,9 @@ def from_environment(
 def strangers(schema: Mapping[str, Any], environ: Mapping[str, str | None]) -> set[str]:
     """Return the environment variables that look like settings and are none."""
     known = {ENVIRONMENT_PREFIX + name.upper() for name in [*schema, "loglevel"]}
-    return {name for name in environ if name.startswith(ENVIRONMENT_PREFIX)} - known
+    # Two underscores begin what Meltano has besides settings, such as __SELECT.
+    ours = re.compile(ENVIRONMENT_PREFIX + "[^_]")
+    return {name for name in environ if ours.match(name)} - known
 
 
 def text(value: object) -> str:
@@ -86,7 +89,11 @@ def _is_text(value: object) -> TypeGuard[str]:
 
 
 def number(
-    *, above: float | None = None, at_least: float | None = None, whole: bool = False
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float = LARGEST,
+    whole: bool = False,
 ) -> Callable[[Any], float]:
     """Return the reader of a number within bounds; whole ones come as integers."""
     bounds = f" above {above}" if above is not None else f" of at least {at_least:,}"
@@ -102,8 +109,8 @@ def number(
         )
         if not math.isfinite(number) or low or (whole and number != int(number)):
             raise ValueError(wanted)
-        if number > LARGEST:
-            raise ValueError(f"{wanted}, at most {LARGEST:,}")
+        if number > at_most:
+            raise ValueError(f"{wanted}, at most {at_most:,}")
         return int(number) if number == int(number) else number
 
     return read

@@ -149,6 +149,21 @@ def test_columns_that_an_older_catalog_lacks_go_to_extra(
     assert "portfolio_id" in outcome.log, "a warning names what is new"
 
 
+def test_a_column_taken_out_of_the_schema_alone_does_not_come_as_extra(
+    service: Emulator, tmp_path: Path
+) -> None:
+    tap = TapBarchartEvents(config=settings_of(service, products=["WATCHLIST"]))
+    catalog = json.loads(json.dumps(tap.catalog_dict))
+    del catalog["streams"][0]["schema"]["properties"]["user_id"]
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog), encoding="utf-8")
+
+    outcome = run(tmp_path, service, f"--catalog={path}")
+
+    assert outcome.records
+    assert not any("user_id" in record | (record["extra"] or {}) for record in outcome.records)
+
+
 @pytest.mark.parametrize("maps", [{}, IDENTITY], ids=["in bulk", "through the SDK"])
 def test_records_fit_the_schema_though_fields_are_empty(
     tmp_path: Path, maps: Mapping[str, Any]

@@ -414,6 +414,16 @@ def test_refused_credentials_end_it_at_once(
     assert len(service.requests) == 1
 
 
+def test_jobs_start_side_by_side_once_the_credentials_are_known_to_be_right(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("start", "stall", seconds=0.5, times=4)
+    assert read(make(jobs=4)).error is None
+    first, second, _, fourth = [r.at for r in service.requests if r.call == "start"][:4]
+    assert second - first > 0.4
+    assert fourth - second < 0.4
+
+
 # The end -------------------------------------------------------------------------------------
 
 

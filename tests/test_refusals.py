@@ -201,9 +201,10 @@ def test_a_service_that_is_not_there(service: Emulator, tmp_path: Path) -> None:
         ("start_date", "tomorrow", "2019-10-14T00:00:00Z"),
         ("end_date", "2020-01-01", "after start_date"),
         ("window_hours", 0, "above 0"),
+        ("window_hours", 1e10, "at most 1,000,000,000"),
         ("lag_minutes", -1, "at least 0"),
         ("max_concurrent_jobs", "four", "whole number"),
-        ("request_timeout_seconds", 1e10, "at most 1,000,000,000"),
+        ("request_timeout_seconds", 1e10, "at most 86,400"),
         ("delimiter", "tab", "one ASCII character"),
         ("columns", {"WATCHLIST": ["userId"]}, "an object"),
         ("layout_check", "maybe", '"error" or "warning"'),
@@ -244,12 +245,17 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
         service, products=["WATCHLISTS"], end_date=START.replace("00:00", "01:00", 1)
     )
     settings |= {"window_hour": 1, "colour": "blue"}
-    environ = {"TAP_BARCHART_EVENTS_LOOKBACK": "3", "TAP_BARCHART_EVENTS_LOGLEVEL": "INFO"}
+    environ = {
+        "TAP_BARCHART_EVENTS_LOOKBACK": "3",
+        "TAP_BARCHART_EVENTS_LOGLEVEL": "INFO",
+        "TAP_BARCHART_EVENTS__SELECT": "[]",
+    }
     log = Tap(tmp_path, settings, environ=environ, arguments=("--config=ENV",)).end().log
     assert "no setting window_hour, so it is ignored; did you mean window_hours?" in log
     assert "no setting colour, so it is ignored\n" in log
     assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
     assert "LOGLEVEL" not in log
+    assert "__SELECT" not in log
     assert "product WATCHLISTS is not known here" in log
     assert "WATCHLIST, " in log
 
@@ -316,6 +322,7 @@ def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
         {"bookmarks": {"users": {"replication_key_value": START}}},
         {"bookmarks": {"events": {"replication_key_value": START}}},
         {"bookmarks": {"events": {"partitions": "none"}}},
+        {"bookmarks": {"events": {"partitions": [{"context": {"account": "1"}}]}}},
         {"events": {"partitions": []}},
     ],
 )
