@@ -228,6 +228,8 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
     with Emulator(events_per_hour=2, clock=lambda: now) as emulator:
         dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
         emulator.fault("start", "status", code=401)
+        # The daemon's first pass ever does not know the pool of dagster.yaml yet.
+        dagster.run("instance", "concurrency", "set", "history", "2")
         queue = ("--partitions", ",".join(QUEUED))
         dagster("job", "backfill", "--job", "history", "--noprompt", *queue)
         by_hand = ("asset", "materialize", "--select", "events_history", "--partition", BY_HAND)
