@@ -6,18 +6,14 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 from __future__ import annotations
 
 import json
-import logging
 import math
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from tap_barchart_events.download import Download
@@ -38,10 +34,13 @@ from tap_barchart_events.retries import (
     failure,
     retry_after,
 )
+from tap_barchart_events.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import requests
 
 DEFAULT_DELIMITER = "|"
 
@@ -51,17 +50,8 @@ PROGRESS = 1 << 20
 LONGEST_ANSWER = 1 << 20
 """Bytes of an answer of the API; one with more is none."""
 
-MOST_CONNECTIONS = 100
-"""Connections that are kept open; more are closed after use."""
-
 PATIENCE = 10
 """Time-outs that an answer of the API may take from its first byte to its last."""
-
-TELL_TALES = tuple(
-    f"urllib3.{room}"
-    for room in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
-)
-"""Loggers that tell whole URLs, links included; some of them as warnings."""
 
 ERRORS = {
     "EVENT_JOB_GET_FAILED": JobFailedError,
@@ -111,8 +101,6 @@ class ReportsClient:
             connections: How many connections are kept open.
             on_request: Told the endpoint of each API request.
         """
-        for name in TELL_TALES:
-            logging.getLogger(name).addFilter(_nothing)
         self._api_url = api_url
         self._stopped = stopped
         self._timeout = timeout
@@ -121,13 +109,11 @@ class ReportsClient:
         self._alone = threading.Lock()
         self._known_good = False
         self._refusal = ""
-        self._api = _session(connections)
+        self._api = Session(connections)
         self._api.auth = HTTPBasicAuth(username.encode(), password.encode())
         # Without it the service answers a call for a link with a redirection.
         self._api.headers["Accept"] = "application/json"
-        self._storage = _session(connections)
-        # Not None: requests would look for credentials in .netrc.
-        self._storage.auth = _no_auth
+        self._storage = Session(connections)
 
     def close(self) -> None:
         """Close all connections."""
@@ -355,32 +341,6 @@ class ReportsClient:
                 "between may say"
             )
         raise problem
-
-
-class _Session(requests.Session):
-    """Takes no answer for a redirection, whose body it would read to its end."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Return that there is none."""
-        return None
-
-
-def _session(connections: int) -> requests.Session:
-    session = _Session()
-    agent = f"tap-barchart-events/{version('tap-barchart-events')}"
-    session.headers["User-Agent"] = f"{agent} {session.headers['User-Agent']!s}"
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=min(connections, MOST_CONNECTIONS))
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _nothing(_record: logging.LogRecord) -> bool:
-    return False
 
 
 def _error_code(body: bytes) -> str | None:
