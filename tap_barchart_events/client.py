@@ -51,7 +51,7 @@ LONGEST_ANSWER = 1 << 20
 """Bytes of an answer of the API; one with more is none."""
 
 PATIENCE = 10
-"""Time-outs that an answer of the API may take from its first byte to its last."""
+"""Time-outs that the body of an answer of the API may take to come."""
 
 ERRORS = {
     "EVENT_JOB_GET_FAILED": JobFailedError,
@@ -259,7 +259,7 @@ class ReportsClient:
 
     @contextmanager
     def _accepted(self) -> Iterator[None]:
-        """Let requests go one at a time until one is accepted, and none after a refusal.
+        """Let requests go one at a time until one is accepted; none follows if it is refused.
 
         So wrong credentials are sent once, not by all threads: accounts get locked.
         """
