@@ -99,7 +99,8 @@ lock: $(MELTANO)  ## newer versions into requirements/*.txt, within the bounds o
 	$(COMPILE) pyproject.toml --extra emulator --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
 	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
-		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+		$(COMPILE) --no-strip-extras requirements/$$name.in \
+			--output-file requirements/$$name.txt || exit 1; done
 
 clean:  ## away with everything that make made
 	rm -rf .venv .venv-* .meltano output build dist *.egg-info \
