@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from demo.postgres_server import Postgres
-from tap_barchart_events.emulator import Emulator
 
 TARGET = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
 START, END = "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.emulator import Emulator
+from barchart_events_emulator import Emulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_barchart_events.emulator import Job
+    from barchart_events_emulator import Job
 
 
 @dataclass(kw_only=True, eq=False)

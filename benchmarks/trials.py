@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from barchart_events_emulator import Emulator
     from benchmarks.contenders import Contender
-    from tap_barchart_events.emulator import Emulator
 
     Task = Callable[[Path, Emulator, Path], list[Contender]]
 

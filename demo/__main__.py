@@ -55,7 +55,7 @@ def _demo() -> bool:
     first_end, second_end = NOW - LAG, NOW - LAG + timedelta(hours=LATER_HOURS)
     pipeline = Pipeline(FOLDER)
     with process(
-        [sys.executable, "-m", "tap_barchart_events.emulator", *EMULATOR],
+        [sys.executable, "-m", "barchart_events_emulator", *EMULATOR],
         stdout=subprocess.PIPE,
         text=True,
     ) as emulator:

@@ -7,10 +7,10 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from barchart_events_emulator import Emulator
 from demo.command import run
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres_server import Postgres
-from tap_barchart_events.emulator import Emulator
 from tap_barchart_events.windows import to_milliseconds
 
 if TYPE_CHECKING:

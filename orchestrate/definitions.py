@@ -27,11 +27,11 @@ from dagster import (
 from dotenv import dotenv_values
 
 from orchestrate import meltano
-from orchestrate.shards import Plan, Run
+from orchestrate.shards import Run, WindowPlanner
 
 DOTENV = dotenv_values(meltano.project(os.environ) / ".env")
 ENVIRON = {name: text for name, text in DOTENV.items() if text is not None} | dict(os.environ)
-PLAN = Plan.from_environment(ENVIRON)
+PLAN = WindowPlanner.from_environment(ENVIRON)
 
 SHARDS = MultiPartitionsDefinition(
     {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from tap_barchart_events import values
+from tap_barchart_events.config import parsers
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlanner:
     """Which products there are, and where history begins and ends."""
 
     products: tuple[str, ...]
@@ -69,20 +69,20 @@ class Plan:
     """The pause before a failed run is tried again; it doubles from try to try."""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Plan:
+    def from_environment(cls, environ: Mapping[str, str]) -> WindowPlanner:
         """Read the plan from environment variables.
 
         Raises:
             PlanError: One is missing or cannot be used.
         """
-        products = _read(environ, PREFIX + "PRODUCTS", values.products)
-        first = _month(_read(environ, PREFIX + "START_DATE", values.instant))
+        products = _read(environ, PREFIX + "PRODUCTS", parsers.products)
+        first = _month(_read(environ, PREFIX + "START_DATE", parsers.instant))
         handover = _month(_read(environ, "ORCHESTRATE_HANDOVER", _month_or_instant))
         if handover <= first:
             raise PlanError(
                 f"ORCHESTRATE_HANDOVER must be a later month than that of {PREFIX}START_DATE"
             )
-        pause = values.number(at_least=0)
+        pause = parsers.number(at_least=0)
         return cls(
             products,
             environ[PREFIX + "START_DATE"],
@@ -128,7 +128,7 @@ def _read(
 
 def _month_or_instant(text: str) -> int:
     try:
-        return values.instant(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
+        return parsers.instant(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
     except ValueError:
         raise ValueError("a month such as 2026-11") from None
 

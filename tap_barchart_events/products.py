@@ -79,7 +79,7 @@ def unknown_types(event_types: Sequence[str], products: Sequence[str]) -> list[s
     return [code for code in event_types if code not in known]
 
 
-def fillers(column: str, products: Sequence[str] | None = None) -> list[str]:
+def products_with_column(column: str, products: Sequence[str] | None = None) -> list[str]:
     """Return the codes of the products (of those given, or of all) that have a column."""
     return [
         code

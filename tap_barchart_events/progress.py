@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from tap_barchart_events.exports import Export
+    from tap_barchart_events.exports.scheduler import Export
 
 HOUR = 3_600_000
 

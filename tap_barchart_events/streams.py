@@ -21,14 +21,15 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
-from tap_barchart_events.catalog import schema
-from tap_barchart_events.events import ExportFile, FileFormat
+from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import FileError, SettingError
-from tap_barchart_events.output import Interrupted
+from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
+from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.output.writer import Interrupted
 from tap_barchart_events.products import PRODUCTS, columns_of, unknown_types
-from tap_barchart_events.retries import RetryPolicy
-from tap_barchart_events.syncing import Sync, private_folder
-from tap_barchart_events.windows import Plan, Window, from_iso, range_to_cover, to_iso
+from tap_barchart_events.schema import schema
+from tap_barchart_events.sync import Sync, private_folder
+from tap_barchart_events.windows import Window, from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.singerlib import Catalog
 
-    from tap_barchart_events.events import Contents
-    from tap_barchart_events.output import MessageWriter
-    from tap_barchart_events.settings import Settings
+    from tap_barchart_events.config.settings import Settings
+    from tap_barchart_events.files.export_file import Contents
+    from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.tap import TapBarchartEvents
 
     Context = Mapping[str, Any]
@@ -119,7 +120,7 @@ class EventsStream(Stream):
                 "correct it, or remove it to begin at start_date"
             ) from None
 
-    def _plans(self) -> dict[str, Plan]:
+    def _plans(self) -> dict[str, WindowPlanner]:
         settings = self.settings
         latest = time.time_ns() // 1_000_000 - settings.lag
         strange = unknown_types(settings.event_types, settings.products)
@@ -145,7 +146,7 @@ class EventsStream(Stream):
                 lookback=settings.lookback,
                 latest=latest,
             )
-            if self._tries_only:
+            if self._is_connection_test:
                 # A few records are wanted to see that all works: from the newest window.
                 covered = Window(max(covered.start, covered.end - settings.window), covered.end)
             if not covered.size:
@@ -156,11 +157,13 @@ class EventsStream(Stream):
                     context["product"],
                     to_iso(covered.start),
                 )
-            plans[context["product"]] = Plan(covered, settings.window, settings.smallest_window)
+            plans[context["product"]] = WindowPlanner(
+                covered, settings.window, settings.smallest_window
+            )
         return plans
 
     @property
-    def _tries_only(self) -> bool:
+    def _is_connection_test(self) -> bool:
         return self.ABORT_AT_RECORD_COUNT is not None
 
     @property
@@ -189,7 +192,7 @@ class EventsStream(Stream):
             )
             self._sync_now = sync
             try:
-                if self._tries_only:
+                if self._is_connection_test:
                     sync.client.authenticate()
                     self.logger.info("%s accepts the credentials", self.settings.api_url)
                 yield sync
@@ -259,7 +262,7 @@ class EventsStream(Stream):
             sync.progress.finished(export, contents.events, time.monotonic() - began)
 
     def _move_bookmark(self, context: Context, end: int) -> None:
-        if self._tries_only or self.replication_method != REPLICATION_INCREMENTAL:
+        if self._is_connection_test or self.replication_method != REPLICATION_INCREMENTAL:
             return
         bookmark = self._bookmark(context)
         if bookmark is None or end > bookmark:
@@ -289,14 +292,14 @@ class EventsStream(Stream):
 
     def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
         """Return how batch files are written; they are not when the tap is only tried."""
-        return None if self._tries_only else super().get_batch_config(config)
+        return None if self._is_connection_test else super().get_batch_config(config)
 
     @property
     def _in_bulk(self) -> bool:
         """Whether nothing stands between the query and the target."""
         return (
             self.replication_method == REPLICATION_INCREMENTAL
-            and not self._tries_only
+            and not self._is_connection_test
             and self._unmapped
         )
 

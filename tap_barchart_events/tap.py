@@ -17,17 +17,21 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
+from tap_barchart_events.config.parsers import (
+    ENVIRONMENT_PREFIX,
+    from_environment,
+    unknown_settings,
+)
+from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
-from tap_barchart_events.output import (
+from tap_barchart_events.output.writer import (
     CLOSED,
     SIGNALS,
     Interrupted,
     MessageWriter,
     stderr_has_room,
 )
-from tap_barchart_events.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.streams import EventsStream
-from tap_barchart_events.values import ENVIRONMENT_PREFIX, from_environment, strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +66,7 @@ class TapBarchartEvents(Tap):
         Raises:
             SettingError: A setting is missing or cannot be used.
         """
-        self.logger.addFilter(_is_true)
+        self.logger.addFilter(_suppress_sdk_notice)
         self.append_builtin_config(self.config_jsonschema)
         known = self.config_jsonschema["properties"]
         values = dict(config or {})
@@ -70,7 +74,7 @@ class TapBarchartEvents(Tap):
         if parse_env_config:
             environment = {**_dotenv(), **os.environ}
             values |= from_environment(known, environment)
-            strange |= strangers(known, environment)
+            strange |= unknown_settings(known, environment)
         for name in sorted(strange):
             plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
             near = difflib.get_close_matches(plain, known, 1, 0.7)
@@ -136,7 +140,7 @@ class Command(SingerCommand):
                 return super().main(*args, **kwargs)
             except Exception as error:
                 self.logger.debug("Where it happened:", exc_info=error)
-                self.logger.error("%s", _sentence(error))  # noqa: TRY400 - no traceback
+                self.logger.error("%s", describe_error(error))  # noqa: TRY400 - no traceback
         except Interrupted as end:
             if not stderr_has_room():
                 # The logging of a thread waits for it, and Python's own end for that.
@@ -167,7 +171,8 @@ def _give_up_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _sentence(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
+    """Return the one sentence that says what failed and what to do."""
     text = str(error).partition("\n")[0]
     match error:
         case BarchartEventsError():
@@ -204,7 +209,7 @@ def _is_of_stream_map(error: Exception) -> bool:
     return "singer_sdk.mapper" in rooms
 
 
-def _is_true(record: logging.LogRecord) -> bool:
+def _suppress_sdk_notice(record: logging.LogRecord) -> bool:
     # The SDK says so of the environment variables that were read here.
     return not record.getMessage().startswith("Skipping parse of env var")
 

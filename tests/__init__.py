@@ -1,1 +1,1 @@
-"""Tests of the tap: a file for each room, and for what the rooms do together."""
+"""Tests of the tap, the emulator and the project, in folders that mirror the packages."""

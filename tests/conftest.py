@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.emulator import Emulator
-from tap_barchart_events.output import SIGNALS
+from barchart_events_emulator import Emulator
+from tap_barchart_events.output.writer import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import requests
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.emulator import Event
-from tap_barchart_events.emulator.generator import HOUR
+from barchart_events_emulator import Event
+from barchart_events_emulator.generator import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_barchart_events.emulator import Emulator
+    from barchart_events_emulator import Emulator
 
 START = 1_571_025_600_000
 """2019-10-14T04:00:00Z, a Monday, in milliseconds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.events import ExportFile, FileFormat
+from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.products import columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 

@@ -1,7 +1,7 @@
 """What a year of a busy product asks of the service: the tap's own pacing, in simulated time.
 
-`python -m tests.scale_model` prints the table of docs/scale.md. The windows are cut, split and
-grown by `Plan`, and polls are spaced by `Pace`; only the service and the clock are made up.
+`python -m tests.scale_model` prints the table of docs/scale.md. `WindowPlanner` cuts the windows
+and `PollSchedule` spaces the polls; only the service and the clock are simulated.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.jobs import Pace
-from tap_barchart_events.windows import Plan, Window
+from tap_barchart_events.exports.job_runner import PollSchedule
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +87,8 @@ def cost(case: Case) -> Cost:
 
 def _run(case: Case, length: int) -> Cost:
     """Run the jobs of one sync, as many in flight as may be, in simulated seconds."""
-    plan = Plan(Window(0, length), round(case.window_hours * HOUR), 1000)
-    pace = Pace(POLL_SECONDS)
+    plan = WindowPlanner(Window(0, length), round(case.window_hours * HOUR), 1000)
+    pace = PollSchedule(POLL_SECONDS)
     total = Cost()
     now = 0.0
     ends: list[tuple[float, Window, bool]] = []
@@ -111,7 +112,7 @@ def _run(case: Case, length: int) -> Cost:
             plan.too_large(window)
 
 
-def _polls(pace: Pace, seconds: float) -> Iterator[float]:
+def _polls(pace: PollSchedule, seconds: float) -> Iterator[float]:
     """Yield when a job is polled, in seconds after its start, until it is seen to have ended."""
     at, count = 0.0, 0
     while at < seconds:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.output import SIGNALS
+from tap_barchart_events.output.writer import SIGNALS
 from tap_barchart_events.tap import TapBarchartEvents
-from tests.truth import CUSTOMER
+from tests.expected_events import CUSTOMER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tap_barchart_events.emulator import Emulator
+    from barchart_events_emulator import Emulator
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
 

@@ -14,7 +14,7 @@ from tap_barchart_events.products import (
     RESERVED,
     Product,
     columns_of,
-    fillers,
+    products_with_column,
     snake_case,
     unknown_types,
 )
@@ -157,10 +157,13 @@ def test_a_product_that_is_not_known_has_no_columns() -> None:
 
 
 def test_the_products_that_fill_a_column_are_named() -> None:
-    assert fillers("watchlist_id") == ["WATCHLIST"]
-    assert fillers("user_id") == list(PRODUCTS)
-    assert fillers("user_id", ["WATCHLIST", "UNHEARD-OF", "ALERT"]) == ["ALERT", "WATCHLIST"]
-    assert fillers("unheard_of") == []
+    assert products_with_column("watchlist_id") == ["WATCHLIST"]
+    assert products_with_column("user_id") == list(PRODUCTS)
+    assert products_with_column("user_id", ["WATCHLIST", "UNHEARD-OF", "ALERT"]) == [
+        "ALERT",
+        "WATCHLIST",
+    ]
+    assert products_with_column("unheard_of") == []
 
 
 def test_event_types_that_no_product_has_are_told_unless_a_product_is_unknown() -> None:

@@ -8,14 +8,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from demo.pipeline import PROJECT
-from tests.pipelines.truth import CUSTOMER
+from tests.pipelines.expected_events import CUSTOMER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from barchart_events_emulator import Emulator
     from demo.postgres_server import Postgres
-    from tap_barchart_events.emulator import Emulator
 
 TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
 

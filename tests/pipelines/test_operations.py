@@ -7,10 +7,10 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT, Pipeline
-from tap_barchart_events.emulator import Emulator
+from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import settings_of
-from tests.pipelines.truth import found, held, milliseconds
 
 if TYPE_CHECKING:
     from pathlib import Path

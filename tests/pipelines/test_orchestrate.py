@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT, Pipeline, process
-from orchestrate.shards import Plan, PlanError
-from tap_barchart_events.emulator import Emulator
+from orchestrate.shards import PlanError, WindowPlanner
 from tap_barchart_events.windows import from_iso
+from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import settings_of
-from tests.pipelines.truth import found, held, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,14 +151,14 @@ def wait(dagster: Instance) -> None:
         time.sleep(0.5)
 
 
-def plan(**variables: str) -> Plan:
+def plan(**variables: str) -> WindowPlanner:
     """Return the plan that a user's variables make; these stand for usable ones."""
     usable = {
         "TAP_BARCHART_EVENTS_PRODUCTS": "ALERT",
         "TAP_BARCHART_EVENTS_START_DATE": START,
         "ORCHESTRATE_HANDOVER": HANDOVER,
     }
-    return Plan.from_environment({**usable, **variables})
+    return WindowPlanner.from_environment({**usable, **variables})
 
 
 @pytest.mark.parametrize(

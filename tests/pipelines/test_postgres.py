@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from barchart_events_emulator import Emulator, Event
 from demo.pipeline import PROJECT, Pipeline
-from tap_barchart_events.emulator import Emulator, Event
 from tap_barchart_events.products import PRODUCTS
+from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import load_into_postgres, messages, settings_of
-from tests.pipelines.truth import found, held, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
-from tap_barchart_events.emulator import Emulator
 from tests.pipelines import views
+from tests.pipelines.expected_events import held, milliseconds
 from tests.pipelines.pipe import load_into_postgres, messages, settings_of
-from tests.pipelines.truth import held, milliseconds
 
 if TYPE_CHECKING:
     from demo.postgres_server import Postgres

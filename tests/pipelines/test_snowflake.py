@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
-from tap_barchart_events.emulator import Emulator
 from tests.pipelines import views
+from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import messages, settings_of
-from tests.pipelines.truth import found, held, milliseconds
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,10 @@
+"""The Barchart Event Tracking System on loopback, for demo, tests and benchmarks."""
+
+from barchart_events_emulator.faults import KINDS, Fault
+from barchart_events_emulator.faulty_transport import RequestSeen
+from barchart_events_emulator.generator import Event
+from barchart_events_emulator.jobs import Job
+from barchart_events_emulator.options import Switches
+from barchart_events_emulator.service import Emulator
+
+__all__ = ["KINDS", "Emulator", "Event", "Fault", "Job", "RequestSeen", "Switches"]

@@ -1,0 +1,136 @@
+"""The command ``barchart-events-emulator``: the emulator as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from dataclasses import fields
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from barchart_events_emulator.faults import KINDS
+from barchart_events_emulator.options import Switches
+from barchart_events_emulator.service import Emulator, wall_clock
+from tap_barchart_events.windows import to_milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the emulator until SIGTERM or SIGINT; return the exit code.
+
+    When it is ready it prints one line of JSON with ``api_url`` and ``storage_url``.
+    """
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    faults, now = options.pop("fault"), options.pop("now")
+    try:
+        emulator = Emulator(**options)
+        for call, kind, settings in faults:
+            emulator.fault(call, kind, **settings)
+    except (TypeError, ValueError) as error:
+        parser.error(str(error))
+    if now is not None:
+        emulator.advance(milliseconds=now - wall_clock())
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        with emulator:
+            ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
+            print(json.dumps(ready), flush=True)  # noqa: T201 - what scripts wait for
+            over.wait()
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: cannot listen: {error}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="barchart-events-emulator",
+        usage="%(prog)s [options]",
+        description="The Barchart Event Tracking System on loopback (127.0.0.1), made up: "
+        "for tests, demonstrations and benchmarks.",
+        epilog=_faults_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=int, default=0, help="port of the API (a free one)")
+    parser.add_argument(
+        "--storage-port", type=int, default=0, help="port of the object store (a free one)"
+    )
+    parser.add_argument("--username", default=Emulator.username, help="(%(default)s)")
+    parser.add_argument("--password", default=Emulator.password, help="(%(default)s)")
+    parser.add_argument(
+        "--now", type=_instant, help="the service's time at the start, ISO 8601; then it runs on"
+    )
+    parser.add_argument(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="arm a fault, CALL:KIND:NAME=VALUE..., e.g. "
+        "poll:status:code=503:times=2:after=1:every=3; times=null for always; may be repeated",
+    )
+    kinds = {"int": int, "float": float, "str": _text}
+    for one in fields(Switches):
+        if "help" not in one.metadata:
+            continue
+        default: Any = one.default
+        options: dict[str, Any] = {"default": default, "help": one.metadata["help"]}
+        kind = str(one.type).removesuffix(" | None")
+        if kind == "bool":
+            options["action"] = argparse.BooleanOptionalAction
+            options["help"] += {True: " (yes)", False: " (no)", None: ""}[default]
+        else:
+            options["type"] = kinds[kind]
+            options["choices"] = one.metadata["choices"]
+            options["metavar"] = kind.upper()
+            if one.metadata["choices"]:
+                options["help"] += ": " + ", ".join(map(repr, one.metadata["choices"]))
+            options["help"] += " (%(default)r)" if default is not None else ""
+        parser.add_argument("--" + one.name.replace("_", "-"), **options)
+    return parser
+
+
+def _faults_text() -> str:
+    lines = ["faults by call:"]
+    for call, kinds in KINDS.items():
+        lines.append(f"  {call}: {', '.join(kinds)}")
+    described = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
+    lines.append("kinds of faults, and their details with defaults:")
+    for name, kind in described.items():
+        details = "".join(f":{key}={value!r}" for key, value in kind.details.items())
+        lines.append(f"  {name}{details}: {kind.meaning}")
+    return "\n".join(lines)
+
+
+def _text(value: str) -> str:
+    r"""Read ``\n`` and ``\r`` as the characters they stand for."""
+    return value.replace("\\r", "\r").replace("\\n", "\n")
+
+
+def _instant(value: str) -> int:
+    instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return to_milliseconds(instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc))
+
+
+def _fault(value: str) -> tuple[str, str, dict[str, Any]]:
+    call, kind, *settings = value.split(":")
+    named = dict(setting.split("=", 1) for setting in settings)
+    return call, kind, {name: _literal(text) for name, text in named.items()}
+
+
+def _literal(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The service's calls over HTTP: start, poll, link, authenticate, version. Strict.
+
+Refuses whatever its documentation does not foresee: what passes here should pass there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from barchart_events_emulator.admin import admin_routes
+from barchart_events_emulator.faults import JOB_OUTCOMES, Fault
+from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, service_error
+from barchart_events_emulator.validation import RefusedError, start_request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from barchart_events_emulator.jobs import Job
+    from barchart_events_emulator.service import Emulator
+
+VERSION = "6.0.0"
+_SERVICE = {
+    "version": VERSION,
+    "name": "barchart-events-emulator",
+    "description": "System for collecting and reporting usage statistics, emulated",
+    "environment": "emulator",
+}
+
+
+def call_of(method: str, path: str) -> str | None:
+    """Return the name of a call, or ``None`` for what is not of the service."""
+    match method, path.split("/")[1:]:
+        case "POST", ["reports"]:
+            return "start"
+        case "GET", ["reports", _, "availability"]:
+            return "poll"
+        case "GET", ["reports", _]:
+            return "link"
+        case "GET", ["service", "authenticate"]:
+            return "authenticate"
+        case "GET", ["service" | "system", "version"]:
+            return "version"
+    return None
+
+
+def api_application(emulator: Emulator) -> Starlette:
+    """Return the service's API as an ASGI application."""
+    calls = _Calls(emulator)
+    routes = [
+        Route("/reports", calls.start, methods=["POST"]),
+        Route("/reports/{source}/availability", calls.poll, methods=["GET"]),
+        Route("/reports/{source}", calls.link, methods=["GET"]),
+        Route("/service/authenticate", calls.authenticate, methods=["GET"]),
+        Route("/service/version", calls.version, methods=["GET"]),
+        Route("/system/version", calls.version, methods=["GET"]),
+        *admin_routes(emulator),
+    ]
+    for route in routes:
+        if route.methods:
+            route.methods.discard("HEAD")
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_call})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _no_such_call(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    answer = gateway_error(error.status_code, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _guarded(
+    handler: Callable[[_Calls, Request], Awaitable[Response]],
+) -> Callable[[_Calls, Request], Awaitable[Response]]:
+    async def guarded(calls: _Calls, request: Request) -> Response:
+        if not calls.known(request.headers.get("authorization")):
+            return gateway_error(UNAUTHORIZED, "Unauthorized")
+        return await handler(calls, request)
+
+    return guarded
+
+
+class _Calls:
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def known(self, authorization: str | None) -> bool:
+        """Tell whether an ``Authorization`` header holds the right credentials."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            given = base64.b64decode(token, validate=True)
+        except binascii.Error:
+            return False
+        right = f"{self._emulator.username}:{self._emulator.password}".encode()
+        return hmac.compare_digest(given, right)
+
+    @_guarded
+    async def start(self, request: Request) -> Response:
+        content_type = request.headers.get("content-type", "")
+        try:
+            query, output = start_request(content_type, await request.body())
+        except RefusedError as error:
+            return service_error("REQUEST_GENERAL_FAILURE", str(error))
+        job = self._emulator.start_job(query, output)
+        self._apply_fault(job, request)
+        return JSONResponse(job.answer())
+
+    @_guarded
+    async def poll(self, request: Request) -> Response:
+        job = self._find(request)
+        return _no_job() if job is None else JSONResponse(job.answer())
+
+    @_guarded
+    async def link(self, request: Request) -> Response:
+        job = self._find(request)
+        if job is None:
+            return _no_job()
+        fault: Fault | None = request.state.fault
+        kind = fault.kind if fault else None
+        if not job.ready:
+            if job.status == "RUNNING":
+                return service_error(
+                    "EVENT_JOB_GET_FAILED_RUNNING", "The job is still running: no file yet."
+                )
+            return service_error("EVENT_JOB_GET_FAILED", "The job has failed: there is no file.")
+        seconds = job.switches.link_seconds
+        if fault is not None and kind == "link-seconds":
+            seconds = fault.details["seconds"]
+        link = self._emulator.new_link(job, seconds)
+        if fault is not None and kind == "link":
+            link = fault.details["link"]
+        accepted = request.headers.get("accept", "")
+        if "application/json" in accepted and kind != "redirect":
+            return JSONResponse({"link": link})
+        return RedirectResponse(link, status_code=302)
+
+    @_guarded
+    async def authenticate(self, _request: Request) -> Response:
+        return JSONResponse({"service": _SERVICE, "user": {"id": self._emulator.username}})
+
+    async def version(self, _request: Request) -> Response:
+        return JSONResponse({"service": _SERVICE})
+
+    def _find(self, request: Request) -> Job | None:
+        fault: Fault | None = request.state.fault
+        if fault is not None and fault.kind == "forget":
+            self._emulator.forget_jobs()
+        job = self._emulator.job(request.path_params["source"])
+        if job is not None:
+            self._apply_fault(job, request)
+        return job
+
+    def _apply_fault(self, job: Job, request: Request) -> None:
+        fault: Fault | None = request.state.fault
+        if fault is None:
+            return
+        if fault.kind in JOB_OUTCOMES:
+            job.end_as(JOB_OUTCOMES[fault.kind])
+        elif fault.kind == "job-status":
+            job.end_as(fault.details["status"])
+        elif fault.kind == "forget":
+            self._emulator.forget_jobs()
+
+
+def _no_job() -> Response:
+    return service_error("EVENT_JOB_GET_FAILED_NO_JOB", "There is no such job.")

@@ -1,0 +1,159 @@
+"""Faults: what can go wrong at a call, armed beforehand and spent one call at a time.
+
+This room knows what faults there are. ``answers.py`` has those that answer in the call's
+stead, ``wire.py`` breaks connections, ``api.py`` and ``storage.py`` let jobs and links go
+wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind:
+    """A kind of fault: what it does, and its details with their defaults."""
+
+    def __init__(self, meaning: str, **details: Any) -> None:  # noqa: ANN401 - of any type
+        """Describe it."""
+        self.meaning = meaning
+        self.details = details
+
+
+_ANSWERS = {
+    "status": Kind(
+        "an error status; Retry-After in seconds or as a date; body html, json or empty",
+        code=503,
+        retry_after=None,
+        as_date=False,
+        body=None,
+    ),
+    "error": Kind("the documented error answer, status 500", code="EVENT_JOB_GET_FAILED"),
+    "html": Kind("status 200 with an HTML page"),
+    "empty": Kind("status 200 with an empty body"),
+    "malformed": Kind("status 200 with JSON that breaks off"),
+    "shape": Kind("status 200 with JSON of another shape", value=()),
+    "redirect": Kind(
+        "status 302; without a location the link call leads to its file, the others to the "
+        "other host",
+        location=None,
+    ),
+}
+_WIRE = {
+    "drop": Kind("the connection ends before an answer, even if the call took effect", acted=False),
+    "drop-headers": Kind("the connection ends in the middle of the headers"),
+    "cut": Kind(
+        "the connection ends in the body, half-way or after so many bytes; chunked: no length told",
+        at=None,
+        chunked=False,
+    ),
+    "slow": Kind("the answer comes in drops", bytes_per_second=1000),
+    "stall": Kind(
+        "silence, for ever or so many seconds, before the answer or after so many bytes of it",
+        seconds=None,
+        at=None,
+    ),
+}
+_JOB = {
+    "job-failed": Kind("the job ends FAILED"),
+    "job-timeout": Kind("the job ends TIMEOUT"),
+    "job-hangs": Kind("the job stays RUNNING for ever"),
+    "job-status": Kind("the job has a status unheard of", status="PAUSED"),
+    "forget": Kind("the service has restarted and knows no job any more"),
+}
+_LINK = {
+    "link": Kind("the link is this, word for word", link="https://storage.invalid/file.csv"),
+    "link-seconds": Kind("the link works for so many seconds only", seconds=0),
+}
+_DOWNLOAD = {
+    "expire": Kind("the link runs out, at once or after so many bytes of the body", at=None),
+    "etag": Kind("the file becomes another by its ETag, at once or after so many bytes", at=None),
+    "truncate": Kind("the body ends early but in good order, half-way or after bytes", at=None),
+    "bomb": Kind("gzip that inflates to so many megabytes of a unit", megabytes=65536, unit="\n"),
+    "body": Kind("the file holds these bytes instead (text in JSON)", body=b""),
+}
+
+KINDS: Mapping[str, Mapping[str, Kind]] = {
+    "start": {**_ANSWERS, **_WIRE, **_JOB},
+    "poll": {**_ANSWERS, **_WIRE, **_JOB},
+    "link": {**_ANSWERS, **_WIRE, **_JOB, **_LINK},
+    "download": {**_ANSWERS, **_WIRE, **_DOWNLOAD},
+    "authenticate": {**_ANSWERS, **_WIRE},
+    "version": {**_ANSWERS, **_WIRE},
+}
+"""Call → kind of fault → what it does."""
+
+JOB_OUTCOMES = {"job-failed": "FAILED", "job-timeout": "TIMEOUT", "job-hangs": "RUNNING"}
+
+
+@dataclass(eq=False)
+class Fault:
+    """A fault that is armed for calls to come."""
+
+    call: str
+    kind: str
+    times: int | None = 1
+    """How many calls it hits; ``None`` for all to come."""
+    after: int = 0
+    """How many calls pass before the first."""
+    every: int = 1
+    """It hits each so-many-th call."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Complete: with the defaults of those not given."""
+    seen: int = 0
+    """Calls that came by."""
+    hits: int = 0
+    """Calls that it has hit."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not known: an armed fault that never strikes proves nothing."""
+        _refuse_unknown("a call", self.call, KINDS)
+        _refuse_unknown(f"a fault of {self.call}", self.kind, KINDS[self.call])
+        known = KINDS[self.call][self.kind].details
+        for detail in self.details:
+            _refuse_unknown(f"a detail of {self.kind}", detail, known)
+        self.details = {**known, **self.details}
+
+    def strikes(self) -> bool:
+        """Tell whether it hits the call that comes by now; counts it."""
+        if self.times is not None and self.hits >= self.times:
+            return False
+        self.seen += 1
+        if self.seen <= self.after or (self.seen - self.after - 1) % self.every:
+            return False
+        self.hits += 1
+        return True
+
+
+def _refuse_unknown(what: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ValueError(f"{name!r} is not {what}; there are {', '.join(known) or 'none'}")
+
+
+class Faults:
+    """The armed faults, in the order of arming."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._armed: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def arm(self, fault: Fault) -> Fault:
+        """Add a fault."""
+        with self._lock:
+            self._armed.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Disarm all."""
+        with self._lock:
+            self._armed.clear()
+
+    def take(self, call: str) -> Fault | None:
+        """Return the fault that hits this call, if any: the first armed one that is due."""
+        with self._lock:
+            return next((one for one in self._armed if one.call == call and one.strikes()), None)

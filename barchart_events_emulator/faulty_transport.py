@@ -1,0 +1,268 @@
+"""The wire between server and client: the log of requests, and connections that break.
+
+Wraps an ASGI application. Knows nothing of jobs or events; what a request is called is told
+from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from barchart_events_emulator.responses import answer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from barchart_events_emulator.faults import Fault, Faults
+    from barchart_events_emulator.loopback import Transports
+
+_TICK = 0.05
+"""Seconds between the pieces of a slow answer."""
+
+_OWN = "/emulator/"
+"""Paths of the emulator's own calls, which are not noted."""
+
+
+class ConnectionGoneError(Exception):
+    """The connection is closed, by a fault or by the client: nothing more to send."""
+
+
+@dataclass(eq=False)
+class RequestSeen:
+    """A request as it came in, without its secrets."""
+
+    host: str
+    """``api`` or ``storage``."""
+    call: str | None
+    """``start``, ``poll``, ``link``, ``download``, ``authenticate``, ``version``, or none."""
+    method: str
+    path: str
+    """Without the query, which holds a link's signature."""
+    headers: dict[str, str]
+    """Lower-case names; of ``authorization`` the scheme only."""
+    body: Any
+    """The JSON that came along, or ``None``."""
+    at: float
+    """When, by ``time.monotonic``."""
+    fault: Fault | None = None
+    """The fault that hit it."""
+    status: int | None = None
+    """The status it was answered with, if it was."""
+
+    @property
+    def authorization(self) -> str | None:
+        """Scheme of the credentials that were sent, if any."""
+        return self.headers.get("authorization")
+
+
+class StreamedResponse(Response):
+    """An answer whose body comes in pieces; gives way to other requests between them."""
+
+    def __init__(self, pieces: Iterable[bytes], status: int, headers: dict[str, str]) -> None:
+        """Take pieces to send, status, and all headers."""
+        self.pieces = pieces
+        self.status_code = status
+        self.background = None
+        self.init_headers(headers)
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        headers = self.raw_headers
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        for piece in self.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class FaultMiddleware:
+    """An application behind a log and the faults that are armed."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        call_of: Callable[[str, str], str | None],
+        faults: Faults,
+        log: list[RequestSeen],
+        transports: Transports,
+        elsewhere: str,
+        throttle: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            app: The application.
+            host: What the log calls it.
+            call_of: Method and path → name of the call.
+            faults: The armed faults.
+            log: Where requests are noted.
+            transports: Open connections by peer.
+            elsewhere: A URL of the other host.
+            throttle: Bytes a second that an answer gets at most.
+        """
+        self._app = app
+        self._host = host
+        self._call_of = call_of
+        self._faults = faults
+        self._log = log
+        self._transports = transports
+        self._elsewhere = elsewhere
+        self._throttle = throttle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note the request, let a fault strike, or pass it on."""
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        seen = self._note(scope, bytes(body))
+        if not seen.path.startswith(_OWN):
+            self._log.append(seen)
+        if seen.call is not None:
+            seen.fault = self._faults.take(seen.call)
+        scope["state"] = {"fault": seen.fault}
+        transport = self._transports[scope["client"]]
+        wire = _Wire(seen, transport, receive, send, self._throttle())
+        answer = answer_of(seen.fault, self._elsewhere) if seen.fault else None
+        with suppress(ConnectionGoneError):
+            await wire.before_the_answer()
+            await (answer or self._app)(scope, replay, wire.send)
+
+    def _note(self, scope: Scope, body: bytes) -> RequestSeen:
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        if "authorization" in headers:
+            headers["authorization"] = headers["authorization"].split(" ")[0]
+        content = None
+        with suppress(ValueError):
+            content = json.loads(body)
+        method, path = scope["method"], scope["path"]
+        call = self._call_of(method, path)
+        return RequestSeen(self._host, call, method, path, headers, content, at=time.monotonic())
+
+
+class _Wire:
+    """The way back to one client, with the fault that strikes on it."""
+
+    def __init__(
+        self,
+        seen: RequestSeen,
+        transport: asyncio.Transport,
+        receive: Receive,
+        send: Send,
+        rate: float | None,
+    ) -> None:
+        self._seen = seen
+        self._transport = transport
+        self._receive = receive
+        self._send = send
+        self._kind = seen.fault.kind if seen.fault else None
+        self._details = seen.fault.details if seen.fault else {}
+        self._rate = self._details["bytes_per_second"] if self._kind == "slow" else rate
+        self._sent = 0
+        self._until: int | None = None
+
+    async def before_the_answer(self) -> None:
+        """Let a fault strike before anything has happened."""
+        if self._kind == "drop" and not self._details["acted"]:
+            await self._close(at_once=True)
+        if self._kind == "stall" and self._details["at"] is None:
+            await self._stall()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of an answer, as far as the fault lets it.
+
+        Raises:
+            ConnectionGoneError: There is nobody to send to any more.
+        """
+        if self._transport.is_closing():
+            await self._close(at_once=True)
+        if message["type"] == "http.response.start":
+            self._seen.status = message["status"]
+            await self._start(message)
+        else:
+            await self._body(message)
+
+    async def _start(self, message: Message) -> None:
+        if self._kind == "drop":
+            await self._close(at_once=True)
+        if self._kind == "drop-headers":
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: appl")
+            await self._close()
+        headers = message["headers"]
+        length = next((int(v) for name, v in headers if name == b"content-length"), None)
+        at = self._details.get("at")
+        if self._kind in {"cut", "truncate"} or (
+            self._kind in {"expire", "etag", "stall"} and at is not None
+        ):
+            self._until = at if at is not None else (length or 20_000) // 2
+        if self._kind == "truncate" or self._details.get("chunked"):
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+        await self._send({**message, "headers": headers})
+
+    async def _body(self, message: Message) -> None:
+        body = message.get("body", b"")
+        if self._until is not None and self._sent + len(body) >= self._until:
+            head = body[: self._until - self._sent]
+            await self._pace(head)
+            if self._kind == "truncate":
+                await self._send({"type": "http.response.body", "body": b""})
+                raise ConnectionGoneError
+            if self._kind != "stall":
+                await self._close()
+            await self._stall()
+            self._until = None
+            body = body[len(head) :]
+        await self._pace(body)
+        if not message.get("more_body"):
+            if self._kind == "cut":
+                await self._close()
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _pace(self, body: bytes) -> None:
+        step = len(body) if self._rate is None else max(1, int(self._rate * _TICK))
+        for at in range(0, len(body), step or 1):
+            if self._transport.is_closing():
+                await self._close(at_once=True)
+            part = body[at : at + step]
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+            self._sent += len(part)
+            await asyncio.sleep(0 if self._rate is None else len(part) / self._rate)
+
+    async def _stall(self) -> None:
+        seconds = self._details["seconds"]
+        try:
+            await asyncio.wait_for(self._client_gone(), seconds)
+        except asyncio.TimeoutError:
+            return
+        raise ConnectionGoneError
+
+    async def _close(self, *, at_once: bool = False) -> None:
+        """Close the connection; the bytes written so far reach the client unless at once."""
+        if at_once:
+            self._transport.abort()
+        else:
+            self._transport.close()
+        await self._client_gone()
+        raise ConnectionGoneError
+
+    async def _client_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,274 @@
+"""Export files: events in, bytes out. Knows layouts and dialects, but no jobs and no HTTP.
+
+A file is not stored. Planning it (``GeneratedFile.plan``) finds its number of events and its
+length, piece by piece; reading it makes the pieces asked for anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from barchart_events_emulator.generator import MASK, Event, Generator, Selection
+from barchart_events_emulator.sample_data import POOL_BITS
+from tap_barchart_events.products import snake_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from barchart_events_emulator.options import Switches
+    from barchart_events_emulator.sample_data import Pool
+
+_CHUNK = 1 << 16
+"""Pieces are joined to at least this many bytes before they are handed on."""
+
+_SHUFFLE = 0x9E3779B1
+
+
+class TooManyEventsError(Exception):
+    """An export would hold more events than one job may."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How rows are written."""
+
+    columns: tuple[str, ...]
+    """camelCase, in the order of the file."""
+    delimiter: str
+    quoting: str
+    newline: str
+
+    def cell(self, value: str) -> str:
+        """Return a value as it stands in the file."""
+        special = (self.delimiter, '"', "\n", "\r")
+        if self.quoting == "all" or (
+            self.quoting == "minimal" and any(mark in value for mark in special)
+        ):
+            return '"' + value.replace('"', '""') + '"'
+        return value
+
+    def around(self, kind: str, values: Mapping[str, str]) -> tuple[str, str]:
+        """Return what comes before and after the timestamp in a row."""
+        cells = [
+            self.cell(kind if column == "type" else values.get(column, ""))
+            for column in self.columns
+        ]
+        at = self.columns.index("timestamp")
+        mark = '"' if self.quoting == "all" else ""
+        before = "".join(cell + self.delimiter for cell in cells[:at])
+        after = "".join(self.delimiter + cell for cell in cells[at + 1 :])
+        return before + mark, mark + after + self.newline
+
+    def header(self, style: str) -> str:
+        """Return the header row."""
+        names = (snake_case(name) if style == "snake_case" else name for name in self.columns)
+        return self.delimiter.join(self.cell(name) for name in names) + self.newline
+
+
+def dialect_of(switches: Switches, product: str, delimiter: str) -> Dialect:
+    """Return the dialect of a product's file under the switches."""
+    columns = switches.columns_of(product)
+    if switches.shuffled_columns:
+        key = f"{switches.seed}/{product}/"
+        columns = tuple(sorted(columns, key=lambda name: sha256((key + name).encode()).digest()))
+    return Dialect(columns, delimiter, switches.quoting, switches.newline)
+
+
+class ExportFile(ABC):
+    """A finished export file, readable from any byte."""
+
+    size: int
+    """Length in bytes."""
+
+    @abstractmethod
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from ``start`` up to ``stop`` (exclusive), in pieces."""
+
+
+class StoredFile(ExportFile):
+    """A file held in memory: a replaced body, or events of a replaced source."""
+
+    def __init__(self, data: bytes) -> None:
+        """Hold the data."""
+        self._data = data
+        self.size = len(data)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes asked for."""
+        stop = self.size if stop is None else stop
+        for at in range(start, stop, _CHUNK):
+            yield self._data[at : min(at + _CHUNK, stop)]
+
+    @classmethod
+    def of_events(cls, events: Iterable[Event], dialect: Dialect, switches: Switches) -> StoredFile:
+        """Write events into a file; they keep their order if that is to be."""
+        rows = [
+            f"{before}{timestamp}{after}"
+            for timestamp, kind, values in events
+            for before, after in [dialect.around(kind, values)]
+        ]
+        if not switches.time_order:
+            rows.sort(key=lambda row: zlib.crc32(row.encode()))
+        if switches.header:
+            rows.insert(0, dialect.header(switches.header_style))
+        text = "".join(rows)
+        if not switches.last_newline:
+            text = text.removesuffix(dialect.newline)
+        return cls(text.encode())
+
+
+class GeneratedFile(ExportFile):
+    """A file of events that are made on demand; holds no more than a number for each slot."""
+
+    def __init__(
+        self, generator: Generator, selection: Selection, dialect: Dialect, switches: Switches
+    ) -> None:
+        """Prepare the file; ``plan`` has to be run through before anything else."""
+        self._generator = generator
+        self._selection = selection
+        self._dialect = dialect
+        self._time_order = switches.time_order
+        self._last_newline = switches.last_newline
+        header = dialect.header(switches.header_style) if switches.header else ""
+        self._header = header.encode()
+        self._slots = array("q")
+        self._starts = array("q")
+        self.count = 0
+        self.size = len(self._header)
+
+    def plan(self, max_events: int | None) -> Iterator[None]:
+        """Count events and bytes, slot by slot; yield after each.
+
+        Raises:
+            TooManyEventsError: There are more than ``max_events``; the counting has stopped.
+        """
+        rows = _rows_of(self._generator.pool(self._selection), self._dialect)
+        slots: Sequence[int] = self._generator.slots(self._selection)
+        if not self._time_order:
+            slots = sorted(slots, key=lambda slot: slot * _SHUFFLE & 0xFFFFFFFF)
+        length = self._generator.slot
+        for slot in slots:
+            keys = self._generator.keys(self._selection, slot)
+            self.count += len(keys)
+            if max_events is not None and self.count > max_events:
+                raise TooManyEventsError
+            if keys:
+                self._slots.append(slot)
+                self._starts.append(self.size)
+                digits = len(str(slot * length))
+                if digits == len(str((slot + 1) * length - 1)):
+                    self.size += digits * len(keys)
+                    self.size += sum([rows.sizes[key & MASK] for key in keys])
+                else:
+                    self.size += len(self._piece(rows, slot))
+            yield
+        if not self._last_newline and self.size:
+            self.size -= len(self._dialect.newline)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes asked for, in pieces of 64 kB at least (the last may be less)."""
+        stop = self.size if stop is None else min(stop, self.size)
+        waiting: list[bytes] = []
+        held = 0
+        for at, piece in self._pieces(start):
+            if at >= stop:
+                break
+            part = piece[max(0, start - at) : stop - at]
+            waiting.append(part)
+            held += len(part)
+            if held >= _CHUNK:
+                yield b"".join(waiting)
+                waiting, held = [], 0
+        if held:
+            yield b"".join(waiting)
+
+    def _pieces(self, start: int) -> Iterator[tuple[int, bytes]]:
+        if start < len(self._header):
+            yield 0, self._header
+        rows = _rows_of(self._generator.pool(self._selection), self._dialect)
+        first = max(0, bisect_right(self._starts, start) - 1)
+        for at in range(first, len(self._slots)):
+            yield self._starts[at], self._piece(rows, self._slots[at])
+
+    def _piece(self, rows: _Rows, slot: int) -> bytes:
+        keys = self._generator.keys(self._selection, slot)
+        if not self._time_order:
+            keys.sort(key=lambda key: (key * _SHUFFLE) >> 7 & 0xFFFFF)
+        begin = slot * self._generator.slot
+        after = rows.after
+        if rows.before is None:
+            texts = [f"{begin + (key >> POOL_BITS)}{after[key & MASK]}" for key in keys]
+        else:
+            before = rows.before
+            texts = [
+                f"{before[key & MASK]}{begin + (key >> POOL_BITS)}{after[key & MASK]}"
+                for key in keys
+            ]
+        return "".join(texts).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The event bodies of a pool as they stand in a file, around the timestamp."""
+
+    before: list[str] | None
+    """``None`` if nothing comes before the timestamp."""
+    after: list[str]
+    sizes: list[int]
+    """Bytes of a row but for its timestamp."""
+
+
+@lru_cache(maxsize=32)
+def _rows_by_identity(pool: _PoolRef, dialect: Dialect) -> _Rows:
+    around = [dialect.around(kind, values) for kind, values in pool.pool]
+    before = [head for head, _ in around]
+    after = [tail for _, tail in around]
+    sizes = [len((head + tail).encode()) for head, tail in around]
+    return _Rows(before if any(before) else None, after, sizes)
+
+
+class _PoolRef:
+    """A pool as a key of a cache: equal only if it is the very same object."""
+
+    __slots__ = ("pool",)
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def __hash__(self) -> int:
+        return id(self.pool)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _PoolRef) and self.pool is other.pool
+
+
+def _rows_of(pool: Pool, dialect: Dialect) -> _Rows:
+    return _rows_by_identity(_PoolRef(pool), dialect)
+
+
+SMALL = 4_000_000
+"""Files up to this length (bytes) are compressed as a whole, so that their length is known."""
+
+
+def compressed(file: ExportFile) -> StoredFile | None:
+    """Return a small file compressed, always to the same bytes; ``None`` for a large one."""
+    if file.size > SMALL:
+        return None
+    return StoredFile(gzip.compress(b"".join(file.read()), compresslevel=1, mtime=0))
+
+
+def compress_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress a large file on its way."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()

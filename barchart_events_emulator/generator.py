@@ -1,0 +1,194 @@
+"""Events made on demand from the seed and the time: the same range, the same events, always.
+
+Time is cut into slots of one length. The events of a slot depend on the seed, the customer,
+the product and the slot only, so it does not matter by which query a slot is reached. Knows
+nothing of jobs, files or HTTP.
+
+Inside, an event is one whole number, its *key*: its offset in the slot in milliseconds above
+``POOL_BITS`` bits that number its body in the pool. Sorting keys sorts events by time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import shake_128
+from math import exp, sqrt
+from statistics import NormalDist
+from struct import unpack
+from typing import TYPE_CHECKING, NamedTuple
+
+from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, pool_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from barchart_events_emulator.options import Switches
+    from barchart_events_emulator.sample_data import Pool
+
+HOUR = 3_600_000
+MASK = POOL_SIZE - 1
+
+_SLOTS = (HOUR, 900_000, 300_000, 60_000, 10_000, 1_000)
+_EVENTS_IN_SLOT = 2000
+"""A slot is made as long as fits this many events on average: one piece of work."""
+
+_EDGE_EVENTS = 3
+"""At each full hour: an event on it, one a millisecond after, one a millisecond before."""
+
+_ONE_IN = 128
+"""Of so many events one is an exact repeat, and one shares the time of another."""
+
+_NORMAL_FROM = 30.0
+"""From this mean on the number of events is drawn from a normal distribution."""
+
+
+class Event(NamedTuple):
+    """An event as the service holds it."""
+
+    timestamp: int
+    """When it occurred, in milliseconds since the epoch."""
+
+    type: str
+    """Code of its type."""
+
+    values: dict[str, str]
+    """Values that are not empty, by column name in camelCase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The events that a query asks for, and what of them can be seen."""
+
+    customer: str
+    product: str
+    start: int
+    """First instant, inclusive, in milliseconds."""
+    end: int
+    """Last instant, exclusive, in milliseconds."""
+    types: frozenset[str] | None
+    """Codes of the event types wanted; ``None`` for all."""
+    late_until: int
+    """Late events that occurred after this instant are not there yet (milliseconds)."""
+
+
+class Generator:
+    """Makes the events of one setting of the switches."""
+
+    def __init__(self, switches: Switches) -> None:
+        """Take what matters for events out of the switches."""
+        self._seed = switches.seed
+        self._rate = switches.events_per_hour
+        self._late = round(switches.late_share * 1024)
+        self._awkward = switches.awkward
+        self._added_column = switches.added_column
+        self.slot = next(
+            (ms for ms in _SLOTS if self._rate * ms <= _EVENTS_IN_SLOT * HOUR), _SLOTS[-1]
+        )
+        """Length of a slot in milliseconds; divides an hour."""
+
+    def pool(self, selection: Selection) -> Pool:
+        """Return the event bodies that the selection's keys refer to."""
+        return pool_of(
+            self._seed,
+            selection.customer,
+            selection.product,
+            awkward=self._awkward,
+            added_column=self._added_column,
+        )
+
+    def slots(self, selection: Selection) -> range:
+        """Return the numbers of the slots that the selection touches."""
+        if selection.end <= selection.start:
+            return range(0)
+        return range(selection.start // self.slot, (selection.end - 1) // self.slot + 1)
+
+    def keys(self, selection: Selection, slot: int) -> list[int]:
+        """Return the selected events of a slot, as keys, in order of time."""
+        keys = self._all_keys(selection, slot)
+        begin = slot * self.slot
+        low, high = selection.start - begin, selection.end - begin
+        if low > 0 or high < self.slot:
+            keys = keys[bisect_left(keys, low << POOL_BITS) : bisect_left(keys, high << POOL_BITS)]
+        if selection.types is not None:
+            pool = self.pool(selection)
+            keys = [key for key in keys if pool[key & MASK][0] in selection.types]
+        until = selection.late_until - begin
+        if self._late and until < self.slot:
+            keys = [
+                key
+                for key in keys
+                if key >> POOL_BITS <= until
+                or ((key * 0x9E3779B1 + slot * 0x85EBCA6B) >> 11) & 1023 >= self._late
+            ]
+        return keys
+
+    def events(self, selection: Selection) -> Iterator[Event]:
+        """Yield the selected events in order of time."""
+        pool = self.pool(selection)
+        for slot in self.slots(selection):
+            begin = slot * self.slot
+            for key in self.keys(selection, slot):
+                kind, values = pool[key & MASK]
+                yield Event(begin + (key >> POOL_BITS), kind, dict(values))
+
+    def _all_keys(self, selection: Selection, slot: int) -> list[int]:
+        shake = shake_128(f"{self._seed}/{selection.customer}/{selection.product}/{slot}".encode())
+        begin = slot * self.slot
+        first, last = begin % HOUR == 0, (begin + self.slot) % HOUR == 0
+        edges = self._rate >= 2 * _EDGE_EVENTS
+        weight = rhythm(selection.customer, selection.product)[begin // HOUR % 168]
+        mean = self._rate * self.slot / HOUR * weight - edges * (2 * first + last)
+        luck, chance = unpack("<IB7x", shake.digest(12))
+        number = _draw(mean, (luck + 0.5) / 2**32)
+        data = shake.digest(12 + 6 * number)
+        bodies = unpack(f"<{number}H", data[12 : 12 + 2 * number])
+        offsets = unpack(f"<{number}I", data[12 + 2 * number :])
+        span = self.slot
+        keys = [
+            (offset * span >> 32) << POOL_BITS | body & MASK
+            for offset, body in zip(offsets, bodies, strict=True)
+        ]
+        if few := (number + chance % _ONE_IN) // _ONE_IN:
+            keys[-few:] = keys[:few]
+            keys[-2 * few : -few] = [key ^ 1 + chance for key in keys[few : 2 * few]]
+        if edges and first:
+            keys += [chance * 31] * (1 + chance % 2) + [1 << POOL_BITS | chance * 29]
+        if edges and last:
+            keys += [span - 1 << POOL_BITS | chance * 23]
+        keys.sort()
+        return keys
+
+
+@lru_cache(maxsize=256)
+def rhythm(customer: str, product: str) -> tuple[float, ...]:
+    """Return the weight of each hour of the week, from Thursday 00:00 UTC; the mean is 1.
+
+    Busy in the afternoon (UTC), quiet at night and on week-ends; each product a little
+    otherwise.
+    """
+    shift, width = shake_128(f"rhythm {customer}/{product}".encode()).digest(2)
+    peak, spread = 14.5 + shift % 5, 3.5 + width % 3
+    weights = []
+    for hour in range(168):
+        away = abs(hour % 24 - peak)
+        busy = 0.12 + exp(-((min(away, 24 - away) / spread) ** 2))
+        weights.append(busy * (0.25 if hour // 24 in {2, 3} else 1.0))
+    total = sum(weights)
+    return tuple(weight * 168 / total for weight in weights)
+
+
+def _draw(mean: float, luck: float) -> int:
+    """Return a number of events: Poisson by inversion, or its normal likeness."""
+    if mean <= 0:
+        return 0
+    if mean >= _NORMAL_FROM:
+        return max(0, round(mean + sqrt(mean) * NormalDist().inv_cdf(luck)))
+    number, term = 0, exp(-mean)
+    reached = term
+    while luck > reached and number < 10 * _NORMAL_FROM:
+        number += 1
+        term *= mean / number
+        reached += term
+    return number

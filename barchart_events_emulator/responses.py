@@ -1,0 +1,82 @@
+"""Error answers: those of the service's documentation, and those that faults give."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barchart_events_emulator.faults import Fault
+
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+
+_PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
+_MESSAGES = {UNAUTHORIZED: "Unauthorized", FORBIDDEN: "Forbidden"}
+
+
+def gateway_error(status: int, message: str) -> JSONResponse:
+    """Return an error answer of the gateway before the service."""
+    return JSONResponse({"message": message}, status_code=status)
+
+
+def service_error(code: str, message: str) -> JSONResponse:
+    """Return the service's documented error answer."""
+    error = {"value": {"code": code, "message": message}, "children": []}
+    return JSONResponse([error], status_code=500)
+
+
+def storage_error(status: int, code: str, message: str) -> Response:
+    """Return an error answer of the object store."""
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    )
+    return Response(text, status_code=status, media_type="application/xml")
+
+
+def answer_of(fault: Fault, elsewhere: str) -> Response | None:
+    """Return the answer that a fault gives in the call's stead, if it gives one.
+
+    Args:
+        fault: The fault that hits.
+        elsewhere: Where a redirect leads that has no location.
+    """
+    if fault.kind == "redirect":
+        if fault.call == "link" and fault.details["location"] is None:
+            return None
+        return RedirectResponse(fault.details["location"] or elsewhere, status_code=302)
+    answer = _ANSWERS.get(fault.kind)
+    return answer(fault) if answer else None
+
+
+def _status(fault: Fault) -> Response:
+    code, body = fault.details["code"], fault.details["body"]
+    seconds = fault.details["retry_after"]
+    headers = {}
+    if seconds is not None and fault.details["as_date"]:
+        headers["Retry-After"] = formatdate(time.time() + seconds, usegmt=True)
+    elif seconds is not None:
+        headers["Retry-After"] = str(seconds)
+    if body is None:
+        body = "json" if code in _MESSAGES else "html"
+    if body == "json":
+        message = _MESSAGES.get(code, "Error")
+        return JSONResponse({"message": message}, status_code=code, headers=headers)
+    page = _PAGE.format(f"{code} Error") if body == "html" else ""
+    return HTMLResponse(page, status_code=code, headers=headers)
+
+
+_ANSWERS: dict[str, Callable[[Fault], Response]] = {
+    "status": _status,
+    "error": lambda fault: service_error(fault.details["code"], "For unspecified reason(s)."),
+    "html": lambda _: HTMLResponse(_PAGE.format("Please stand by")),
+    "empty": lambda _: Response(b"", media_type="application/json"),
+    "malformed": lambda _: Response(b'{"source": "JOB-', media_type="application/json"),
+    "shape": lambda fault: JSONResponse(fault.details["value"]),
+}

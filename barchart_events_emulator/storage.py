@@ -1,0 +1,144 @@
+"""The object store that download links lead to: signed links, ranges, compression.
+
+Another origin than the API. It takes the signature of the link for identity and refuses any
+other.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from barchart_events_emulator.faulty_transport import StreamedResponse
+from barchart_events_emulator.files import ExportFile, compress_stream, compressed
+from barchart_events_emulator.responses import FORBIDDEN, storage_error
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from barchart_events_emulator.faults import Fault
+    from barchart_events_emulator.jobs import Job
+    from barchart_events_emulator.links import Link
+    from barchart_events_emulator.service import Emulator
+
+_MEGABYTE = 1 << 20
+_BLOCK = 16
+"""Megabytes in each block of a bomb."""
+
+_TWO_IDENTITIES = (
+    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "
+    "query string parameter or the Authorization header should be specified"
+)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def call_of(method: str, path: str) -> str | None:
+    """Return the name of a call, or ``None`` for what leads to no file."""
+    return "download" if method == "GET" and path.startswith("/exports/") else None
+
+
+def storage_application(emulator: Emulator) -> Starlette:
+    """Return the object store as an ASGI application."""
+
+    async def fetch(request: Request) -> Response:
+        link = emulator.links.find(request.url.path, request.url.query)
+        if "authorization" in request.headers:
+            return storage_error(400, "InvalidArgument", _TWO_IDENTITIES)
+        if link is None or request.method != "GET":
+            return storage_error(FORBIDDEN, "SignatureDoesNotMatch", "The signature differs.")
+        return _answer(emulator, request, link)
+
+    return Starlette(routes=[Route("/{path:path}", fetch, methods=None)])
+
+
+def _answer(emulator: Emulator, request: Request, link: Link) -> Response:
+    fault: Fault | None = request.state.fault
+    kind = fault.kind if fault else None
+    # With ``at``, what goes wrong does so while the body is on its way: the wire sees to that,
+    # and the next request meets what has become of the file.
+    later = fault is not None and fault.details.get("at") is not None
+    expired = link.expired
+    if kind == "expire":
+        emulator.links.expire(link.job)
+        expired = expired or not later
+    if expired:
+        return storage_error(FORBIDDEN, "AccessDenied", "Request has expired")
+    if fault is not None and kind == "bomb":
+        return _bomb(fault.details["unit"], fault.details["megabytes"])
+    if fault is not None and kind == "body":
+        link.job.replace_file(fault.details["body"])
+    if kind == "etag" and not later:
+        link.job.generation += 1
+    response = _file(request, link.job)
+    if kind == "etag" and later:
+        link.job.generation += 1
+    return response
+
+
+def _file(request: Request, job: Job) -> Response:
+    file = job.file
+    if file is None:
+        raise AssertionError("a job without a file has no link")
+    etag = job.etag
+    headers = {"content-type": "text/csv", "accept-ranges": "bytes", "etag": etag}
+    streamed = False
+    if job.switches.gzip and _accepts_gzip(request):
+        headers |= {
+            "content-encoding": "gzip",
+            "vary": "Accept-Encoding",
+            "etag": etag[:-1] + '-gzip"',
+        }
+        small = compressed(file)
+        streamed = small is None
+        file = small or file
+    if streamed:
+        # Its compressed length is not known: no range can be served, the whole file is.
+        del headers["accept-ranges"]
+        return StreamedResponse(compress_stream(file.read()), 200, headers)
+    return _part(request, file, headers, tell_length=job.switches.content_length)
+
+
+def _part(
+    request: Request, file: ExportFile, headers: dict[str, str], *, tell_length: bool
+) -> Response:
+    start, stop, status = 0, file.size, 200
+    asked = _RANGE.fullmatch(request.headers.get("range", ""))
+    condition = request.headers.get("if-range")
+    if asked and any(asked.groups()) and condition in {None, headers["etag"]}:
+        first, last = asked.groups()
+        status = 206
+        if first:
+            start = int(first)
+            stop = min(file.size, int(last) + 1) if last else file.size
+        else:
+            start = max(0, file.size - int(last))
+        if start >= stop:
+            refusal = storage_error(416, "InvalidRange", "The requested range is not satisfiable")
+            refusal.headers["content-range"] = f"bytes */{file.size}"
+            return refusal
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    if tell_length:
+        headers["content-length"] = str(stop - start)
+    return StreamedResponse(file.read(start, stop), status, headers)
+
+
+def _accepts_gzip(request: Request) -> bool:
+    for part in request.headers.get("accept-encoding", "").lower().split(","):
+        coding, _, weight = part.strip().partition(";")
+        if coding.strip() in {"gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _bomb(unit: str, megabytes: int) -> Response:
+    text = unit.encode()
+    block = gzip.compress(text * (_BLOCK * _MEGABYTE // len(text)), mtime=0)
+    blocks = repeat(block, max(1, megabytes // _BLOCK))
+    headers = {"content-type": "text/csv", "content-encoding": "gzip", "etag": '"bomb"'}
+    return StreamedResponse(blocks, 200, headers)

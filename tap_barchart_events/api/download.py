@@ -1,0 +1,270 @@
+"""A link in, a complete export file on disk out. Knows nothing of the service's API.
+
+The file is what counts: its bytes are counted against the announced length, a broken
+transfer goes on where it broke if object storage still has the very same file, and
+compression is undone on the way. The link is a secret: it stands in no error and no log.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from isal import isal_zlib
+
+from tap_barchart_events.api.retry import (
+    NETWORK_FAILURES,
+    TRANSIENT_STATUSES,
+    TransientError,
+    failure,
+    retry_after,
+)
+from tap_barchart_events.exceptions import FileError, LinkExpiredError, ServiceError, SyncStopped
+from tap_barchart_events.urls import is_safe
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import requests
+
+CHUNK = 1 << 20
+LONGEST_REDIRECTION = 5
+
+NO_EXPORT = ("html", "json", "xml")
+"""In a content type, these tell of a message by something in between, never of a list of events."""
+
+INFLATED_AT_LEAST = 1 << 30
+"""Bytes that an export may inflate to in any case."""
+
+INFLATED_RATIO = 100
+"""Above that, how many times its compressed size: no list of events compresses better."""
+
+
+class Download:
+    """One export file on its way to disk, over several links if need be."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        what: str,
+        session: requests.Session,
+        timeout: float,
+        stopped: threading.Event,
+    ) -> None:
+        """Prepare a download.
+
+        Args:
+            path: Where the file goes; readable by its owner only.
+            what: What is downloaded, for errors: ``download the export of job …``.
+            session: Without any authentication.
+            timeout: To connect and for each read, in seconds.
+            stopped: Ends the transfer when set.
+        """
+        self._path = path
+        self._what = what
+        self._session = session
+        self._timeout = timeout
+        self._stopped = stopped
+        self._etag: str | None = None
+        self._total: int | None = None
+        self._inflate: isal_zlib.Decompress | None = None
+        self.received = 0
+        """Bytes of the body received so far, as transferred."""
+        self.best = 0
+        """The most bytes received by any try."""
+        self._inflated = 0
+
+    def run(self, link: str) -> None:
+        """Transfer what is missing, with one request.
+
+        Raises:
+            LinkExpiredError: The link has run out.
+            TransientError: The transfer broke or came out too short; call again.
+            ServiceError: Object storage refuses for good.
+            FileError: The disk is full, or the file inflates without end.
+            SyncStopped: The sync is ending.
+        """
+        headers = {}
+        if self.received and self._etag:
+            headers = {"Range": f"bytes={self.received}-", "If-Range": self._etag}
+        with self._get(link, headers) as response:
+            total = self._begin(response, resumed=bool(headers))
+            if self._stopped.is_set():  # the folder is about to be removed
+                raise SyncStopped
+            flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self.received else os.O_TRUNC)
+            try:
+                with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+                    for chunk in self._chunks(response):
+                        for piece in self._plain(chunk):
+                            file.write(piece)
+                        self.received += len(chunk)
+                        self.best = max(self.best, self.received)
+            except OSError as error:
+                raise FileError(
+                    f"could not {self._what}: writing to {self._path.parent} failed "
+                    f"({error.strerror}); free space there, or set TMPDIR to a larger disk"
+                ) from None
+        self._check(total)
+
+    def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
+        for _ in range(LONGEST_REDIRECTION):
+            if not is_safe(link):
+                raise ServiceError(
+                    f"could not {self._what}: the link is not https; nothing was sent there"
+                )
+            host = urlsplit(link).hostname or ""
+            broken: ServiceError | None = None
+            try:
+                response = self._session.get(
+                    link,
+                    # Compression is object storage's business, but asking for none lets a
+                    # broken transfer go on at a byte that both sides agree upon.
+                    headers={"Accept-Encoding": "identity", **headers},
+                    timeout=self._timeout,
+                    stream=True,
+                    # By hand, so that each hop is checked and none gets credentials.
+                    allow_redirects=False,
+                )
+            except NETWORK_FAILURES as error:
+                broken = failure(error, self._what, host)
+            if broken:
+                raise broken
+            if not response.is_redirect:
+                return response
+            response.close()
+            try:
+                link = urljoin(link, response.headers["Location"])
+            except ValueError:
+                broken = TransientError(f"could not {self._what}: it is redirected to no URL")
+            if broken:
+                raise broken
+        raise ServiceError(f"could not {self._what}: object storage redirects without end")
+
+    def _begin(self, response: requests.Response, *, resumed: bool) -> int | None:
+        """Check the head of an answer; return the length of the whole body, if known."""
+        kind = response.headers.get("Content-Type", "")
+        length = response.headers.get("Content-Length")
+        match response.status_code:
+            case 200 if any(word in kind.lower() for word in NO_EXPORT):
+                raise TransientError(
+                    f"could not {self._what}: something else came instead of the file ({kind[:40]})"
+                )
+            case 200:
+                self._restart(response)
+                if length is None:
+                    self._must_end_by_itself(response)
+                    return None
+                if not length.isdecimal():
+                    raise TransientError(f"could not {self._what}: its length is no number")
+                self._total = int(length)
+                return self._total
+            case 206:
+                if resumed and self._continues(response):
+                    self._total = int(response.headers["Content-Range"].partition("/")[2])
+                    return self._total
+                self.received = 0
+                raise TransientError(f"could not {self._what}: the wrong part came")
+            case 403:
+                raise LinkExpiredError(f"could not {self._what}: the link has run out")
+            case 404 | 416:
+                self.received = 0
+                raise TransientError(
+                    f"could not {self._what}: object storage answered {response.status_code}"
+                )
+            case status if status in TRANSIENT_STATUSES:
+                raise TransientError(
+                    f"could not {self._what}: object storage answered {status}",
+                    retry_after(response.headers),
+                )
+            case status:
+                raise ServiceError(
+                    f"could not {self._what}: object storage answered {status}; if it goes on, "
+                    "ask Barchart's support"
+                )
+
+    def _restart(self, response: requests.Response) -> None:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in {"identity", "", "gzip", "x-gzip"}:
+            raise ServiceError(
+                f"could not {self._what}: it comes with the content encoding {encoding[:20]!r}, "
+                "which was not asked for; ask Barchart's support"
+            )
+        etag = response.headers.get("ETag", "")
+        self._etag = etag if etag.startswith('"') else None
+        self._inflate = isal_zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        self._total = None
+        self.received = self._inflated = 0
+
+    def _continues(self, response: requests.Response) -> bool:
+        """Tell whether a part follows what came so far, and is of the same file."""
+        # Not everything in between heeds If-Range; parts of two files must not become one
+        # (RFC 9110, 15.3.7.3).
+        span, _, total = response.headers.get("Content-Range", "").partition("/")
+        return (
+            span.startswith(f"bytes {self.received}-")
+            and total.isdecimal()
+            and self._total in {None, int(total)}
+            and response.headers.get("ETag", self._etag) == self._etag
+        )
+
+    def _must_end_by_itself(self, response: requests.Response) -> None:
+        # A chunked body says where it ends. Anything else may end anywhere: gzip, too, for one
+        # file of it may follow another.
+        chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+        if not chunked:
+            raise TransientError(
+                f"could not {self._what}: object storage does not say how long the file is, so "
+                "it could be cut short unnoticed; a proxy in between may be the reason"
+            )
+
+    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
+        stream = response.raw.stream(CHUNK, decode_content=False)
+        while True:
+            broken: ServiceError | None = None
+            chunk = b""
+            try:
+                chunk = next(stream, b"")
+            except NETWORK_FAILURES as error:
+                broken = failure(error, self._what, "object storage")
+            if self._stopped.is_set():
+                raise SyncStopped
+            if broken:
+                raise broken
+            if not chunk:
+                return
+            yield chunk
+
+    def _plain(self, chunk: bytes) -> Iterator[bytes]:
+        if not self._inflate:
+            yield chunk
+            return
+        allowed = max(INFLATED_AT_LEAST, INFLATED_RATIO * (self.received + len(chunk)))
+        while chunk:
+            if self._inflate.eof:  # gzip files may follow one another
+                self._inflate = isal_zlib.decompressobj(wbits=31)
+            try:
+                piece = self._inflate.decompress(chunk, CHUNK)
+            except isal_zlib.error:  # type: ignore[misc]  # the stub takes it for an instance
+                self.received = 0
+                raise TransientError(f"could not {self._what}: its compression is broken") from None
+            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
+            self._inflated += len(piece)
+            if self._inflated > allowed:
+                raise FileError(
+                    f"could not {self._what}: it inflates to over {allowed:,} bytes, more than "
+                    "any export; ask Barchart's support"
+                )
+            yield piece
+
+    def _check(self, total: int | None) -> None:
+        if total is not None and self.received != total:
+            raise TransientError(
+                f"could not {self._what}: {self.received:,} of {total:,} bytes came"
+            )
+        if self._inflate and not self._inflate.eof:
+            self.received = 0
+            raise TransientError(f"could not {self._what}: its compression is cut short")

@@ -1,0 +1,1 @@
+"""What users set: names, types, bounds, and how values are read."""

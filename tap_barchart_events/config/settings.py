@@ -1,0 +1,375 @@
+"""The settings: their names, meaning and defaults, and their values coerced once, here.
+
+Values arrive from JSON files, Meltano and environment variables, so a number may be a
+``Decimal`` or a string. Past this room all is typed, in milliseconds or seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from tap_barchart_events.config import parsers
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+STAGING = "https://events-stage.aws.barchart.com"
+
+HOUR = 3_600_000
+MINUTE = 60_000
+SECOND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: what ``--about`` shows, and how its value is read."""
+
+    name: str
+    kind: th.JSONTypeHelper[Any] | type[th.JSONTypeHelper[Any]]
+    read: Callable[[Any], Any]
+    """From what arrived to the typed value.
+
+    Raises ``ValueError`` whose text completes "must be …".
+    """
+
+    title: str
+    description: str
+    default: Any = None
+    required: bool = False
+    secret: bool = False
+    allowed_values: Sequence[str] | None = None
+
+    may_be_empty: bool = False
+    """Whether empty text is a value, not the lack of one."""
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "username",
+        th.StringType,
+        parsers.username,
+        "User name",
+        "User name for HTTP Basic authentication; Barchart hands it out.",
+        required=True,
+        secret=True,
+    ),
+    Setting(
+        "password",
+        th.StringType,
+        parsers.text,
+        "Password",
+        "Password for HTTP Basic authentication; Barchart hands it out.",
+        required=True,
+        secret=True,
+    ),
+    Setting(
+        "customer",
+        th.StringType,
+        parsers.text,
+        "Customer",
+        "Customer code, such as TGAM. Unknown codes are passed on to the service.",
+        required=True,
+    ),
+    Setting(
+        "products",
+        th.ArrayType(th.StringType),
+        parsers.products,
+        "Products",
+        "Product codes, such as WATCHLIST; at least one, none twice. Each is a partition of "
+        "the stream with a bookmark of its own.",
+        required=True,
+    ),
+    Setting(
+        "event_types",
+        th.ArrayType(th.StringType),
+        parsers.event_types,
+        "Event types",
+        "Event type codes to extract, such as WATCHLIST-CREATED. Without it: all types.",
+    ),
+    Setting(
+        "start_date",
+        th.DateTimeType,
+        parsers.instant,
+        "Start date",
+        "First instant to extract (ISO 8601); without an offset it is UTC.",
+        required=True,
+    ),
+    Setting(
+        "end_date",
+        th.DateTimeType,
+        parsers.instant,
+        "End date",
+        "Stop before this instant (ISO 8601), which must be after the start date.",
+    ),
+    Setting(
+        "window_hours",
+        th.NumberType,
+        parsers.number(above=0),
+        "Window size",
+        "Largest range of time that one export asks for, in hours.",
+        default=24,
+    ),
+    Setting(
+        "min_window_seconds",
+        th.NumberType,
+        parsers.number(above=0),
+        "Smallest window",
+        "Windows too large for one export are split; below this size, in seconds, no further.",
+        default=1,
+    ),
+    Setting(
+        "lookback_hours",
+        th.NumberType,
+        parsers.number(at_least=0),
+        "Lookback",
+        "Export this much before the bookmark again, in hours, for events that arrived late.",
+        default=0,
+    ),
+    Setting(
+        "lag_minutes",
+        th.NumberType,
+        parsers.number(at_least=0),
+        "Lag",
+        "Never export later than now minus this, in minutes, so that a window is complete "
+        "when it is read.",
+        default=15,
+    ),
+    Setting(
+        "max_concurrent_jobs",
+        th.IntegerType,
+        parsers.number(at_least=1, whole=True),
+        "Concurrent jobs",
+        "Export jobs in flight at once, over all products.",
+        default=4,
+    ),
+    Setting(
+        "job_timeout_minutes",
+        th.NumberType,
+        parsers.number(above=0),
+        "Job time-out",
+        "A job still running after this, in minutes, counts as too large: its window is split.",
+        default=20,
+    ),
+    Setting(
+        "poll_interval_seconds",
+        th.NumberType,
+        parsers.number(above=0),
+        "Poll interval",
+        "First pause between polls of a job, in seconds; it grows, with jitter, to 15 times this.",
+        default=2,
+    ),
+    Setting(
+        "request_timeout_seconds",
+        th.NumberType,
+        parsers.number(above=0, at_most=86_400),
+        "Request time-out",
+        "Time-out to connect, and for each read, in seconds.",
+        default=60,
+    ),
+    Setting(
+        "max_retries",
+        th.IntegerType,
+        parsers.number(at_least=0, whole=True),
+        "Retries",
+        "How often one call is tried again, within a total time bound.",
+        default=8,
+    ),
+    Setting(
+        "delimiter",
+        th.StringType,
+        parsers.delimiter,
+        "Delimiter",
+        "Field separator of the export files, one character; the service is asked for it when "
+        "it is not |.",
+        default="|",
+    ),
+    Setting(
+        "quote_character",
+        th.StringType,
+        parsers.quote_character,
+        "Quote character",
+        "Quote character of the export files; empty: quotes are data.",
+        default='"',
+        may_be_empty=True,
+    ),
+    Setting(
+        "columns",
+        th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
+        parsers.columns,
+        "Columns",
+        "Product to the column names of its files, in order, for when neither a header nor a "
+        "known layout tells.",
+    ),
+    Setting(
+        "layout_check",
+        th.StringType,
+        parsers.layout_check,
+        "Layout check",
+        "What to do when event types contradict a layout that was chosen by its number of "
+        "columns: fail the window (error) or go on (warning).",
+        default="error",
+        allowed_values=["error", "warning"],
+    ),
+    Setting(
+        "api_url",
+        th.StringType,
+        parsers.api_url,
+        "API URL",
+        f"Base URL of the service; staging is {STAGING}. https only; http for loopback hosts.",
+        default=parsers.PRODUCTION,
+    ),
+)
+
+CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
+    *(
+        th.Property(
+            s.name,
+            s.kind,
+            required=s.required,
+            default=s.default,
+            title=s.title,
+            description=s.description,
+            secret=s.secret,
+            allowed_values=list(s.allowed_values) if s.allowed_values else None,
+        )
+        for s in SETTINGS
+    )
+).to_dict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The tap's settings, typed. A number is in the unit that its name says."""
+
+    username: str
+    password: str = field(repr=False)
+    customer: str
+    products: tuple[str, ...]
+    event_types: tuple[str, ...]
+    start_date: int
+    """Milliseconds since the epoch, inclusive."""
+    end_date: int | None
+    """Milliseconds since the epoch, exclusive."""
+    window_hours: float
+    min_window_seconds: float
+    lookback_hours: float
+    lag_minutes: float
+    max_concurrent_jobs: int
+    job_timeout_minutes: float
+    poll_interval_seconds: float
+    request_timeout_seconds: float
+    max_retries: int
+    delimiter: str
+    quote_character: str
+    columns: Mapping[str, Sequence[str]]
+    layout_check: str
+    api_url: str
+    batch_config: Mapping[str, Any] | None = field(repr=False)
+    """As the SDK takes it, ``batch_size`` included; None: events come as RECORD messages."""
+
+    @property
+    def window(self) -> int:
+        """Largest window, in milliseconds."""
+        return max(1, round(self.window_hours * HOUR))
+
+    @property
+    def smallest_window(self) -> int:
+        """Smallest window, in milliseconds."""
+        return max(1, round(self.min_window_seconds * SECOND))
+
+    @property
+    def lookback(self) -> int:
+        """Lookback, in milliseconds."""
+        return round(self.lookback_hours * HOUR)
+
+    @property
+    def lag(self) -> int:
+        """Lag, in milliseconds, rounded up."""
+        return math.ceil(self.lag_minutes * MINUTE)
+
+    @staticmethod
+    def products_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Read the products alone; without any, all that are known: discovery needs no more.
+
+        Raises:
+            SettingError: They cannot be used.
+        """
+        given = config.get("products")
+        setting = next(setting for setting in SETTINGS if setting.name == "products")
+        return _value(setting, config) if given else tuple(PRODUCTS)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read and check all settings.
+
+        Raises:
+            SettingError: One is missing or cannot be used; the message names it and says
+                what would be right.
+        """
+        missing = [s for s in SETTINGS if s.required and config.get(s.name) in (None, "")]
+        if missing:
+            raise SettingError(_missing(missing))
+        settings = cls(
+            **{setting.name: _value(setting, config) for setting in SETTINGS},
+            batch_config=_read(
+                "batch_config", parsers.batch_config, config.get("batch_config"), secret=True
+            ),
+        )
+        if settings.end_date is not None and settings.end_date <= settings.start_date:
+            raise SettingError(
+                f"setting end_date must be after start_date, {to_iso(settings.start_date)}, "
+                f"not {to_iso(settings.end_date)}"
+            )
+        if settings.smallest_window > settings.window:
+            raise SettingError("setting min_window_seconds must not exceed window_hours")
+        if settings.delimiter == settings.quote_character:
+            raise SettingError("setting quote_character must differ from delimiter")
+        return settings
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the settings in the types that the configuration's JSON schema asks for."""
+        config = asdict(self)
+        for name, value in config.items():
+            if isinstance(value, tuple):
+                config[name] = list(value)
+        config["start_date"] = to_iso(self.start_date)
+        config["end_date"] = None if self.end_date is None else to_iso(self.end_date)
+        config["columns"] = {product: list(names) for product, names in self.columns.items()}
+        return config
+
+
+def _missing(missing: Sequence[Setting]) -> str:
+    names = [setting.name for setting in missing]
+    listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
+    verb = "s {} are missing. Set them" if len(names) > 1 else " {} is missing. Set it"
+    variables = ", ".join(parsers.ENVIRONMENT_PREFIX + name.upper() for name in names)
+    return (
+        f"setting{verb.format(listed)} in the configuration; or, with --config=ENV, in the "
+        f"environment or a file .env, here or in a folder above, as {variables}"
+    )
+
+
+def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of any type
+    value = config.get(setting.name)
+    # An empty environment variable is no value.
+    if value is None or (value == "" and not setting.may_be_empty):
+        value = setting.default
+        if value is None and setting.kind is th.DateTimeType:
+            return None
+    return _read(setting.name, setting.read, value, secret=setting.secret)
+
+
+def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool) -> Any:  # noqa: ANN401 - of any type
+    try:
+        return read(value)
+    except ValueError as error:
+        wanted = str(error)
+    shown = "" if secret or "@" in str(value) else f", not {str(value)[:100]!r}"
+    raise SettingError(f"setting {name} must be {wanted}{shown}")

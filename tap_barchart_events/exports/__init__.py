@@ -1,0 +1,1 @@
+"""Windows in, finished export files out."""

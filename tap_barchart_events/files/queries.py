@@ -1,0 +1,298 @@
+"""The SQL that turns the rows of an export file into events. Text only: nothing is run here.
+
+One relation of events serves all ways out; these differ only in how an event is written down.
+"""
+
+# ruff: noqa: S608 - all that comes from outside is quoted, by literal() or identifier()
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tap_barchart_events.windows import to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tap_barchart_events.files.scanner import Dialect, FileStats
+    from tap_barchart_events.windows import Window
+
+# Columns of files are in snake_case, so a name with a space is free for the query's own.
+ROW, ORDINAL, TIED = '"row number"', '"its ordinal"', '"is tied"'
+EVENT_ID, FIRST_ID = '"event id"', '"first id"'
+FEW, MANY = '"few repeats"', '"many repeats"'
+COUNT_FEW = f"SELECT count(*) FROM {FEW}"
+DROP_FEW = f"DROP TABLE {FEW}"
+
+INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
+
+
+class Part(NamedTuple):
+    """A piece of a text that a query puts together."""
+
+    text: str
+    literal: bool = True
+    """Whether it stands for itself or is an expression."""
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def concat(parts: Iterable[Part]) -> str:
+    """Return the expression of a text put together of parts; nulls among them are empty."""
+    arguments: list[str] = []
+    run = ""
+    for part in parts:
+        if part.literal:
+            run += part.text
+            continue
+        if run:
+            arguments.append(literal(run))
+            run = ""
+        arguments.append(part.text)
+    if run or not arguments:
+        arguments.append(literal(run))
+    return f"concat({', '.join(arguments)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of a file as DuckDB reads them; every option that it would guess is set."""
+
+    path: str
+    names: Sequence[str]
+    dialect: Dialect
+    survey: FileStats
+
+    skip: int
+    """Lines before the first event."""
+
+    def relation(self, timestamp: str) -> str:
+        """Return the relation of its rows, the timestamp in the type given, all else text."""
+        types = dict.fromkeys(self.names, "VARCHAR") | {"timestamp": timestamp}
+        columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
+        quote = self.dialect.quote_character if self.survey.quoted else ""
+        room = max(1 << 21, self.survey.longest + (1 << 16))
+        options = {
+            "columns": f"{{{columns}}}",
+            "delim": literal(self.dialect.delimiter),
+            "quote": literal(quote),
+            "escape": literal(quote),
+            "auto_detect": "false",
+            "header": "false",
+            "skip": str(self.skip),
+            "parallel": "false",
+            "max_line_size": str(room),
+            "buffer_size": str(room),
+            # The strict reading refuses, or silently drops, rows with other line breaks than the
+            # first. What the lenient one would gloss over is found by survey and tally.
+            "strict_mode": "false",
+        }
+        settings = ", ".join(f"{name}={value}" for name, value in options.items())
+        return f"read_csv({literal(self.path)}, {settings})"
+
+
+@dataclass(frozen=True, slots=True)
+class EventsQuery:
+    """The events of a file, in its order, each with its ``event_id``.
+
+    What the check found shortens the query: a column that is empty throughout is not mentioned,
+    one that is always filled is not tested.
+    """
+
+    source: Source
+    window: Window
+    customer: str
+    product: str
+
+    filled: Mapping[str, bool]
+    """The columns that have a value in some row, by name, sorted; and whether in all."""
+
+    extra: Sequence[str]
+    """Those of them that go to ``extra``."""
+
+    repeats: int | Literal["few", "many"] = 0
+    """How equal events are told apart: by the rows before, so many, or by a table of ordinals."""
+
+    def relation(self) -> str:
+        """Return the relation: the file's columns, and the event's id."""
+        rows = self._inside()
+        if self.repeats == "few":
+            event_id = f"md5({self._canonical(f'coalesce({ORDINAL}, 0)')})"
+            return (
+                f"(SELECT *, {event_id} AS {EVENT_ID} FROM {self._numbered(rows)} "
+                # not the table itself: that has a column rowid, as the file may
+                f"LEFT JOIN (SELECT * FROM {FEW}) USING ({ROW}))"
+            )
+        if self.repeats == "many":
+            event_id = f"md5({self._canonical(ORDINAL)})"
+            return (
+                f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows} "
+                f"POSITIONAL JOIN (SELECT * FROM {MANY}))"
+            )
+        first = f"(SELECT *, md5({self._canonical('0')}) AS {FIRST_ID} FROM {rows})"
+        if not self.repeats:
+            return f"(SELECT *, {FIRST_ID} AS {EVENT_ID} FROM {first})"
+        before = " + ".join(
+            f"coalesce(({FIRST_ID} = lag({FIRST_ID}, {n}) OVER ())::INTEGER, 0)"
+            for n in range(1, self.repeats + 1)
+        )
+        event_id = (
+            f"CASE WHEN {ORDINAL} = 0 THEN {FIRST_ID} ELSE md5({self._canonical(ORDINAL)}) END"
+        )
+        counted = f"(SELECT *, {before} AS {ORDINAL} FROM {first})"
+        return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
+
+    def few_repeats(self, *, in_order: bool) -> str:
+        """Return the statement that makes the table of the ordinals that are not 0, by row.
+
+        In a file in time order only the neighbours of a row can equal it.
+        """
+        rows = self._numbered(self._inside())
+        if in_order:
+            tied = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
+            rows = f"(SELECT * FROM (SELECT *, {tied} AS {TIED} FROM {rows}) WHERE {TIED})"
+        ordinals = self._ordinals(rows)
+        return f"CREATE TEMP TABLE {FEW} AS FROM ({ordinals}) WHERE {ORDINAL} > 0"
+
+    def many_repeats(self) -> str:
+        """Return the statement that makes the table of all ordinals, in the order of the rows."""
+        ordinals = self._ordinals(self._numbered(self._inside()))
+        return f"CREATE TEMP TABLE {MANY} AS SELECT {ORDINAL} FROM ({ordinals}) ORDER BY {ROW}"
+
+    def _ordinals(self, numbered: str) -> str:
+        keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {numbered})"
+        ordinal = "(row_number() OVER (PARTITION BY key) - 1)::INTEGER"
+        return f"SELECT {ROW}, {ordinal} AS {ORDINAL} FROM {keys}"
+
+    def _inside(self) -> str:
+        rows = self.source.relation("BIGINT")
+        start, end = self.window.start, self.window.end
+        return f"(SELECT * FROM {rows} WHERE timestamp >= {start} AND timestamp < {end})"
+
+    def _numbered(self, rows: str) -> str:
+        return f"(SELECT *, row_number() OVER () AS {ROW} FROM {rows})"
+
+    def _canonical(self, ordinal: str) -> str:
+        """Return the text that an event's id is the hash of."""
+        head = "".join(text.replace("\n", "\n\n") + "\n" for text in (self.customer, self.product))
+        parts = [Part(head), Part("timestamp", literal=False), Part("\n")]
+        parts += [Part(self._line("type"), literal=False), Part("\n")]
+        for name, always in self.filled.items():
+            if name == "type":
+                continue
+            line = [Part(f"{name}="), Part(self._line(name), literal=False), Part("\n")]
+            if always:
+                parts += line
+            else:
+                test = f"CASE WHEN {identifier(name)} IS NOT NULL THEN {concat(line)} END"
+                parts.append(Part(test, literal=False))
+        return concat([*parts, Part(ordinal, literal=ordinal == "0")])
+
+    def _line(self, name: str) -> str:
+        column = identifier(name)
+        if not self.source.survey.quoted:
+            return column
+        return f"replace({column}, chr(10), chr(10) || chr(10))"
+
+    @property
+    def _constants(self) -> dict[str, str]:
+        return {
+            "customer": self.customer,
+            "product": self.product,
+            "end": to_iso(self.window.end),
+        }
+
+    def _value(self, name: str) -> str:
+        """Return the expression of a property's value, as text."""
+        if name in self._constants:
+            return literal(self._constants[name])
+        if name == "extra":
+            return self._extra_as_json()
+        if name == "event_id":
+            return EVENT_ID
+        if name == "timestamp":
+            return INSTANT
+        return identifier(name) if name in self.filled else "NULL::VARCHAR"
+
+    def _extra_as_json(self) -> str:
+        members = [
+            Part(
+                f"CASE WHEN {identifier(name)} IS NOT NULL THEN "
+                f"concat({literal(f',{json.dumps(name, ensure_ascii=False)}:')}, "
+                f"to_json({identifier(name)})) END",
+                literal=False,
+            )
+            for name in self.extra
+        ]
+        if not members:
+            return "NULL::VARCHAR"
+        text = concat(members)
+        return f"CASE WHEN {text} <> '' THEN concat('{{', substr({text}, 2), '}}') END"
+
+    def _extra_as_structure(self) -> str:
+        if not self.extra:
+            return "NULL::VARCHAR"
+        members = ", ".join(f"{literal(name)}: {identifier(name)}" for name in self.extra)
+        some = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in self.extra)
+        return f"CASE WHEN {some} THEN {{{members}}} END"
+
+    def as_columns(self, properties: Sequence[str], *, structured: bool) -> str:
+        """Return the query of the events, a column for each property.
+
+        ``extra`` is a structure or, unless ``structured``, JSON.
+        """
+        columns = [
+            self._extra_as_structure() if structured and name == "extra" else self._value(name)
+            for name in properties
+        ]
+        named = ", ".join(
+            f"{column} AS {identifier(name)}"
+            for name, column in zip(properties, columns, strict=True)
+        )
+        return f"SELECT {named} FROM {self.relation()}"
+
+    def as_json(self, properties: Sequence[str]) -> tuple[str, str, str]:
+        """Return the query of the events as records in JSON, UTF-8 bytes, one column.
+
+        What all records begin and end with is left out of the query and returned: its result has
+        to be wrapped in it.
+
+        Returns:
+            The beginning, the query, the end.
+        """
+        parts: list[Part] = [Part("{")]
+        for position, name in enumerate(properties):
+            parts.append(Part("," * bool(position) + json.dumps(name) + ":"))
+            parts += self._json(name)
+        parts.append(Part("}"))
+        begin = end = ""
+        while parts and parts[0].literal:
+            begin += parts.pop(0).text
+        while parts and parts[-1].literal:
+            end = parts.pop().text + end
+        return begin, f"SELECT encode({concat(parts)}) FROM {self.relation()}", end
+
+    def _json(self, name: str) -> list[Part]:
+        """Return the JSON of one property."""
+        value = self._value(name)
+        if name in self._constants:
+            return [Part(json.dumps(self._constants[name], ensure_ascii=False))]
+        if value.startswith("NULL"):
+            return [Part("null")]
+        if name == "extra":
+            return [Part(f"coalesce({value}, 'null')", literal=False)]
+        if name in {"event_id", "timestamp"}:
+            return [Part('"'), Part(value, literal=False), Part('"')]
+        text = f"to_json({value})"
+        if not self.filled[name]:
+            text = f"CASE WHEN {value} IS NULL THEN 'null' ELSE {text}::VARCHAR END"
+        return [Part(text, literal=False)]

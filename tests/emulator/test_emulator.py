@@ -1,0 +1,350 @@
+"""The emulator over real HTTP: its calls, its links, its strictness, its command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from barchart_events_emulator import Emulator, Event
+from barchart_events_emulator.generator import HOUR, Generator, Selection
+from barchart_events_emulator.options import Switches
+from tap_barchart_events.products import PRODUCTS
+from tests.emulator_client import NOW, START, Client, as_multiset, read
+
+# The cycle
+
+
+def test_a_job_runs_completes_and_its_link_leads_to_the_file(client: Client) -> None:
+    emulator = client.emulator
+    job = client.start(start=START, end=START + HOUR).json()
+    assert job["status"] == "RUNNING"
+    assert job["source"] == "JOB-" + job["job"]
+    assert job["filter"] == {
+        "customer": "TGAM",
+        "product": "WATCHLIST",
+        "start": START,
+        "end": START + HOUR,
+    }
+    assert job["timing"] == {"day": "2019-11-24", "start": NOW}
+    assert client.finish(job["source"]) == "COMPLETE"
+    ended = client.poll(job["source"]).json()
+    assert ended["timing"]["end"] >= ended["timing"]["start"]
+    answer = client.link(job["source"])
+    assert answer.status_code == 200
+    link = answer.json()["link"]
+    assert link.startswith(emulator.storage_url)
+    assert emulator.storage_url != emulator.api_url
+    file = client.download(link)
+    assert file.status_code == 200
+    layout = PRODUCTS["WATCHLIST"].layouts[-1]
+    # The end is inclusive at this service: the event on the edge is in both windows.
+    truth = emulator.events("TGAM", "WATCHLIST", START, START + HOUR + 1)
+    assert as_multiset(read(file.text, layout)) == as_multiset(truth)
+
+
+def test_without_the_accept_header_the_link_comes_as_a_redirect(client: Client) -> None:
+    source = client.start(start=START, end=START + 1).json()["source"]
+    client.finish(source)
+    answer = client.get(f"/reports/{source}", follow=False)
+    assert answer.status_code == 302
+    assert client.download(answer.headers["Location"]).status_code == 200
+
+
+def test_service_calls_tell_version_and_user(client: Client) -> None:
+    who = client.get("/service/authenticate").json()
+    assert who["user"] == {"id": client.emulator.username}
+    assert set(who["service"]) == {"version", "name", "description", "environment"}
+    for path in ("/service/version", "/system/version"):
+        assert requests.get(client.emulator.api_url + path, timeout=5).json()["service"]["version"]
+
+
+def test_jobs_run_as_long_as_asked_give_or_take_a_quarter(emulator: Emulator) -> None:
+    emulator.job_seconds = 1000.0
+    client = Client(emulator)
+    for hours in range(1, 9):
+        client.start(start=START, end=START + hours * HOUR)
+    client.session.close()
+    lengths = {job.seconds for job in emulator.jobs}
+    assert len(lengths) > 4
+    assert all(750 <= length <= 1250 for length in lengths)
+    assert {job.status for job in emulator.jobs} == {"RUNNING"}
+
+
+def test_a_range_without_ends_is_the_day_up_to_now(client: Client) -> None:
+    source = client.start().json()["source"]
+    client.finish(source)
+    job = client.emulator.jobs[-1]
+    assert (job.start, job.end) == (NOW - 24 * HOUR, NOW)
+    assert job.count == client.emulator.count("TGAM", "WATCHLIST", NOW - 24 * HOUR, NOW + 1)
+
+
+def test_events_after_now_are_not_there_until_the_clock_moves(emulator: Emulator) -> None:
+    def count() -> int:
+        return len(list(emulator.events("TGAM", "ALERT", NOW - HOUR, NOW + HOUR)))
+
+    before = count()
+    emulator.advance(hours=1)
+    assert count() > before > 0
+    assert emulator.clock() == NOW + HOUR
+
+
+def test_above_the_maximum_a_job_ends_timeout_and_has_no_link(client: Client) -> None:
+    emulator = client.emulator
+    number = emulator.count("TGAM", "WATCHLIST", START, START + HOUR + 1)
+    for maximum, status in ((number, "COMPLETE"), (number - 1, "TIMEOUT")):
+        emulator.max_events = maximum
+        source = client.start(start=START, end=START + HOUR).json()["source"]
+        assert client.finish(source) == status
+    answer = client.link(source)
+    assert (answer.status_code, answer.json()[0]["value"]["code"]) == (500, "EVENT_JOB_GET_FAILED")
+
+
+def test_only_the_types_asked_for_are_exported(client: Client) -> None:
+    types = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
+    file = client.download(client.export(end=START + 5 * HOUR, types=types)).text
+    events = read(file, PRODUCTS["WATCHLIST"].layouts[-1])
+    assert {event.type for event in events} == set(types)
+    truth = client.emulator.events("TGAM", "WATCHLIST", START, START + 5 * HOUR + 1, types)
+    assert as_multiset(events) == as_multiset(truth)
+
+
+# Strictness
+
+
+@pytest.mark.parametrize("auth", [None, ("emulator", "wrong"), ("x", "loopback only")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/reports"),
+        ("GET", "/reports/JOB-1/availability"),
+        ("GET", "/reports/JOB-1"),
+        ("GET", "/service/authenticate"),
+    ],
+)
+def test_without_the_right_credentials_every_call_is_refused(
+    emulator: Emulator, method: str, path: str, auth: tuple[str, str] | None
+) -> None:
+    answer = requests.request(method, emulator.api_url + path, auth=auth, timeout=5)
+    assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
+
+
+SOUND = {"customer": "TGAM", "product": "ALERT"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SOUND,
+        {},
+        [],
+        {"filter": []},
+        {"filter": {"customer": "TGAM"}},
+        {"filter": {"product": "ALERT"}},
+        {"filter": {**SOUND, "customer": 7}},
+        {"filter": {**SOUND, "product": ""}},
+        {"filter": {**SOUND, "start": "1571029200000"}},
+        {"filter": {**SOUND, "end": 1571029200000.5}},
+        {"filter": {**SOUND, "start": True}},
+        {"filter": {**SOUND, "start": None}},
+        {"filter": {**SOUND, "start": 2, "end": 1}},
+        {"filter": {**SOUND, "types": "ALERT-CREATED"}},
+        {"filter": {**SOUND, "types": []}},
+        {"filter": {**SOUND, "types": [1]}},
+        {"filter": {**SOUND, "limit": 5}},
+        {"filter": SOUND, "page": 1},
+        {"filter": SOUND, "output": {"delimiter": "||"}},
+        {"filter": SOUND, "output": {"delimiter": '"'}},
+        {"filter": SOUND, "output": {"format": "csv"}},
+        {"filter": SOUND, "output": "|"},
+    ],
+)
+def test_a_start_that_is_not_as_documented_is_refused(client: Client, body: object) -> None:
+    answer = client.post(body)
+    assert answer.status_code == 500
+    (error,) = answer.json()
+    assert error["value"]["code"] == "REQUEST_GENERAL_FAILURE"
+    assert error["value"]["message"]
+    assert error["children"] == []
+    assert client.emulator.jobs == []
+
+
+@pytest.mark.parametrize(("data", "kind"), [("{", "application/json"), ("{}", "text/plain")])
+def test_a_start_that_is_no_json_is_refused(client: Client, data: str, kind: str) -> None:
+    url = f"{client.emulator.api_url}/reports"
+    answer = client.session.post(url, data=data, headers={"Content-Type": kind}, timeout=5)
+    assert answer.status_code == 500
+    assert answer.json()[0]["value"]["code"] == "REQUEST_GENERAL_FAILURE"
+
+
+def test_unknown_codes_are_no_mistake(client: Client) -> None:
+    file = client.download(client.export(customer="NEW", product="NOVELTY", end=START + HOUR))
+    columns = ("timestamp", "type", "userId", "item", "value")
+    truth = client.emulator.events("NEW", "NOVELTY", START, START + HOUR + 1)
+    assert as_multiset(read(file.text, columns)) == as_multiset(truth)
+    none = client.download(client.export(types=["NO-SUCH-TYPE"]))
+    assert (none.status_code, none.content) == (200, b"")
+
+
+def test_unknown_jobs_and_early_links_get_the_documented_errors(client: Client) -> None:
+    client.emulator.job_seconds = 100.0
+    source = client.start().json()["source"]
+    for answer, code in (
+        (client.link(source), "EVENT_JOB_GET_FAILED_RUNNING"),
+        (client.link("JOB-unknown"), "EVENT_JOB_GET_FAILED_NO_JOB"),
+        (client.poll("JOB-unknown"), "EVENT_JOB_GET_FAILED_NO_JOB"),
+    ):
+        assert answer.status_code == 500
+        assert answer.json()[0]["value"]["code"] == code
+
+
+def test_other_paths_and_verbs_are_refused(client: Client) -> None:
+    url = client.emulator.api_url
+    assert client.get("/report").status_code == 404
+    assert client.get("/reports/").status_code == 404
+    for method, path in (("GET", "/reports"), ("DELETE", "/reports/JOB-1"), ("HEAD", "/reports/x")):
+        answer = client.session.request(method, url + path, timeout=5)
+        assert answer.status_code == 405
+
+
+# What it keeps and how it runs
+
+
+def test_requests_are_noted_without_their_secrets(client: Client) -> None:
+    emulator = client.emulator
+    client.download(client.export(), Range="bytes=0-9")
+    calls = [seen.call for seen in emulator.requests]
+    assert calls[0] == "start"
+    assert calls[-2:] == ["link", "download"]
+    assert set(calls[1:-2]) == {"poll"}
+    start, download = emulator.requests[0], emulator.requests[-1]
+    assert (start.host, start.method, start.path) == ("api", "POST", "/reports")
+    assert start.authorization == "Basic"
+    assert start.body["filter"]["product"] == "WATCHLIST"
+    assert (start.status, download.status) == (200, 206)
+    assert (download.host, download.authorization) == ("storage", None)
+    assert download.headers["range"] == "bytes=0-9"
+    assert start.at < download.at
+    assert "Signature" not in repr(emulator.requests)
+    job = emulator.jobs[0]
+    assert job.ended is not None
+    assert job.ended >= job.started
+
+
+def test_the_emulators_own_calls_tell_the_truth_and_move_the_clock(client: Client) -> None:
+    url, emulator = client.emulator.api_url, client.emulator
+
+    def call(method: str, path: str, body: object = None) -> requests.Response:
+        return requests.request(method, f"{url}/emulator/{path}", json=body, timeout=5)
+
+    question = f"customer=TGAM&product=ALERT&start={NOW - HOUR}&end={NOW + HOUR}"
+    lines = call("GET", f"events?{question}").text.splitlines()
+    truth = list(emulator.events("TGAM", "ALERT", NOW - HOUR, NOW + HOUR))
+    assert [Event(**json.loads(line)) for line in lines] == truth
+    assert call("GET", f"events?{question}&count=1").json() == {"count": len(truth)}
+    one = call("GET", f"events?{question}&count=1&type=ALERT-CREATED").json()["count"]
+    assert one == sum(event.type == "ALERT-CREATED" for event in truth) > 0
+    assert call("POST", "clock", {"advance_hours": 1}).json() == {"now": NOW + HOUR}
+    assert call("GET", "clock").json() == {"now": NOW + HOUR}
+    assert call("GET", f"events?{question}&count=1").json()["count"] > len(truth)
+    arm = {"call": "authenticate", "kind": "status", "code": 502}
+    assert call("POST", "faults", arm).ok
+    assert client.get("/service/authenticate").status_code == 502
+    client.export()
+    (job,) = call("GET", "jobs").json()
+    assert (job["status"], job["events"]) == ("COMPLETE", emulator.jobs[0].count)
+    assert call("POST", "forget").ok
+    assert client.poll(job["source"]).status_code == 500
+    assert call("POST", "late").ok
+    for method, path, body in (
+        ("GET", "events?customer=TGAM", None),
+        ("POST", "clock", {}),
+        ("POST", "faults", {"call": "poll", "kind": "unheard of"}),
+    ):
+        assert call(method, path, body).status_code == 400
+    assert all(not seen.path.startswith("/emulator") for seen in emulator.requests)
+
+
+def test_emulators_start_side_by_side_and_stop_at_once_even_when_stalled() -> None:
+    with Emulator() as one, Emulator(seed=8) as other:
+        assert len({one.port, one.storage_port, other.port, other.storage_port}) == 4
+        for emulator in (one, other):
+            emulator.fault("version", "stall", at=3)
+            answer = requests.get(f"{emulator.api_url}/service/version", stream=True, timeout=5)
+            assert answer.status_code == 200
+            assert answer.raw.read(3) == b'{"s'
+        before = time.monotonic()
+    assert time.monotonic() - before < 1
+    answer.close()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{one.api_url}/service/version", timeout=5)
+
+
+def test_a_stopped_emulator_comes_back_on_the_same_ports(client: Client) -> None:
+    emulator = client.emulator
+    url = emulator.api_url
+    emulator.stop()
+    with pytest.raises(requests.ConnectionError):
+        client.get("/service/version")
+    emulator.start()
+    assert emulator.api_url == url
+    assert client.get("/service/version").ok
+
+
+def test_a_switch_with_a_wrong_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="quoting must be one of 'none', 'minimal', 'all'"):
+        Emulator(quoting="some")
+
+
+def test_a_large_export_is_made_in_small_pieces() -> None:
+    switches = Switches(events_per_hour=1_000_000.0)
+    generator = Generator(switches)
+    selection = Selection("TGAM", "WATCHLIST", START, START + 24 * HOUR, None, NOW)
+    slots = generator.slots(selection)
+    assert max(len(generator.keys(selection, slot)) for slot in slots[:: len(slots) // 100]) < 5000
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signals) -> None:
+    command = [sys.executable, "-W", "error", "-m", "barchart_events_emulator"]
+    flags = ["--seed", "8", "--header", "--newline", r"\r\n", "--now", "2019-11-25T00:00:00Z"]
+    flags += ["--fault", "authenticate:status:code=502:times=1", "--added-column", "betaGroup"]
+    flags += ["--username", "me", "--job-seconds", "0"]
+    with subprocess.Popen(
+        command + flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        auth = ("me", "loopback only")
+        url = f"{ready['api_url']}/service/authenticate"
+        codes = [requests.get(url, auth=auth, timeout=5).status_code for _ in range(2)]
+        emulator = Emulator(seed=8, username="me")
+        emulator.port = int(ready["api_url"].rpartition(":")[2])
+        client = Client(emulator)
+        with client.session:
+            end = 1_574_640_000_000
+            file = client.download(client.export(end - HOUR, end + HOUR, product="ALERT")).text
+        process.send_signal(number)
+        out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert codes == [502, 200]
+    header, *rows = file.split("\r\n")
+    assert header == "timestamp|type|userId|betaGroup|alertId|symbol"
+    assert len(rows) > 100
+    assert all(end - HOUR <= int(row[:13]) <= end + 60_000 for row in rows if row)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--fault", "poll:nothing"], ["--quoting", "some"], ["--now", "x"]]
+)
+def test_the_command_refuses_what_it_does_not_know(flags: list[str]) -> None:
+    command = [sys.executable, "-m", "barchart_events_emulator", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    assert done.returncode == 2
+    assert "error: " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

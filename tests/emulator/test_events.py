@@ -1,0 +1,251 @@
+"""The emulator's events: the truth that it holds, and files that are true to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barchart_events_emulator import Emulator, Event, Job
+from barchart_events_emulator.generator import HOUR
+from tap_barchart_events.products import PRODUCTS, snake_case
+from tests.emulator_client import NOW, START, Client, as_multiset, read
+
+SWITCHES: list[dict[str, Any]] = [
+    {},
+    {"end_inclusive": False},
+    {"header": True},
+    {"header": True, "header_style": "snake_case"},
+    {"header": True, "shuffled_columns": True},
+    {"shuffled_columns": True, "quoting": "minimal"},
+    {"time_order": False},
+    {"time_order": False, "header": True, "newline": "\r\n"},
+    {"newline": "\r\n"},
+    {"last_newline": False},
+    {"quoting": "minimal"},
+    {"quoting": "all", "header": True},
+    {"quoting": "minimal", "awkward_values": False},
+    {"content_length": False},
+    {"complete_status": "COMPLETED", "numbers_as_strings": True},
+    {"layout": "documented"},
+    {"added_column": "betaGroup"},
+    {"added_column": "betaGroup", "header": True, "time_order": False},
+    {"late_share": 0.3},
+    {"events_per_hour": 0.4},
+    {"events_per_hour": 0.0},
+    {"events_per_hour": 40_000.0},
+    {"seed": 8},
+    {"columns": {"PORTFOLIO": ("type", "timestamp", "symbol")}},
+    {"throttle": 3e6},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=repr)
+def test_what_is_downloaded_is_the_truth_under_every_switch(switches: dict[str, Any]) -> None:
+    quoting = switches.get("quoting", "none")
+    start, end = START + 1, START + 2 * HOUR
+    with Emulator(clock=lambda: NOW, job_seconds=0.0, **switches) as emulator:
+        client = Client(emulator)
+        file = client.download(client.export(start, end, product="PORTFOLIO"))
+        client.session.close()
+        text = file.content.decode()
+        columns = None
+        if not emulator.header:
+            columns = emulator.columns_of("PORTFOLIO")
+        if emulator.shuffled_columns and not emulator.header:
+            columns = shuffled_columns(emulator)
+        events = read(text, columns, quoted=quoting != "none")
+        if emulator.header_style == "snake_case":
+            back = {snake_case(name): name for name in emulator.columns_of("PORTFOLIO")}
+            events = [e._replace(values={back[k]: v for k, v in e.values.items()}) for e in events]
+        extra = 1 if emulator.end_inclusive else 0
+        truth = list(emulator.events("TGAM", "PORTFOLIO", start, end + extra))
+        job = emulator.jobs[0]
+        assert job.count == len(truth) == emulator.count("TGAM", "PORTFOLIO", start, end + extra)
+    assert as_multiset(events) == as_multiset(truth)
+    if emulator.events_per_hour > 1:
+        assert len(truth) > 200
+        times = [event.timestamp for event in events]
+        assert (times == sorted(times)) is emulator.time_order
+    assert ("Content-Length" in file.headers) is emulator.content_length
+    if text:
+        assert text.endswith(emulator.newline) is emulator.last_newline
+        assert ("\r\n" in text) is (emulator.newline == "\r\n" or emulator.awkward)
+        assert text.startswith('"') is (quoting == "all")
+
+
+def shuffled_columns(emulator: Emulator) -> tuple[str, ...]:
+    emulator.header = True
+    client = Client(emulator)
+    with client.session:
+        file = client.download(client.export(product="PORTFOLIO", types=["NONE"]))
+    emulator.header = False
+    return tuple(file.text.strip().split("|"))
+
+
+@pytest.mark.parametrize("product", sorted(PRODUCTS))
+def test_an_event_carries_values_in_the_columns_of_its_type_only(product: str) -> None:
+    known = PRODUCTS[product]
+    emulator = Emulator(clock=lambda: NOW)
+    seen = set()
+    filled: set[str] = set()
+    for event in emulator.events("TGAM", product, START, START + 24 * HOUR):
+        assert event.values.keys() <= set(known.event_types[event.type])
+        assert all(event.values.values())
+        seen.add(event.type)
+        filled.update(event.values)
+    assert seen == set(known.event_types)
+    assert filled == set(known.layouts[-1][2:])
+
+
+def test_a_column_added_in_the_middle_leaves_the_other_values_alone() -> None:
+    before = Emulator(clock=lambda: NOW)
+    after = Emulator(clock=lambda: NOW, added_column="betaGroup")
+    columns = after.columns_of("WATCHLIST")
+    assert "betaGroup" in columns[3:-1]
+    assert [name for name in columns if name != "betaGroup"] == list(before.columns_of("WATCHLIST"))
+    question = ("TGAM", "WATCHLIST", START, START + HOUR)
+    new = list(after.events(*question))
+    assert any("betaGroup" in event.values for event in new)
+    old = [(e.timestamp, e.type, e.values) for e in before.events(*question)]
+    for event in new:
+        event.values.pop("betaGroup", None)
+    assert [(e.timestamp, e.type, e.values) for e in new] == old
+
+
+@given(
+    st.lists(st.integers(START, START + 9 * HOUR), min_size=2, unique=True),
+    st.sampled_from([30.0, 1000.0, 9000.0]),
+)
+@settings(max_examples=30, deadline=None)
+def test_events_are_the_same_however_a_range_is_split(cuts: list[int], rate: float) -> None:
+    cuts.sort()
+    one = Emulator(clock=lambda: NOW, events_per_hour=rate)
+    whole = list(one.events("TGAM", "ALERT", cuts[0], cuts[-1]))
+    other = Emulator(clock=lambda: NOW, events_per_hour=rate)
+    parts = [e for a, b in pairwise(cuts) for e in other.events("TGAM", "ALERT", a, b)]
+    assert parts == whole
+    assert all(cuts[0] <= event.timestamp < cuts[-1] for event in whole)
+
+
+def test_another_seed_customer_or_product_has_other_events() -> None:
+    question = (START, START + HOUR)
+    sets = [
+        {e.timestamp for e in Emulator(seed=seed).events(customer, product, *question)}
+        for seed, customer, product in (
+            (7, "TGAM", "ALERT"),
+            (8, "TGAM", "ALERT"),
+            (7, "BARCHART", "ALERT"),
+            (7, "TGAM", "PORTFOLIO"),
+        )
+    ]
+    for number, one in enumerate(sets):
+        assert all(len(one & other) < len(one) / 10 for other in sets[:number])
+
+
+def test_there_are_repeats_shared_times_edges_and_foreign_letters() -> None:
+    emulator = Emulator(clock=lambda: NOW)
+    hours = 48
+    events = list(emulator.events("TGAM", "WATCHLIST", START, START + hours * HOUR))
+    repeats = sum(number - 1 for number in as_multiset(events).values())
+    assert repeats > hours / 2
+    times = Counter(event.timestamp for event in events)
+    assert len(events) - len(times) > repeats + hours / 2
+    for hour in range(hours):
+        edge = START + hour * HOUR
+        assert times[edge] >= 1
+        assert times[edge + 1] >= 1
+        assert times[edge + HOUR - 1] >= 1
+    assert any(times[START + hour * HOUR] > 1 for hour in range(hours))
+    values = [value for event in events for value in event.values.values()]
+    assert any(not value.isascii() for value in values)
+    assert any(" " in value for value in values)
+    assert not any(mark in value for value in values for mark in '|"\n\r,;\t')
+    missing = [
+        e for e in events if e.type == "WATCHLIST-ACCESSED" and "watchlistId" not in e.values
+    ]
+    assert missing
+
+
+def test_with_quoting_values_hold_delimiters_quotes_and_line_breaks() -> None:
+    emulator = Emulator(clock=lambda: NOW, quoting="minimal")
+    events = emulator.events("TGAM", "WATCHLIST", START, START + 24 * HOUR)
+    text = "".join(value for event in events for value in event.values.values())
+    assert all(mark in text for mark in '|"\n\r,;\t')
+
+
+@pytest.mark.parametrize("rate", [100.0, 5000.0, 300_000.0])
+def test_the_mean_over_a_week_is_as_asked_with_the_rhythm_of_day_and_week(rate: float) -> None:
+    emulator = Emulator(events_per_hour=rate, clock=lambda: NOW)
+    week = START - START % (168 * HOUR)
+
+    def count(begin: int, hours: int) -> int:
+        start = week + begin * HOUR
+        return emulator.count("TGAM", "ALERT", start, start + hours * HOUR)
+
+    if rate < 300_000:
+        assert count(0, 168) == pytest.approx(168 * rate, rel=0.03)
+    night, day, sunday = count(3, 1), count(16, 1), count(3 * 24 + 16, 1)
+    assert day > 2 * night
+    assert day > 2 * sunday
+
+
+def test_late_events_appear_when_released_or_after_their_time(emulator: Emulator) -> None:
+    def count() -> int:
+        return emulator.count("TGAM", "ALERT", NOW - 3 * HOUR, NOW)
+
+    everything = count()
+    emulator.late_share = 0.5
+    hidden = everything - count()
+    assert everything * 0.3 < hidden < everything * 0.7
+    emulator.late_seconds = 3600.0
+    assert everything - hidden < count() < everything
+    emulator.advance(hours=1)
+    assert count() == everything
+    emulator.late_seconds = None
+    assert count() == everything - hidden
+    emulator.release_late()
+    assert count() == everything
+
+
+def test_a_file_shows_what_was_there_when_its_job_started(client: Client) -> None:
+    emulator = client.emulator
+    link = client.export(NOW - HOUR, NOW + HOUR)
+    before = client.download(link).content
+    emulator.advance(hours=1)
+    assert client.download(link).content == before
+    assert len(client.download(client.export(NOW - HOUR, NOW + HOUR)).content) > len(before)
+
+
+def test_events_and_files_can_be_replaced(client: Client) -> None:
+    emulator = client.emulator
+    mine = [Event(START + at, "MINE", {"userId": str(at)}) for at in (0, 5, 5, 9)]
+    emulator.source = lambda _customer, _product, _start, _end: mine
+    columns = emulator.columns_of("WATCHLIST")
+    events = read(client.download(client.export(START, START + 5)).text, columns)
+    assert events == mine[:3]
+    assert list(emulator.events("TGAM", "WATCHLIST", START, START + 5)) == mine[:1]
+    assert emulator.count("TGAM", "WATCHLIST", START, START + 6, ["MINE"]) == 3
+
+    def body(job: Job) -> bytes:
+        return f"{job.filter['product']}\0{job.count}\xff".encode("latin-1")
+
+    emulator.body = body
+    assert client.download(client.export(START, START + 5)).content == b"WATCHLIST\x003\xff"
+
+
+def test_another_delimiter_is_used_when_asked_for(client: Client) -> None:
+    body = {
+        "filter": {"customer": "TGAM", "product": "ALERT", "start": START, "end": START + HOUR},
+        "output": {"delimiter": ";"},
+    }
+    source = client.post(body).json()["source"]
+    client.finish(source)
+    file = client.download(client.link(source).json()["link"]).text
+    truth = client.emulator.events("TGAM", "ALERT", START, START + HOUR + 1)
+    events = read(file, PRODUCTS["ALERT"].layouts[-1], delimiter=";")
+    assert as_multiset(events) == as_multiset(truth)

@@ -1,0 +1,275 @@
+"""The emulator's faults: each strikes when it is due, does what it says, and passes."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from barchart_events_emulator import KINDS, Emulator
+from barchart_events_emulator.generator import HOUR
+from tests.emulator_client import PLAIN, START, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_fault_strikes_when_it_is_due_and_no_longer(client: Client) -> None:
+    client.emulator.fault("authenticate", "status", after=1, times=2, every=2, code=502)
+    answers = [client.get("/service/authenticate").status_code for _ in range(7)]
+    assert answers == [200, 502, 200, 502, 200, 200, 200]
+    client.emulator.fault("authenticate", "status", times=None)
+    assert client.get("/service/authenticate").status_code == 503
+    client.emulator.clear_faults()
+    assert client.get("/service/authenticate").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "details"),
+    [("stop", "drop", {}), ("poll", "bomb", {}), ("poll", "drop", {"at": 5})],
+)
+def test_a_fault_that_is_unknown_is_refused(call: str, kind: str, details: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="there are"):
+        Emulator().fault(call, kind, **details)
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link", "download", "authenticate"])
+@pytest.mark.parametrize("code", [401, 403, 429, 500, 502, 503, 504])
+def test_error_statuses_come_with_and_without_retry_after(
+    client: Client, call: str, code: int
+) -> None:
+    requester = _requester(client, call)
+    fault = client.emulator.fault
+    fault(call, "status", code=code)
+    answer = requester()
+    assert (answer.status_code, "Retry-After" in answer.headers) == (code, False)
+    fault(call, "status", code=code, retry_after=7, body="empty")
+    answer = requester()
+    assert (answer.headers["Retry-After"], answer.content) == ("7", b"")
+    fault(call, "status", code=code, retry_after=60, as_date=True, body="html")
+    answer = requester()
+    wait = parsedate_to_datetime(answer.headers["Retry-After"]).timestamp() - time.time()
+    assert 50 < wait < 70
+    assert "<html>" in answer.text
+    assert requester().ok
+
+
+def _requester(client: Client, call: str) -> Callable[[], requests.Response]:
+    """Return a function that makes one sound request of the call."""
+    if call == "start":
+        return lambda: client.start(start=START, end=START + HOUR)
+    if call == "authenticate":
+        return lambda: client.get("/service/authenticate")
+    if call == "version":
+        return lambda: client.get("/service/version")
+    link = client.export()
+    source = client.emulator.jobs[-1].source
+    if call == "poll":
+        return lambda: client.poll(source)
+    if call == "link":
+        return lambda: client.link(source)
+    return lambda: client.download(link)
+
+
+@pytest.mark.parametrize("call", sorted(KINDS))
+@pytest.mark.parametrize(
+    ("kind", "details"),
+    [
+        ("drop", {}),
+        ("drop", {"acted": True}),
+        ("drop-headers", {}),
+        ("cut", {}),
+        ("cut", {"chunked": True}),
+        ("cut", {"at": 3}),
+        ("stall", {}),
+        ("stall", {"at": 3}),
+    ],
+    ids=repr,
+)
+def test_a_connection_can_break_anywhere_in_any_call(
+    client: Client, call: str, kind: str, details: dict[str, Any]
+) -> None:
+    requester = _requester(client, call)
+    whole = requester().content
+    jobs = len(client.emulator.jobs)
+    fault = client.emulator.fault(call, kind, **details)
+    if kind == "stall":
+        client.timeout = 0.1
+    if kind == "drop-headers":
+        # What makes it vicious: some clients take it for a whole answer without a body.
+        assert requester().content == b""
+    else:
+        with pytest.raises(requests.RequestException):
+            requester()
+    assert fault.hits == 1
+    if call == "start" and kind == "drop":
+        assert len(client.emulator.jobs) - jobs == (1 if details else 0)
+    client.timeout = 10.0
+    assert len(requester().content) == len(whole)
+
+
+def test_a_cut_download_leaves_a_whole_beginning(client: Client) -> None:
+    link = client.export(end=START + 20 * HOUR)
+    data = client.download(link).content
+    client.emulator.fault("download", "cut", at=100_000)
+    with client.download_raw(link, **PLAIN) as answer:
+        assert answer.headers["Content-Length"] == str(len(data))
+        assert answer.raw.read(100_000) == data[:100_000]
+        with pytest.raises(Exception, match="IncompleteRead"):
+            answer.raw.read(1, decode_content=False)
+
+
+@pytest.mark.parametrize(("call", "kind"), [("poll", "slow"), ("poll", "stall")])
+def test_an_answer_can_come_slowly_but_whole(client: Client, call: str, kind: str) -> None:
+    requester = _requester(client, call)
+    requester()
+    details = {"bytes_per_second": 2000} if kind == "slow" else {"seconds": 0.1}
+    client.emulator.fault(call, kind, **details)
+    before = time.monotonic()
+    assert requester().json()["status"] == "COMPLETE"
+    assert time.monotonic() - before > 0.09
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link"])
+def test_answers_can_be_of_a_wrong_form(client: Client, call: str) -> None:
+    requester = _requester(client, call)
+    client.emulator.fault(call, "html")
+    assert "<html>" in requester().text
+    client.emulator.fault(call, "empty")
+    assert requester().content == b""
+    client.emulator.fault(call, "malformed")
+    with pytest.raises(requests.JSONDecodeError):
+        requester().json()
+    shapes: tuple[object, ...] = ([], {"status": 7}, "text", None)
+    for value in shapes:
+        client.emulator.fault(call, "shape", value=value)
+        assert requester().json() == value
+    for code in ("EVENT_JOB_GET_FAILED", "EVENT_JOB_GET_FAILED_NO_JOB"):
+        client.emulator.fault(call, "error", code=code)
+        answer = requester()
+        assert (answer.status_code, answer.json()[0]["value"]["code"]) == (500, code)
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "status"),
+    [
+        ("job-failed", {}, "FAILED"),
+        ("job-timeout", {}, "TIMEOUT"),
+        ("job-hangs", {}, "RUNNING"),
+        ("job-status", {}, "PAUSED"),
+        ("job-status", {"status": "COMPLETE-ISH"}, "COMPLETE-ISH"),
+    ],
+)
+@pytest.mark.parametrize("call", ["start", "poll"])
+def test_a_job_can_end_otherwise(
+    client: Client, call: str, kind: str, details: dict[str, Any], status: str
+) -> None:
+    client.emulator.fault(call, kind, **details)
+    source = client.start(start=START, end=START + 1).json()["source"]
+    client.poll(source)
+    time.sleep(0.05)
+    assert client.poll(source).json()["status"] == status
+    assert client.link(source).json()[0]["value"]["code"].startswith("EVENT_JOB_GET_FAILED")
+    assert client.finish(client.start(start=START, end=START + 1).json()["source"]) == "COMPLETE"
+
+
+@pytest.mark.parametrize("call", ["poll", "link"])
+def test_a_restart_forgets_all_jobs_but_links_go_on(client: Client, call: str) -> None:
+    link = client.export()
+    source = client.emulator.jobs[-1].source
+    client.emulator.fault(call, "forget")
+    for answer in (getattr(client, call)(source), client.poll(source), client.link(source)):
+        assert answer.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED_NO_JOB"
+    assert client.download(link).ok
+
+
+def test_links_can_be_anything_and_run_out_early(client: Client) -> None:
+    client.export()
+    source = client.emulator.jobs[-1].source
+    for link in ("http://storage.invalid/file.csv", "file:///etc/passwd", ""):
+        client.emulator.fault("link", "link", link=link)
+        assert client.link(source).json() == {"link": link}
+    client.emulator.fault("link", "link-seconds")
+    assert client.download(client.link(source).json()["link"]).status_code == 403
+    assert client.download(client.link(source).json()["link"]).status_code == 200
+
+
+def test_a_link_can_run_out_in_the_middle_of_a_download(client: Client) -> None:
+    link = client.export()
+    data = client.download(link).content
+    client.emulator.fault("download", "expire", at=500)
+    with pytest.raises(requests.RequestException):
+        client.download(link)
+    rest = client.download(link, Range="bytes=500-")
+    assert (rest.status_code, "Request has expired" in rest.text) == (403, True)
+    new = client.link(client.emulator.jobs[-1].source).json()["link"]
+    assert client.download(new, Range="bytes=500-").content == data[500:]
+    client.emulator.fault("download", "expire")
+    assert client.download(new).status_code == 403
+    assert client.download(new).status_code == 403
+
+
+def test_a_file_can_become_another_between_two_requests(client: Client) -> None:
+    link = client.export()
+    whole = client.download(link)
+    etag, data = whole.headers["ETag"], whole.content
+    for details in ({"at": 500}, {}):
+        client.emulator.fault("download", "etag", **details)
+        if details:
+            with pytest.raises(requests.RequestException):
+                client.download(link)
+        answer = client.download(link, Range="bytes=500-", **{"If-Range": etag})
+        assert (answer.status_code, answer.content) == (200, data)
+        assert answer.headers["ETag"] != etag
+        etag = answer.headers["ETag"]
+
+
+def test_a_compressed_body_can_end_early_in_good_order(client: Client) -> None:
+    link = client.export()
+    client.emulator.fault("download", "truncate")
+    with client.download_raw(link) as answer:
+        raw = answer.raw.read(decode_content=False)
+    with pytest.raises(EOFError):
+        gzip.decompress(raw)
+
+
+def test_a_compressed_body_can_inflate_without_end(client: Client) -> None:
+    link = client.export()
+    client.emulator.fault("download", "bomb", megabytes=32, unit="|")
+    with client.download_raw(link) as answer:
+        assert sum(map(len, answer.iter_content(1 << 20))) == 32 << 20
+    client.emulator.fault("download", "bomb")
+    with client.download_raw(link) as answer:
+        assert set(answer.raw.read(1 << 20, decode_content=True)) == {10}
+
+
+def test_a_file_can_hold_other_bytes(client: Client) -> None:
+    link = client.export()
+    client.emulator.fault("download", "body", body=b"\xff\x00")
+    assert client.download(link).content == b"\xff\x00"
+    client.emulator.fault("download", "html")
+    answer = client.download(link)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_redirects_lead_to_the_other_host_and_are_seen_there(client: Client) -> None:
+    emulator = client.emulator
+    link = client.export()
+    source = emulator.jobs[-1].source
+    emulator.fault("download", "redirect")
+    assert client.download(link).status_code == 404
+    assert (emulator.requests[-1].host, emulator.requests[-1].path) == ("api", "/elsewhere")
+    emulator.fault("poll", "redirect")
+    assert client.poll(source).status_code == 403
+    assert (emulator.requests[-1].host, emulator.requests[-1].call) == ("storage", None)
+    emulator.fault("link", "redirect")
+    answer = client.get(f"/reports/{source}", "application/json", follow=False)
+    assert answer.status_code == 302
+    assert client.download(answer.headers["Location"]).ok
+    emulator.fault("poll", "redirect", location="https://elsewhere.invalid/")
+    answer = client.get(f"/reports/{source}/availability", follow=False)
+    assert answer.headers["Location"] == "https://elsewhere.invalid/"

@@ -1,0 +1,160 @@
+"""The schema, and what stream maps make of the stream, end to end for every product."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.exceptions import LayoutError
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.schema import schema
+from tests.expected_events import arrived, truth
+from tests.tap_runs import START, settings_of, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+END = "2026-03-02T02:00:00.000+00:00"
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=300) as emulator:
+        yield emulator
+
+
+def of(service: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - settings
+    return settings_of(service, end_date=END, window_hours=2, **more)
+
+
+def test_the_properties_come_in_a_stable_order_each_with_a_description() -> None:
+    properties = schema(["WATCHLIST"])["properties"]
+    assert list(properties) == [
+        *("event_id", "customer", "product", "timestamp", "type"),
+        *("user_id", "watchlist_id", "symbol", "view_name", "view_type", "data_mode"),
+        *("class_filter", "extra", "end"),
+    ]
+    assert all(len(definition["description"]) > 10 for definition in properties.values())
+    assert "filled by WATCHLIST" in properties["watchlist_id"]["description"]
+    assert "WATCHLIST-CREATED" in properties["type"]["description"]
+    assert properties["type"]["type"] == ["string", "null"]
+
+
+@pytest.mark.parametrize("added", sorted(PRODUCTS))
+def test_a_product_added_later_only_adds_nullable_columns(added: str) -> None:
+    before = schema(["WATCHLIST"])["properties"]
+    after = schema(["WATCHLIST", added])["properties"]
+    assert {name: after[name]["type"] for name in before} == {
+        name: definition["type"] for name, definition in before.items()
+    }
+    assert after == schema([added, "WATCHLIST"])["properties"], "whatever the setting's order"
+    new = {name: after[name] for name in after if name not in before}
+    assert all("null" in definition["type"] for definition in new.values())
+
+
+@pytest.mark.parametrize("product", sorted(PRODUCTS))
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"layout": "documented"},
+        {"header": True, "layout": "documented"},
+        {"header": True, "header_style": "snake_case", "shuffled_columns": True},
+        {"header": True, "added_column": "abTest", "quoting": "minimal"},
+    ],
+    ids=str,
+)
+def test_every_product_has_the_right_value_under_the_right_name(
+    service: Emulator, product: str, switches: dict[str, Any]
+) -> None:
+    for name, value in switches.items():
+        setattr(service, name, value)
+    outcome = sync(of(service, products=[product]))
+    assert outcome.error is None
+    expected = truth(service, [product], START, END)
+    assert len(expected) > 100
+    assert arrived(outcome.records) == expected
+
+
+def test_a_column_that_the_vendor_adds_in_the_middle_is_never_a_silent_shift(
+    service: Emulator,
+) -> None:
+    service.added_column = "abTest"
+    outcome = sync(of(service, products=["WATCHLIST"]))
+    assert isinstance(outcome.error, LayoutError)
+    assert "10 columns" in str(outcome.error)
+    assert "columns" in str(outcome.error)
+    assert not outcome.records
+    assert not outcome.bookmarks
+
+
+def test_a_product_that_is_not_known_is_read_with_a_header_or_with_columns() -> None:
+    columns = ["timestamp", "type", "userId", "gadgetSize"]
+
+    def source(_customer: str, _product: str, start: int, _end: int) -> list[Event]:
+        return [Event(start + 5, "GADGET-MADE", {"userId": "u1", "gadgetSize": "7"})]
+
+    with Emulator(job_seconds=0.01, source=source, columns={"GADGET": columns}) as emulator:
+        without = sync(of(emulator, products=["GADGET"]))
+        assert isinstance(without.error, LayoutError)
+        told = sync(of(emulator, products=["GADGET"], columns={"GADGET": columns}))
+        emulator.header = True
+        headed = sync(of(emulator, products=["GADGET"]))
+    for outcome in (told, headed):
+        assert outcome.error is None
+        [record] = outcome.records
+        assert record["extra"] == {"user_id": "u1", "gadget_size": "7"}
+    assert told.records[0]["event_id"] == headed.records[0]["event_id"]
+
+
+def test_another_delimiter_is_asked_of_the_service(service: Emulator) -> None:
+    expected = truth(service, ["WATCHLIST"], START, END)
+    assert arrived(sync(of(service, delimiter="~")).records) == expected
+    assert service.jobs[-1].output == {"delimiter": "~"}
+    sync(of(service))
+    assert not service.jobs[-1].output, "the service's default is not asked for"
+
+
+def test_without_quotes_in_the_file_quotes_are_data() -> None:
+    def source(_customer: str, _product: str, start: int, _end: int) -> list[Event]:
+        return [Event(start + 5, "WATCHLIST-ACCESSED", {"userId": '"u" 1', "watchlistId": '"'})]
+
+    with Emulator(job_seconds=0.01, source=source) as emulator:
+        refused = sync(of(emulator))
+        assert "set quote_character to empty" in str(refused.error)
+        [record] = sync(of(emulator, quote_character="")).records
+    assert (record["user_id"], record["watchlist_id"]) == ('"u" 1', '"')
+
+
+def test_one_product_can_be_split_off_into_a_stream_of_its_own(service: Emulator) -> None:
+    maps = {
+        "watchlist_events": {"__source__": "events", "__filter__": "product == 'WATCHLIST'"},
+        "events": {"__filter__": "product != 'WATCHLIST'"},
+    }
+    outcome = sync(of(service, products=["WATCHLIST", "ALERT"], stream_maps=maps))
+    assert outcome.error is None
+    records = [(m["stream"], m["record"]) for m in outcome.messages if m["type"] == "RECORD"]
+    for stream, product in (("watchlist_events", "WATCHLIST"), ("events", "ALERT")):
+        got = arrived(record for name, record in records if name == stream)
+        assert got == truth(service, [product], START, END)
+
+
+def test_a_stream_map_can_type_a_column(service: Emulator) -> None:
+    maps = {"events": {"shows_closed": "bool(show_closed_positions == 'true')"}}
+    outcome = sync(of(service, products=["PORTFOLIO"], stream_maps=maps))
+    [made] = [m for m in outcome.messages if m["type"] == "SCHEMA"]
+    assert "boolean" in made["schema"]["properties"]["shows_closed"]["type"]
+    assert {r["shows_closed"] for r in outcome.records} == {True, False}
+    for record in outcome.records:
+        assert record["shows_closed"] == (record["show_closed_positions"] == "true")
+
+
+def test_a_stream_can_be_renamed_and_flattened(service: Emulator) -> None:
+    service.header, service.added_column = True, "abTest"
+    renamed = sync(of(service, stream_maps={"events": {"__alias__": "usage"}}))
+    assert {m["stream"] for m in renamed.messages if "stream" in m} == {"usage"}
+    flat = sync(of(service, flattening_enabled=True, flattening_max_depth=1))
+    assert flat.error is None
+    assert len(flat.records) == len(truth(service, ["WATCHLIST"], START, END))

@@ -1,0 +1,191 @@
+"""The fault matrix: whatever breaks, at whichever call, all events come or an error tells why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import KINDS, Emulator
+from tap_barchart_events.windows import to_iso
+from tests.expected_events import arrived, truth
+from tests.tap_runs import settings_of, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("hardly_waiting")
+
+API = ("start", "poll", "link")
+ALL = (*API, "download")
+FIRST_END = "2026-03-02T01:00:00.000+00:00"
+"""Where the first window ends."""
+
+ONE_BY_ONE = {"max_concurrent_jobs": 1, "poll_interval_seconds": 0.1}
+"""Each call comes once a window: no job runs any more when it is first polled."""
+
+CREDENTIALS = "answered 40.: check username, password"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault at a call, and what is to come of it."""
+
+    call: str
+    kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    """What the error says; none: the sync lives through it."""
+
+    def __str__(self) -> str:
+        details = "".join(f" {name}={value!r:.40}" for name, value in self.details.items())
+        return f"{self.call} {self.kind}{details}"
+
+
+def rows(
+    calls: tuple[str, ...] | str,
+    kind: str,
+    error: str | None = None,
+    **details: Any,  # noqa: ANN401 - as the kinds have them
+) -> list[Row]:
+    """Return a row for each of the calls."""
+    calls = (calls,) if isinstance(calls, str) else calls
+    return [Row(call, kind, details, error) for call in calls]
+
+
+MATRIX = [
+    # What gateways and overloaded services answer.
+    *(row for code in (429, 500, 502, 503, 504) for row in rows(ALL, "status", code=code)),
+    *rows(ALL, "status", code=429, retry_after=0),
+    *rows(ALL, "status", code=503, retry_after=1, as_date=True),
+    *rows(ALL, "status", code=503, body="empty"),
+    *rows(API, "status", CREDENTIALS, code=401),
+    *rows(API, "status", CREDENTIALS, code=403),
+    *rows("download", "status", code=403),
+    *rows("download", "status", "object storage answered 401", code=401),
+    *rows(API, "status", "answered 404, which is not documented; check api_url", code=404),
+    *rows("download", "status", code=404),
+    *(
+        row
+        for code in ("", "_RUNNING", "_NO_JOB")
+        for row in rows(ALL, "error", code="EVENT_JOB_GET_FAILED" + code)
+    ),
+    *rows(ALL, "error", code="REQUEST_GENERAL_FAILURE"),
+    *rows(ALL, "html"),
+    *rows(ALL, "empty"),
+    *rows(ALL, "malformed"),
+    *rows(ALL, "shape", value=[]),
+    *rows(ALL, "shape", value={"status": 7}),
+    *rows(ALL, "shape", value="text"),
+    *rows(ALL, "shape", value=None),
+    *rows(("start", "poll"), "redirect", "answered 302, which is not documented"),
+    *rows(("link", "download"), "redirect"),
+    # Connections.
+    *rows(ALL, "drop"),
+    *rows(ALL, "drop", acted=True),
+    *rows(ALL, "drop-headers"),
+    *rows(ALL, "cut"),
+    *rows(ALL, "cut", at=1),
+    *rows(ALL, "cut", chunked=True),
+    *rows(ALL, "slow", bytes_per_second=20_000),
+    *rows(ALL, "stall"),
+    *rows(ALL, "stall", at=3),
+    *rows(ALL, "stall", seconds=0.1),
+    # Jobs.
+    *rows(API, "job-failed"),
+    *rows(API, "job-timeout"),
+    *rows(API, "job-hangs"),
+    *rows(("start", "poll"), "job-status", "'PAUSED', which is not documented"),
+    *rows("link", "job-status"),
+    *rows(API, "forget"),
+    # Links.
+    *rows("link", "link-seconds"),
+    *rows("link", "link", link="https://127.0.0.1:1/file.csv"),
+    *rows("link", "link", link=""),
+    *rows("link", "link", "the link is not https", link="http://example.invalid/file.csv"),
+    *rows("link", "link", "the link is not https", link="file:///etc/passwd"),
+    # Files.
+    *rows("download", "expire"),
+    *rows("download", "expire", at=500),
+    *rows("download", "etag"),
+    *rows("download", "etag", at=500),
+    *rows("download", "truncate", "cannot be read: line", at=1000),
+    *rows("download", "bomb", "inflates to over", megabytes=64),
+    *rows("download", "body", "cannot be read: line 2", body=b"1772413200000|A|||||||\nrubbish\n"),
+    *rows("download", "body", "WATCHLIST", body=b"\x00\xff\xfe" * 100),
+]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=20) as emulator:
+        yield emulator
+
+
+def test_the_matrix_has_a_row_for_each_fault_at_each_call() -> None:
+    there = {(row.call, row.kind) for row in MATRIX}
+    assert there == {(call, kind) for call in ALL for kind in KINDS[call]}
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=str)
+def test_all_events_come_or_an_error_tells_why(
+    service: Emulator, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that the bomb need not fill a gigabyte before it is known for what it is.
+    monkeypatch.setattr("tap_barchart_events.api.download.INFLATED_AT_LEAST", 10_000_000)
+    service.clear_faults()
+    service.requests.clear()
+    service.jobs.clear()
+    settings = settings_of(
+        service,
+        end_date="2026-03-02T03:00:00.000+00:00",
+        **({"max_concurrent_jobs": 2} if row.error is None else ONE_BY_ONE),
+        job_timeout_minutes=0.5 / 60,
+        request_timeout_seconds=0.5,
+    )
+    expected = truth(service, settings["products"], settings["start_date"], settings["end_date"])
+    # The first window passes: it is kept when the second one ends the sync.
+    once = row.error is None or row.kind == "body"
+    fault = service.fault(row.call, row.kind, times=2 if once else None, after=1, **row.details)
+
+    outcome = sync(settings)
+
+    assert fault.hits > 0
+    got = arrived(outcome.records)
+    if row.error is None:
+        assert outcome.error is None
+        assert fault.hits == 2
+        assert got == expected
+        assert outcome.bookmarks == {"WATCHLIST": settings["end_date"]}
+        return
+    assert re.search(row.error, str(outcome.error)), outcome.error
+    assert str(outcome.error).startswith(
+        ("TGAM/WATCHLIST 2026", "the export of TGAM/WATCHLIST 2026")
+    )
+    assert outcome.bookmarks == {"WATCHLIST": FIRST_END}
+    assert got
+    assert got == truth(service, settings["products"], settings["start_date"], FIRST_END)
+
+
+def test_the_service_may_restart_at_any_moment(service: Emulator) -> None:
+    service.clear_faults()
+    settings = settings_of(service)
+    expected = truth(service, settings["products"], settings["start_date"], settings["end_date"])
+    for after in range(0, 12, 2):
+        service.fault("poll", "forget", after=after)
+        outcome = sync(settings)
+        service.clear_faults()
+        assert outcome.error is None
+        assert arrived(outcome.records) == expected
+
+
+def test_a_service_that_is_away_for_a_while_is_waited_for(service: Emulator) -> None:
+    service.clear_faults()
+    settings = settings_of(service)
+    for call in ALL:
+        service.fault(call, "drop", times=6)
+    outcome = sync(settings)
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": to_iso(1_772_424_000_000)}

@@ -1,0 +1,382 @@
+"""Refusals: a clear last line that says what to do, exit 1, and nothing half done."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.windows import from_iso
+from tests.expected_events import arrived, truth
+from tests.tap_runs import START, Outcome, Tap, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+SECONDS = 10
+"""Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
+
+BATCHES: dict[str, Any] = {
+    "encoding": {"format": "jsonl"},
+    "storage": {"root": "file:///nowhere"},
+}
+
+THIRD_WINDOW = "2026-03-02T02:00:00.000+00:00"
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.02, events_per_hour=60) as emulator:
+        yield emulator
+
+
+def refused(
+    folder: Path,
+    settings: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    **options: Any,  # noqa: ANN401 - of the command
+) -> Outcome:
+    """Run the command; check what holds for each refusal."""
+    began = time.monotonic()
+    tap = Tap(folder, settings, state, **options)
+    outcome = tap.end()
+    assert time.monotonic() - began < SECONDS
+    assert outcome.code == 1, outcome.log[-2000:]
+    assert "Traceback" not in outcome.log, outcome.log[-3000:]
+    assert tap.left_behind == []
+    return outcome
+
+
+def last_line(outcome: Outcome) -> str:
+    """Return the message of the last line of the log."""
+    return outcome.log.splitlines()[-1].rpartition(" | ")[2]
+
+
+def check_that_two_windows_are_kept(outcome: Outcome, service: Emulator) -> None:
+    """Check that the third window was the one refused, and that it was refused as a whole."""
+    assert arrived(outcome.records) == truth(service, ["WATCHLIST"], START, THIRD_WINDOW)
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
+    assert outcome.messages[-1]["type"] == "STATE"
+
+
+def test_wrong_credentials(service: Emulator, tmp_path: Path) -> None:
+    outcome = refused(tmp_path, settings_of(service, password="wrong"))  # noqa: S106
+    assert "answered 401: check username, password and customer" in last_line(outcome)
+    assert outcome.records == []
+    assert [request.call for request in service.requests] == ["start"], "accounts get locked"
+
+
+def test_credentials_refused_later_keep_what_was_done(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "status", code=403, after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "TGAM/WATCHLIST 2026-03-02 02:00 → 03:00: could not start" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b"1772416800000|A|b", "has 3 fields"),
+        (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
+        (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
+        (b"1772416800000.5|WATCHLIST-CREATED|||||||", "'1772416800000.5'"),
+        (b"|WATCHLIST-CREATED|||||||", "timestamp"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["bulk", "one by one", "files"])
+def test_a_corrupt_row_is_told_with_its_line_and_no_more_of_its_content(
+    service: Emulator, tmp_path: Path, mode: str, row: bytes, why: str
+) -> None:
+    good = b"1772416800001|WATCHLIST-CREATED|PRIVATE-USER|w|||||\n"
+    service.fault("download", "body", body=good + row + b"\n" + good, after=2, times=None)
+    folder = f"file://{tmp_path}"
+    jsonl = {"encoding": {"format": "jsonl", "compression": "gzip"}, "storage": {"root": folder}}
+    more: dict[str, Any] = {
+        "bulk": {},
+        "one by one": {"stream_maps": {"events": {"customer": "customer"}}},
+        "files": {"batch_config": jsonl},
+    }[mode]
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1, **more))
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00 cannot be read: " in last_line(outcome)
+    assert "line 2" in last_line(outcome)
+    assert why in last_line(outcome)
+    assert "PRIVATE-USER" not in outcome.log
+    if mode != "files":
+        check_that_two_windows_are_kept(outcome, service)
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
+
+
+def test_an_unknown_status(service: Emulator, tmp_path: Path) -> None:
+    service.fault("poll", "job-status", after=2, times=None, status="ARCHIVED")
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "has the status 'ARCHIVED', which is not documented" in last_line(outcome)
+
+
+def test_a_job_that_always_fails(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "job-failed", after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    assert "4 export jobs failed" in last_line(outcome)
+    assert "ask Barchart's support" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_too_many_events_in_the_smallest_window(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "job-timeout", after=2, times=None)
+    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1, min_window_seconds=600))
+    assert "lower min_window_seconds, or name fewer event_types" in last_line(outcome)
+    assert "WATCHLIST 2026-03-02 02:00 → 02:1" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_full_disk_for_the_temporary_file(service: Emulator, tmp_path: Path) -> None:
+    service.fault("download", "body", body=b"x" * 3_000_000, after=2, times=None)
+
+    # As a full disk does, it refuses a write that is too much.
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_FSIZE": 1_000_000}
+    )
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00" in last_line(outcome)
+    assert "free space there, or set TMPDIR to a larger disk" in last_line(outcome)
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_no_room_for_a_batch_file(service: Emulator, tmp_path: Path) -> None:
+    first = from_iso(START)
+    quiet, busy = (
+        [Event(first + at, "WATCHLIST-CREATED", {}) for at in some]
+        for some in (range(10), range(2 * 3_600_000, 2 * 3_600_000 + 8_000))
+    )
+    service.source = lambda *_: quiet + busy
+    batch_config = {
+        "encoding": {"format": "jsonl", "compression": "none"},
+        "storage": {"root": f"file://{tmp_path}"},
+    }
+    settings = settings_of(service, max_concurrent_jobs=1, batch_config=batch_config)
+    outcome = refused(tmp_path, settings, limits={"RLIMIT_FSIZE": 1_000_000})
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00: could not write a batch" in last_line(outcome)
+    assert "check space and permissions" in last_line(outcome)
+    assert [message["type"] for message in outcome.messages].count("BATCH") == 1
+    assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
+
+
+def test_a_file_of_a_million_columns(service: Emulator, tmp_path: Path) -> None:
+    header = b"timestamp|type|" + b"|".join(b"c%d" % number for number in range(1_000_000))
+    service.fault("download", "body", body=header + b"\n" + b"|" * 1_000_001, after=2, times=None)
+
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_DATA": 1 << 30}
+    )
+    assert "columns" in last_line(outcome)
+    assert len(last_line(outcome)) < 1000
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_file_of_one_endless_line(service: Emulator, tmp_path: Path) -> None:
+    body = b"1772416800000|WATCHLIST-CREATED|" + b"u" * 100_000_000
+    service.fault("download", "body", body=body, after=2, times=None)
+
+    outcome = refused(
+        tmp_path, settings_of(service, max_concurrent_jobs=1), limits={"RLIMIT_DATA": 1 << 30}
+    )
+    assert "cannot be read" in last_line(outcome)
+    assert len(last_line(outcome)) < 1000
+    check_that_two_windows_are_kept(outcome, service)
+
+
+def test_a_service_that_is_not_there(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(service, api_url="http://127.0.0.1:1", max_retries=1)
+    outcome = refused(tmp_path, settings)
+    assert "connection refused; given up after 2 tries" in last_line(outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("password", None, "is missing"),
+        ("products", [], "at least one"),
+        ("start_date", "tomorrow", "2019-10-14T00:00:00Z"),
+        ("end_date", "2020-01-01", "after start_date"),
+        ("window_hours", 0, "above 0"),
+        ("window_hours", 1e10, "at most 1,000,000,000"),
+        ("lag_minutes", -1, "at least 0"),
+        ("max_concurrent_jobs", "four", "whole number"),
+        ("request_timeout_seconds", 1e10, "at most 86,400"),
+        ("delimiter", "tab", "one ASCII character"),
+        ("columns", {"WATCHLIST": ["userId"]}, "an object"),
+        ("layout_check", "maybe", '"error" or "warning"'),
+        ("api_url", "http://events.aws.barchart.com", "https"),
+        ("username", "some:one", "no colon"),
+        ("password", "\ud800", "UTF-8"),
+        ("batch_config", {"encoding": {"format": "jsonl"}}, "storage"),
+        ("batch_config", BATCHES | {"batch_size": "abc"}, "whole number of at least 1"),
+        (
+            "batch_config",
+            BATCHES | {"encoding": {"format": "parquet"}, "batch_size": 1000},
+            "at least 2,048 for Parquet",
+        ),
+    ],
+)
+def test_a_bad_setting_is_refused_before_any_request(
+    service: Emulator, tmp_path: Path, name: str, value: object, right: str
+) -> None:
+    outcome = refused(tmp_path, settings_of(service) | {name: value})
+    assert f"setting {name} " in last_line(outcome)
+    assert right in last_line(outcome)
+    assert outcome.messages == []
+    assert service.requests == []
+
+
+def test_all_settings_that_are_missing_are_told_at_once(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(service, password="", customer=None)
+    del settings["username"]
+    line = last_line(refused(tmp_path, settings))
+    assert "settings username, password and customer are missing" in line
+    assert "TAP_BARCHART_EVENTS_USERNAME, TAP_BARCHART_EVENTS_PASSWORD" in line
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
+    service: Emulator, tmp_path: Path
+) -> None:
+    settings = settings_of(
+        service, products=["WATCHLISTS"], end_date=START.replace("00:00", "01:00", 1)
+    )
+    settings |= {"window_hour": 1, "colour": "blue"}
+    environ = {
+        "TAP_BARCHART_EVENTS_LOOKBACK": "3",
+        "TAP_BARCHART_EVENTS_LOGLEVEL": "INFO",
+        "TAP_BARCHART_EVENTS__SELECT": "[]",
+    }
+    log = Tap(tmp_path, settings, environ=environ, arguments=("--config=ENV",)).end().log
+    assert "no setting window_hour, so it is ignored; did you mean window_hours?" in log
+    assert "no setting colour, so it is ignored\n" in log
+    assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
+    assert "LOGLEVEL" not in log
+    assert "__SELECT" not in log
+    assert "product WATCHLISTS is not known here" in log
+    assert "WATCHLIST, " in log
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/path", "nonsense://path"])
+def test_a_storage_that_this_installation_cannot_reach(
+    service: Emulator, tmp_path: Path, root: str
+) -> None:
+    outcome = refused(
+        tmp_path, settings_of(service, batch_config=BATCHES | {"storage": {"root": root}})
+    )
+    assert "setting batch_config: storage.root: " in last_line(outcome)
+    assert "s3fs" in last_line(outcome) or "not known" in last_line(outcome)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("stream_map", "why"),
+    [
+        ({"__filter__": "prodct == 'WATCHLIST'"}, "'prodct' is not defined"),
+        ({"__filter__": "product == "}, "product == "),
+        ({"event_id": None}, "event_id"),
+        ({"number": "int(user_id)"}, "ends in ValueError for a record"),
+        ({"number": "json.loads(user_id)"}, "ends in JSONDecodeError for a record"),
+    ],
+)
+def test_a_stream_map_that_makes_no_sense(
+    service: Emulator, tmp_path: Path, stream_map: dict[str, Any], why: str
+) -> None:
+    outcome = refused(tmp_path, settings_of(service, stream_maps={"events": stream_map}))
+    assert "setting stream_maps cannot be used: " in last_line(outcome)
+    assert why in last_line(outcome)
+
+
+def test_stream_maps_and_batch_files_do_not_go_together(service: Emulator, tmp_path: Path) -> None:
+    settings = settings_of(
+        service,
+        stream_maps={"events": {"customer": "customer"}},
+        batch_config={
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": {"root": f"file://{tmp_path}"},
+        },
+    )
+    assert "remove one or the other" in last_line(refused(tmp_path, settings))
+    assert [request.call for request in service.requests if request.call == "download"] == []
+
+
+def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
+    partition = {
+        "context": {"customer": "TGAM", "product": "WATCHLIST"},
+        "replication_key": "end",
+        "replication_key_value": "the day before",
+    }
+    state = {"bookmarks": {"events": {"partitions": [partition]}}}
+    outcome = refused(tmp_path, settings_of(service), state)
+    assert "no date-time as bookmark of WATCHLIST but 'the day before'" in last_line(outcome)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "STATE", "value": {"bookmarks": {"events": {"partitions": []}}}},
+        {"bookmarks": {"users": {"replication_key_value": START}}},
+        {"bookmarks": {"events": {"replication_key_value": START}}},
+        {"bookmarks": {"events": {"partitions": "none"}}},
+        {"bookmarks": {"events": {"partitions": [{"context": {"account": "1"}}]}}},
+        {"events": {"partitions": []}},
+    ],
+)
+def test_a_state_that_is_not_of_this_tap(
+    service: Emulator, tmp_path: Path, state: dict[str, Any]
+) -> None:
+    # Read as none, it would have everything come again.
+    outcome = refused(tmp_path, settings_of(service), state)
+    assert "STATE is not one that this tap wrote" in last_line(outcome)
+    assert service.requests == []
+
+
+def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TAP_BARCHART_EVENTS_CUSTOMER=caf\xe9")
+    settings = settings_of(service)
+    outcome = refused(tmp_path, settings, arguments=("--config=ENV",), cwd=tmp_path)
+    assert ".env is not UTF-8" in last_line(outcome)
+
+
+def test_a_folder_as_configuration(service: Emulator, tmp_path: Path) -> None:
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={tmp_path}",))
+    assert "a folder is where a file is wanted" in last_line(outcome)
+
+
+def test_a_configuration_that_is_no_json(tmp_path: Path, service: Emulator) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("{", encoding="utf-8")
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={bad}",))
+    assert "JSON" in last_line(outcome)
+
+
+@pytest.mark.parametrize("option", ["--state", "--catalog"])
+def test_a_state_or_catalog_that_is_no_json(tmp_path: Path, service: Emulator, option: str) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("nonsense", encoding="utf-8")
+    outcome = refused(tmp_path, settings_of(service), arguments=(f"{option}={bad}",))
+    assert "is not JSON" in last_line(outcome)
+
+
+def test_the_debug_log_has_the_place_of_an_error(service: Emulator, tmp_path: Path) -> None:
+    service.fault("start", "status", code=401, times=None)
+    environ = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}
+    outcome = Tap(tmp_path, settings_of(service), environ=environ).end()
+    assert outcome.code == 1
+    assert "Traceback (most recent call last)" in outcome.log
+    assert "check username, password" in last_line(outcome)
+
+
+def test_the_credentials_can_be_tried_without_a_sync(service: Emulator, tmp_path: Path) -> None:
+    tap = Tap(tmp_path, settings_of(service, password="wrong"), arguments=("--test",))  # noqa: S106
+    outcome = tap.end()
+    assert outcome.code == 1
+    assert "check the credentials: the service answered 401" in last_line(outcome)
+    fine = Tap(tmp_path, settings_of(service), arguments=("--test",)).end()
+    assert fine.code == 0, fine.log
+    assert "Skipping parse of env" not in fine.log
+    assert json.dumps(fine.states).count("replication_key_value") == 0

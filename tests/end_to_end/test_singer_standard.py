@@ -1,0 +1,80 @@
+"""The SDK's standard tap tests, and the judgement of singer-check-tap on what the tap writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.testing import SuiteConfig, get_tap_test_class
+
+from barchart_events_emulator import Emulator
+from tap_barchart_events.tap import TapBarchartEvents
+from tests.settings_pages import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# The emulator puts its URL in here: the SDK's test class keeps this very dictionary.
+CONFIG: dict[str, Any] = {
+    "username": "emulator",
+    "password": "loopback only",
+    "customer": "TGAM",
+    "products": ["PORTFOLIO", "WATCHLIST"],
+    "start_date": "2026-03-02T00:00:00Z",
+    "end_date": "2026-03-02T06:00:00Z",
+    "window_hours": 2,
+    "poll_interval_seconds": 0.02,
+    "api_url": "http://127.0.0.1:1",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def service() -> Iterator[Emulator]:
+    # A column that the tap does not know gives `extra` values to look at.
+    with Emulator(
+        username=CONFIG["username"],
+        password=CONFIG["password"],
+        header=True,
+        added_column="abTest",
+    ) as emulator:
+        CONFIG["api_url"] = emulator.api_url
+        yield emulator
+
+
+TestStandard = get_tap_test_class(
+    TapBarchartEvents,
+    config=CONFIG,
+    suite_config=SuiteConfig(max_records_limit=None),
+    parse_env_config=False,
+)
+
+
+def test_singer_check_tap_accepts_what_the_tap_writes(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG), encoding="utf-8")
+    written = subprocess.run(
+        [sys.executable, "-m", "tap_barchart_events", f"--config={config}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    ).stdout
+    tools = PROJECT / ".venv-singer-tools" / "bin"
+    checked = subprocess.run(
+        # By its interpreter: the script's own first line cannot have a space in a path.
+        [tools / "python", tools / "singer-check-tap"],
+        input=written,
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr.decode()
+    said = checked.stdout.decode()
+    assert "The output is valid." in said
+    records = sum(1 for line in written.splitlines() if json.loads(line)["type"] == "RECORD")
+    assert records > 0
+    assert f"{records} record messages" in said

@@ -1,0 +1,527 @@
+"""Windows in, files out: in order, jobs side by side, splits, and what failing jobs lead to."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exceptions import (
+    BarchartEventsError,
+    CredentialsError,
+    ExportError,
+    JobFailedError,
+    ServiceError,
+    TooLargeError,
+)
+from tap_barchart_events.exports.job_runner import Limits, PollSchedule, Request
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.scheduler import Exports
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+START = 492_000 * HOUR
+
+
+@dataclass
+class Result:
+    """What came out."""
+
+    windows: dict[str, list[Window]] = field(default_factory=dict)
+    contents: dict[str, list[bytes]] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def covered(self, product: str = "WATCHLIST") -> Window:
+        """Return what the windows of a product cover, without gap or overlap."""
+        windows = self.windows[product]
+        assert all(a.end == b.start for a, b in itertools.pairwise(windows)), "gap or overlap"
+        return Window(windows[0].start, windows[-1].end)
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
+    made = []
+
+    def build(
+        products: tuple[str, ...] = ("WATCHLIST",),
+        *,
+        hours: float = 6,
+        window: int = HOUR,
+        smallest: int = 1000,
+        jobs: int = 4,
+        job_timeout: float = 60,
+    ) -> Exports:
+        covered = Window(START, START + round(hours * HOUR))
+        stopped = threading.Event()
+        client = ReportsClient(
+            service.api_url,
+            service.username,
+            service.password,
+            stopped=stopped,
+            timeout=5,
+            retry=RetryPolicy(max_retries=3, first_pause=0.01),
+        )
+        exports = Exports(
+            client,
+            {product: WindowPlanner(covered, window, smallest) for product in products},
+            request=Request("TGAM", (), "|"),
+            limits=Limits(jobs, job_timeout, 0.02),
+            directory=tmp_path,
+            stopped=stopped,
+        )
+        made.append((exports, client))
+        return exports
+
+    yield build
+    for exports, client in made:
+        exports.close()
+        client.close()
+
+
+def read(
+    exports: Exports,
+    products: tuple[str, ...] = ("WATCHLIST",),
+    *,
+    between: Callable[[], object] = lambda: None,
+    seconds: float = 30,
+) -> Result:
+    """Read everything, in a thread, so that a deadlock fails the test and does not hang it."""
+    result = Result()
+
+    def work() -> None:
+        try:
+            for product in products:
+                result.windows[product] = []
+                result.contents[product] = []
+                for export in exports.of(product):
+                    result.windows[product].append(export.window)
+                    result.contents[product].append(export.path.read_bytes())
+                    between()
+        except BarchartEventsError as error:
+            result.error = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "deadlock"
+    return result
+
+
+def busiest(service: Emulator, product: str | None = None, *, after: int = 0) -> int:
+    """Return how many jobs, of a product and from an instant on, ran at once at most."""
+    jobs = [
+        (job.started, job.ended or math.inf)
+        for job in service.jobs
+        if product in {None, job.filter["product"]} and job.start >= after
+    ]
+    return max(sum(start <= at < end for start, end in jobs) for at, _ in jobs)
+
+
+def settled(service: Emulator) -> None:
+    """Wait until no more requests are made."""
+    seen = -1
+    while seen != len(service.requests):
+        seen = len(service.requests)
+        time.sleep(0.1)
+
+
+# In order, side by side ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_exports_come_in_the_order_of_time_product_by_product(
+    service: Emulator, make: Callable[..., Exports], jobs: int
+) -> None:
+    products = ("WATCHLIST", "ALERT", "PORTFOLIO")
+    service.job_seconds = 0.05
+    result = read(make(products, jobs=jobs), products)
+    assert list(result.windows) == list(products)
+    for product in products:
+        assert result.covered(product) == Window(START, START + 6 * HOUR)
+        assert len(result.windows[product]) == 6
+        assert all(result.contents[product])
+    assert busiest(service) == jobs
+
+
+def test_a_file_is_gone_once_the_next_one_is_asked_for(
+    make: Callable[..., Exports], tmp_path: Path
+) -> None:
+    paths: list[Path] = []
+    for export in make(jobs=1).of("WATCHLIST"):
+        assert export.path.exists()
+        assert not any(path.exists() for path in paths)
+        paths.append(export.path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 4])
+def test_as_many_files_wait_on_disk_as_jobs_may_be_in_flight_and_no_more(
+    service: Emulator, make: Callable[..., Exports], tmp_path: Path, jobs: int
+) -> None:
+    products = ("WATCHLIST", "ALERT")
+    counts = []
+
+    def look() -> None:
+        settled(service)
+        counts.append(len(list(tmp_path.iterdir())))
+
+    read(make(products, hours=5, jobs=jobs), products, between=look)
+    assert max(counts) == jobs
+    assert counts[0] == jobs, "the next files are fetched while the first one is read"
+    assert busiest(service) <= jobs
+
+
+def test_the_next_product_is_exported_while_one_is_read(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    products = ("WATCHLIST", "ALERT")
+    exports = make(products, hours=1)
+    next(exports.of("WATCHLIST"))
+    settled(service)
+    assert {job.filter["product"] for job in service.jobs} == set(products)
+
+
+def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    products = ("WATCHLIST", "ALERT")
+    service.job_seconds = 0.3
+    exports = make(products, hours=4)
+
+    def make_the_first_job_of_the_second_product_last() -> None:
+        for jobs, seconds in ((4, 1.0), (5, 0.01)):
+            while len(service.jobs) < jobs:
+                time.sleep(0.001)
+            service.job_seconds = seconds
+
+    threading.Thread(target=make_the_first_job_of_the_second_product_last, daemon=True).start()
+    assert len(read(exports, products[:1], between=lambda: settled(service)).windows) == 1
+    time.sleep(0.2)  # whoever waits for a place has looked in vain, now that none is read
+    assert len(read(exports, products[1:], seconds=5).windows["ALERT"]) == 4
+
+
+def test_an_empty_range_is_nothing_to_export(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    assert read(make(hours=0)).windows == {"WATCHLIST": []}
+    assert service.requests == []
+
+
+# Too large -----------------------------------------------------------------------------------
+
+
+def evenly(step: int) -> Callable[..., Iterator[Event]]:
+    """Return a source with an event each so many milliseconds."""
+
+    def source(_customer: str, _product: str, start: int, end: int) -> Iterator[Event]:
+        for at in range(-(-start // step) * step, end, step):
+            yield Event(at, "WATCHLIST-CREATED", {"userId": "u"})
+
+    return source
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 4])
+@pytest.mark.parametrize("dense", ["first", "last", "all"])
+def test_a_window_that_is_too_large_is_split_wherever_it_is(
+    service: Emulator, make: Callable[..., Exports], jobs: int, dense: str
+) -> None:
+    # Later windows may hold all places by the time that the first one has to be split.
+    ranges = {
+        "first": Window(START, START + HOUR),
+        "last": Window(START + 5 * HOUR, START + 6 * HOUR),
+        "all": Window(START, START + 6 * HOUR),
+    }
+    where = ranges[dense]
+    service.source = lambda c, p, start, end: evenly(MINUTE)(
+        c, p, max(start, where.start), min(end, where.end)
+    )
+    service.max_events = 7
+    result = read(make(jobs=jobs))
+    assert result.covered() == Window(START, START + 6 * HOUR)
+    rows = b"".join(result.contents["WATCHLIST"]).splitlines()
+    stamps = {int(row.split(b"|")[0]) for row in rows}
+    assert stamps >= set(range(where.start, where.end, MINUTE))
+    assert all(content.count(b"\n") <= 7 for content in result.contents["WATCHLIST"])
+
+
+@pytest.mark.parametrize("jobs", [2, 4])
+@pytest.mark.parametrize(("windows", "following"), [(1, 8), (24, 1)])
+def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
+    service: Emulator, make: Callable[..., Exports], jobs: int, windows: int, following: int
+) -> None:
+    # While a smaller size is tried, the products that follow get jobs, but not all places.
+    products = tuple(PRODUCTS)[: 1 + following]
+    first = START + 24 * HOUR // windows
+    service.source = lambda c, product, start, end: (
+        evenly(10 * MINUTE)(c, product, start, min(end, first)) if product == products[0] else ()
+    )
+    service.max_events, service.job_seconds = 4, 0.1
+    result = read(make(products, hours=24, window=24 * HOUR // windows, jobs=jobs), products)
+    assert all(result.covered(p) == Window(START, START + 24 * HOUR) for p in products)
+    assert any(job.too_large for job in service.jobs)
+    assert busiest(service, products[0], after=START + 12 * HOUR) == jobs
+
+
+def test_a_job_that_hangs_counts_as_too_large(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("start", "job-hangs", times=2)
+    result = read(make(job_timeout=0.3))
+    assert result.covered() == Window(START, START + 6 * HOUR)
+    assert len(result.windows["WATCHLIST"]) > 6
+
+
+def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_kept(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    burst = START + 2 * HOUR + 30 * MINUTE
+    service.source = lambda *_: [Event(burst, "WATCHLIST-CREATED", {})] * 10
+    service.max_events = 5
+    result = read(make(smallest=1000))
+    assert isinstance(result.error, TooLargeError)
+    assert "TGAM/WATCHLIST" in str(result.error)
+    assert "lower min_window_seconds, or name fewer event_types" in str(result.error)
+    kept = result.covered()
+    assert kept.start == START
+    assert burst - 1000 <= kept.end <= burst
+    smallest = [job for job in service.jobs if job.too_large and job.end - job.start <= 1000]
+    assert len(smallest) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("most", [300, 700])
+def test_the_stated_number_of_jobs_holds_at_the_service(
+    service: Emulator, make: Callable[..., Exports], jobs: int, most: int
+) -> None:
+    service.source, service.max_events = evenly(1000), most
+    service.end_inclusive = False
+    service.job_seconds = 0
+    smallest, hours = 1000, 2
+    result = read(make(hours=hours, smallest=smallest, jobs=jobs))
+    assert result.covered().size == hours * HOUR
+    needed = math.ceil(hours * 3600 / most)
+    bound = 2 * needed + (jobs - 1) + 2 * math.log2(HOUR / smallest) + math.log2(needed) + 2
+    assert needed <= len(service.jobs) <= bound
+
+
+def test_a_burst_of_one_second_costs_a_logarithm_of_jobs_at_the_service(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    burst = START + 3 * HOUR + 12_345
+    events = [Event(burst + at, "WATCHLIST-CREATED", {}) for at in range(1000)]
+    service.source, service.max_events, service.job_seconds = lambda *_: events, 900, 0
+    result = read(make(jobs=2, smallest=1))
+    rows = b"".join(result.contents["WATCHLIST"]).splitlines()
+    assert len(set(rows)) == 1000
+    assert len(service.jobs) - 6 <= (2 * 2 + 3) * math.log2(HOUR / 900)
+
+
+# Jobs that fail ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["job-failed", "forget"])
+def test_a_job_that_broke_is_replaced_three_times(
+    service: Emulator, make: Callable[..., Exports], kind: str
+) -> None:
+    service.fault("poll", kind, times=3)
+    result = read(make(hours=1))
+    assert result.covered() == Window(START, START + HOUR)
+    assert len(service.jobs) == 4
+
+
+@pytest.mark.parametrize("kind", ["job-failed", "forget"])
+def test_a_job_that_always_breaks_ends_it_with_product_and_window(
+    service: Emulator, make: Callable[..., Exports], kind: str
+) -> None:
+    service.fault("poll", kind, times=None)
+    result = read(make(hours=1, jobs=1))
+    assert isinstance(result.error, JobFailedError)
+    assert "TGAM/WATCHLIST 2026-02-16 00:00 → 01:00: 4 export jobs failed" in str(result.error)
+    assert "run again later" in str(result.error)
+    assert len(service.jobs) == 4
+
+
+@pytest.mark.parametrize("call", ["link", "download"])
+def test_a_job_forgotten_when_its_file_is_ready_is_started_anew(
+    service: Emulator, make: Callable[..., Exports], call: str
+) -> None:
+    service.fault("link", "forget", after=1)
+    if call == "download":
+        service.fault("download", "cut", after=1)
+    result = read(make(hours=3, jobs=2))
+    assert result.covered() == Window(START, START + 3 * HOUR)
+    assert len(service.jobs) > 3
+
+
+def test_a_link_asked_for_too_early_is_asked_for_again(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=5)
+    result = read(make())
+    assert result.covered() == Window(START, START + 6 * HOUR)
+    assert len(service.jobs) == 6
+
+
+def test_a_job_that_is_never_ready_is_given_up(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=None)
+    result = read(make(hours=1, job_timeout=0.1))
+    assert isinstance(result.error, JobFailedError)
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
+    service: Emulator, make: Callable[..., Exports], jobs: int
+) -> None:
+    service.fault("start", "job-status", after=3)
+    result = read(make(hours=24, jobs=jobs))
+    assert isinstance(result.error, ServiceError)
+    assert "'PAUSED', which is not documented" in str(result.error)
+    failed = next(job for job in service.jobs if job.fate == "PAUSED")
+    windows = result.windows["WATCHLIST"]
+    assert [w.end for w in windows[-1:]] == [failed.start] * (failed.start > START)
+    assert [w.start for w in windows] == list(range(START, failed.start, HOUR))
+    assert len(service.jobs) <= 4 + jobs
+
+
+def test_refused_credentials_end_it_at_once(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("start", "status", code=401, times=None)
+    result = read(make(("WATCHLIST", "ALERT")), ("WATCHLIST", "ALERT"))
+    assert isinstance(result.error, CredentialsError)
+    assert len(service.requests) == 1
+
+
+def test_jobs_start_side_by_side_once_the_credentials_are_known_to_be_right(
+    service: Emulator, make: Callable[..., Exports]
+) -> None:
+    service.fault("start", "stall", seconds=0.5, times=4)
+    assert read(make(jobs=4)).error is None
+    first, second, _, fourth = [r.at for r in service.requests if r.call == "start"][:4]
+    assert second - first > 0.4
+    assert fourth - second < 0.4
+
+
+# The end -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link", "download"])
+def test_closing_does_not_wait_for_a_call_that_hangs(
+    service: Emulator, make: Callable[..., Exports], call: str
+) -> None:
+    service.fault(call, "stall", times=None)
+    exports = make()
+    reader = threading.Thread(target=next, args=(exports.of("WATCHLIST"),), daemon=True)
+    reader.start()
+    while not any(request.call == call for request in service.requests):
+        time.sleep(0.01)
+    began = time.monotonic()
+    exports.close()
+    assert time.monotonic() - began < 2
+
+
+def test_a_thread_that_cannot_start_ends_it_and_earlier_windows_are_kept(
+    make: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = threading.Thread.start, itertools.count(1)
+
+    def limited(thread: threading.Thread) -> None:
+        if "(_work)" in thread.name and next(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    exports = make(jobs=1)
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    result = read(exports, seconds=10)
+    assert result.covered() == Window(START, START + 2 * HOUR)
+    assert isinstance(result.error, ExportError)
+    assert "TGAM/WATCHLIST" in str(result.error)
+    assert "max_concurrent_jobs" in str(result.error)
+
+
+# Whatever comes together ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_windows_come_whatever_happens_to_their_jobs(
+    service: Emulator, make: Callable[..., Exports], seed: int
+) -> None:
+    rng = random.Random(seed)  # noqa: S311 - a seeded mess
+    service.source = evenly(rng.choice([5 * MINUTE, 17 * MINUTE]))
+    service.max_events = rng.choice([None, 3, 10])
+    service.job_seconds = rng.choice([0, 0.02])
+    faults: list[tuple[str, str, dict[str, Any]]] = [
+        ("start", "job-failed", {}),
+        ("start", "job-hangs", {}),
+        ("start", "job-timeout", {}),
+        ("start", "drop", {"acted": True}),
+        ("poll", "forget", {}),
+        ("poll", "job-timeout", {}),
+        ("poll", "status", {"code": 502}),
+        ("link", "forget", {}),
+        ("link", "link-seconds", {}),
+        ("link", "error", {"code": "EVENT_JOB_GET_FAILED_RUNNING"}),
+        ("download", "cut", {}),
+        ("download", "expire", {"at": 50}),
+    ]
+    for call, kind, details in rng.sample(faults, 4):
+        service.fault(call, kind, after=rng.randrange(9), **details)
+    products = ("WATCHLIST", "ALERT")
+    exports = make(products, hours=2, jobs=rng.randint(1, 4), job_timeout=0.5)
+    result = read(exports, products)
+    assert result.error is None, f"seed {seed}"
+    for product in products:
+        assert result.covered(product) == Window(START, START + 2 * HOUR)
+
+
+# When to poll --------------------------------------------------------------------------------
+
+
+def test_pauses_grow_to_fifteen_intervals_while_nothing_is_known() -> None:
+    pace = PollSchedule(2)
+    at, pauses = 0.0, []
+    for polls in range(30):
+        due = pace.due(at, polls, 1.0)
+        pauses.append(due - at)
+        at = due
+    assert pauses[0] == pytest.approx(2)
+    assert all(b > a - 1e-9 for a, b in itertools.pairwise(pauses))
+    assert pauses[-1] == pytest.approx(30)
+
+
+def test_polling_starts_from_what_recent_jobs_took() -> None:
+    pace = PollSchedule(2)
+    for _ in range(9):
+        pace.learn(60)
+    assert pace.due(0, 0, 0.0) == pytest.approx(30), "no pause is longer than 15 intervals"
+    assert pace.due(30, 1, 0.0) == pytest.approx(60)
+    assert 60 < pace.due(60, 2, 0.5) <= 66
+
+
+def test_a_quick_job_is_not_polled_without_pause() -> None:
+    pace = PollSchedule(2)
+    pace.learn(0.001)
+    assert pace.due(0.5, 1, 0.0) - 0.5 == pytest.approx(0.2)

@@ -1,0 +1,696 @@
+"""Export files → events: against a slow and obvious reading, in all ways out, in bad cases too."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.singerlib import RecordMessage
+
+from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.files import export_file
+from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.files.validation import NEAR
+from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
+from tap_barchart_events.windows import Window, to_iso
+from tests.export_files import (
+    DAY,
+    START,
+    WATCHLIST,
+    File,
+    by_id,
+    event_id,
+    events_of,
+    is_timestamp,
+    records_in_lines,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+TRUSTING = FileFormat(layout_check="warning")
+WIDTH = len(WATCHLIST)
+FAR = 15
+
+
+def row(timestamp: int, event_type: str = "WATCHLIST-ACCESSED", *values: str) -> list[str]:
+    return [str(timestamp), event_type, *values, *[""] * (WIDTH - 2 - len(values))]
+
+
+def text(rows: Sequence[Sequence[str]], line_break: str = "\n") -> bytes:
+    return "".join("|".join(values) + line_break for values in rows).encode()
+
+
+def read(data: bytes, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as File takes them
+    with File(data, **options) as export:
+        return list(export.records())
+
+
+def ids(records: Sequence[dict[str, Any]]) -> list[str]:
+    return sorted(record["event_id"] for record in records)
+
+
+# Against a slow and obvious reading ---------------------------------------------------------
+
+ODD = "|\"\n\r,;' \\\0é\u2028😀\x01\x1f\x7fa#\ufeff"
+cells = st.text(alphabet=ODD, max_size=6) | st.sampled_from(
+    ["", "AAPL", "NULL", "null", "\\N", "0", "1e5", "NaN", "true", '"', '""', " x", "x ", '{"a":1}']
+)
+timestamps = st.integers(START - 3, START + 6).map(str)
+rows_of_cells = st.lists(
+    st.tuples(timestamps, *[cells] * (WIDTH - 1)).map(list), min_size=1, max_size=8
+)
+
+
+def written(
+    rows: Sequence[Sequence[str]],
+    delimiter: str,
+    quote: str,
+    line_break: str,
+    *,
+    quote_all: bool,
+    last_break: bool,
+    mark: bool,
+) -> bytes:
+    special = {delimiter, quote, "\n", "\r", " "}
+
+    def field(value: str) -> str:
+        if quote_all or special & set(value):
+            return quote + value.replace(quote, quote * 2) + quote
+        return value
+
+    lines = line_break.join(delimiter.join(map(field, values)) for values in rows)
+    return ("\ufeff" * mark + lines + line_break * last_break).encode()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    rows=rows_of_cells,
+    header=st.booleans(),
+    delimiter=st.sampled_from("|,\t; a"),
+    quote=st.sampled_from("\"'"),
+    line_break=st.sampled_from(["\n", "\r\n"]),
+    quote_all=st.booleans(),
+    last_break=st.booleans(),
+    mark=st.booleans(),
+)
+def test_what_is_quoted_well_is_read_exactly(
+    *,
+    rows: list[list[str]],
+    header: bool,
+    delimiter: str,
+    quote: str,
+    **how: Any,  # noqa: ANN401
+) -> None:
+    data = written([list(WATCHLIST)] * header + rows, delimiter, quote, **how)
+    expected = events_of(rows, WATCHLIST)
+
+    with File(data, file_format=FileFormat(delimiter, quote, {}, "warning")) as export:
+        contents = export.check()
+        records = list(export.records())
+        in_lines = list(records_in_lines(export))
+
+    assert contents.events == len(expected)
+    assert by_id(records) == by_id(expected)
+    assert in_lines == records
+
+
+pieces = st.sampled_from(
+    [
+        b"|",
+        b'"',
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b" ",
+        b"a",
+        b"\xff",
+        "é".encode(),
+        b"\0",
+        b'""',
+        b"||",
+        b"x",
+    ]
+)
+fragments = st.lists(pieces, max_size=3).map(b"".join)
+good_or_odd = st.sampled_from([b"", b"", b"", b"v", b'"v"', b'"|"', b'"\n"']) | fragments
+loose_rows = st.lists(
+    st.tuples(
+        st.just(str(START).encode()) | fragments,
+        st.lists(good_or_odd, min_size=WIDTH - 1, max_size=WIDTH - 1),
+        st.sampled_from([b"\n", b"\n", b"\r\n", b"\n\n", b""]),
+    ).map(lambda parts: b"|".join([parts[0], *parts[1]]) + parts[2]),
+    max_size=4,
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    data=loose_rows.map(lambda data: str(START).encode() + b"|first|||||||\n" + data),
+    quote=st.sampled_from(['"', ""]),
+)
+def test_any_bytes_are_read_exactly_or_refused(data: bytes, quote: str) -> None:
+    rows = rows_of(data, quote=quote)
+    good = rows is not None and all(len(r) == WIDTH and is_timestamp(r[0]) for r in rows)
+    if not good:
+        with pytest.raises(FileError):
+            read(data, file_format=FileFormat("|", quote, {}, "warning"))
+        return
+    try:
+        records = read(data, file_format=FileFormat("|", quote, {}, "warning"))
+    except FileError:
+        # Blanks before quotes are the one thing that is refused though it could be read.
+        if quote and b' "' in data:
+            return
+        raise
+    assert by_id(records) == by_id(events_of(rows or [], WATCHLIST))
+
+
+@pytest.mark.parametrize("size", [3_000_000, 10_000_000])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_field_of_many_megabytes_is_read_exactly(*, size: int, quoted: bool) -> None:
+    long = ("é\n" if quoted else "é") * (size // 2)
+    rows = [row(START, "A", "x"), row(START + 1, "A", long), row(START + 2, "A", "y")]
+    cell = f'"{long}"' if quoted else long
+    data = text([rows[0], row(START + 1, "A", cell), rows[2]])
+
+    with File(data, file_format=TRUSTING) as export:
+        assert by_id(list(export.records())) == by_id(events_of(rows, WATCHLIST))
+        assert [r["user_id"] for r in records_in_lines(export)] == ["x", long, "y"]
+
+
+def test_quoted_line_breaks_across_all_buffers_are_read_exactly() -> None:
+    generator = random.Random(7)  # noqa: S311 - a test's choice
+    values = ["a\nb", "c\r\nd", 'e"f', "g|h", "i"]
+    rows = [row(START + n, "A", *generator.choices(values, k=7)) for n in range(60_000)]
+    quoted = (['"' + v.replace('"', '""') + '"' for v in values] for values in rows)
+
+    with File(text(list(quoted)), file_format=TRUSTING) as export:
+        assert list(export.records()) == events_of(rows, WATCHLIST)
+
+
+# Three ways out -----------------------------------------------------------------------------
+
+
+def busy_rows(count: int) -> list[list[str]]:
+    generator = random.Random(11)  # noqa: S311 - a test's choice
+    values = ["", "", "AAPL", "Ünï|cødé".replace("|", ""), 'qu"ote', "back\\slash", "\x01", "😀"]
+    rows = []
+    for n in range(count):
+        at = START + n // 3 - 5
+        rows.append([*row(at, "T", *generator.choices(values, k=7)), "new" * (n % 2)])
+    return rows
+
+
+BUSY = [[*WATCHLIST, "newColumn"], *busy_rows(5_000)]
+NO_QUOTES = FileFormat(quote_character="")
+
+
+def batches(export: ExportFile, encoding: str, compression: str | None) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    for path in export.write_batches(encoding, compression, 2_100):
+        if encoding == "parquet":
+            with duckdb.connect() as connection:
+                result = connection.execute("FROM read_parquet($path)", {"path": str(path)})
+                names = [column[0] for column in result.description or ()]
+                batch = [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+        else:
+            data = path.read_bytes()
+            lines = (gzip.decompress(data) if compression else data).splitlines()
+            batch = [json.loads(line) for line in lines]
+        assert len(batch) <= 2_100
+        records += batch
+        path.unlink()
+    return records
+
+
+WAYS: dict[str, Callable[[ExportFile], list[dict[str, Any]]]] = {
+    "RECORD lines": lambda export: list(records_in_lines(export)),
+    "jsonl": lambda export: batches(export, "jsonl", None),
+    "jsonl.gz": lambda export: batches(export, "jsonl", "gzip"),
+    "parquet": lambda export: batches(export, "parquet", None),
+    "parquet, gzip": lambda export: batches(export, "parquet", "gzip"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_out_hold_the_same_events_field_by_field(way: str) -> None:
+    with File(text(BUSY), file_format=NO_QUOTES) as export:
+        records = list(export.records())
+        others = WAYS[way](export)
+
+    assert len(records) > 4_900
+    assert others == records
+    assert all(list(one) == list(other) for one, other in zip(records, others, strict=True))
+    assert by_id(records) == by_id(events_of(BUSY[1:], BUSY[0]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_without_events_yields_none_in_any_way(way: str) -> None:
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf", text([WATCHLIST]), text([row(DAY.end)])):
+        with File(data) as export:
+            assert export.check().events == 0
+            assert list(export.records()) == WAYS[way](export) == []
+
+
+def test_a_line_is_the_very_json_object_that_the_sdk_would_write() -> None:
+    at = datetime(2026, 3, 2, 4, 5, 6, 7, tzinfo=timezone.utc)
+    with File(text(BUSY), file_format=NO_QUOTES) as export:
+        records = list(export.records())
+        lines = b"".join(piece for piece, _ in export.record_lines("events", at.isoformat()))
+
+    for line, record in zip(lines.splitlines(), records, strict=True):
+        message = RecordMessage(stream="events", record=record, time_extracted=at)
+        ours, theirs = json.loads(line), json.loads(MsgSpecWriter().serialize_message(message))
+        assert datetime.fromisoformat(ours.pop("time_extracted")) == at
+        theirs.pop("time_extracted")
+        assert ours == theirs
+        assert list(ours["record"]) == list(theirs["record"])
+
+
+def test_batch_files_are_cut_at_the_size_asked_for() -> None:
+    data = text([row(START + n) for n in range(10_000)])
+    with File(data) as export:
+        sizes = [
+            len(path.read_bytes().splitlines())
+            for path in export.write_batches("jsonl", None, 3_333)
+        ]
+    assert sizes == [3_333, 3_333, 3_333, 1]
+
+
+def test_pieces_are_whole_lines_of_a_moderate_size() -> None:
+    with File(text([row(START + n) for n in range(10_000)])) as export:
+        sizes = [len(lines) for lines, _ in export.record_lines("events", "2026-01-01T00:00:00Z")]
+    assert len(sizes) > 10
+    assert max(sizes) < 1 << 18
+
+
+def test_only_selected_properties_come_out_and_ids_do_not_depend_on_them() -> None:
+    selected = ["event_id", "symbol", "end"]
+    with File(text(BUSY), file_format=NO_QUOTES, properties=selected) as export:
+        few = list(export.records())
+        assert list(records_in_lines(export)) == few
+        assert WAYS["parquet"](export) == few
+    with File(text(BUSY), file_format=NO_QUOTES, properties=()) as export:
+        assert list(records_in_lines(export)) == [{}] * len(few)
+    everything = read(text(BUSY), file_format=NO_QUOTES)
+
+    assert few == [{name: event[name] for name in selected} for event in everything]
+
+
+# Windows, timestamps, layouts ---------------------------------------------------------------
+
+
+def test_events_outside_the_half_open_window_are_dropped() -> None:
+    window = Window(START, START + 10)
+    data = text([row(at) for at in (START - 1, START, START + 9, START + 10, START + 11)])
+    with File(data, window=window) as export:
+        contents = export.check()
+        found = [record["timestamp"] for record in export.records()]
+    assert contents.events == 2
+    assert found == [to_iso(START), to_iso(START + 9)]
+
+
+@pytest.mark.parametrize("at", [-62_135_596_800_000, -1, 0, 999, 253_402_300_799_998])
+def test_timestamps_of_all_times_are_written_as_utc_with_milliseconds(at: int) -> None:
+    (record,) = read(text([row(at)]), window=Window(at, at + 1))
+    assert record["timestamp"] == to_iso(at)
+    assert record["end"] == to_iso(at + 1)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_known_layout_of_every_product_is_read_with_and_without_header(product: str) -> None:
+    for layout in PRODUCTS[product].layouts:
+        rows = []
+        for code, context in PRODUCTS[product].event_types.items():
+            values = {name: f"{code} {name}" for name in context}
+            values |= {"timestamp": str(START), "type": code}
+            rows.append([values.get(name, "") for name in layout])
+        expected = by_id(events_of(rows, layout, product=product))
+
+        assert by_id(read(text(rows), product=product)) == expected
+        assert by_id(read(text([layout, *rows]), product=product)) == expected
+
+
+def test_columns_in_any_order_and_new_empty_ones_do_not_change_an_id() -> None:
+    rows = [
+        row(START + n % 4, "WATCHLIST-SYMBOL-ADDED", f"u{n % 2}", "w", "AAPL") for n in range(20)
+    ]
+    plain = read(text(rows))
+    order = [3, 0, 8, 1, 2, 7, 4, 6, 5]
+    names = [snake_case(WATCHLIST[n]) for n in order]
+    shuffled = read(text([[*names, "brandNew"], *([*(r[n] for n in order), ""] for r in rows)]))
+
+    assert ids(shuffled) == ids(plain)
+    assert by_id(shuffled) == by_id(plain)
+
+
+def test_columns_that_the_schema_does_not_know_go_to_extra_whatever_their_name() -> None:
+    names = [*WATCHLIST, "brandNew", "end", "customer", "extra", "Event Id", 'it\'s "odd"']
+    values = [*row(START, "WATCHLIST-ACCESSED", "me"), "1", "2", "3", "4", "5", "6"]
+    empty = [*row(START + 1), *[""] * 6]
+    extra = {"brand_new": "1", "end": "2", "customer": "3", "extra": "4", "event_id": "5"}
+    extra["it_s_odd"] = "6"
+
+    data = text([names, values, empty])
+    with File(data, file_format=NO_QUOTES) as export:
+        contents = export.check()
+        first, second = export.records()
+        assert list(records_in_lines(export)) == [first, second]
+        assert WAYS["parquet"](export) == [first, second]
+
+    assert set(contents.extra_columns) == set(extra)
+    assert first["extra"] == extra
+    assert (first["end"], first["customer"], first["user_id"]) == (to_iso(DAY.end), "TGAM", "me")
+    assert second["extra"] is None
+    assert [first] == events_of([values], names)
+
+
+def test_a_new_column_without_values_is_not_worth_a_warning() -> None:
+    with File(text([[*WATCHLIST, "brandNew"], [*row(START), ""]])) as export:
+        assert export.check().extra_columns == ()
+
+
+def test_the_setting_columns_names_the_columns_of_a_product_that_is_not_known() -> None:
+    columns = {"NEW": ["type", "userId", "timestamp"]}
+    data = f"A|me|{START}\nB||{START + 1}\n".encode()
+    first, second = read(data, product="NEW", file_format=FileFormat(columns=columns))
+    assert (first["type"], first["extra"]) == ("A", {"user_id": "me"})
+    assert (second["type"], second["extra"]) == ("B", None)
+    assert first["event_id"] == event_id(
+        "TGAM", "NEW", {"timestamp": str(START), "type": "A", "user_id": "me"}, 0
+    )
+
+
+def test_a_shifted_column_fails_the_window_and_shows_type_column_and_count() -> None:
+    rows = [row(START + n, "WATCHLIST-ACCESSED", "", "me", "list") for n in range(500)]
+    with File(text(rows)) as export, pytest.raises(LayoutError) as error:
+        export.check()
+    assert "TGAM/WATCHLIST" in str(error.value)
+    assert "WATCHLIST-ACCESSED carries symbol in 500 rows" in str(error.value)
+    assert "layout_check" in str(error.value)
+
+
+def test_a_shifted_column_is_a_warning_if_the_setting_says_so() -> None:
+    rows = [row(START + n, "WATCHLIST-ACCESSED", "", "me", "list") for n in range(500)]
+    with File(text(rows), file_format=TRUSTING) as export:
+        contents = export.check()
+        assert contents.events == 500
+        assert contents.doubts == ("WATCHLIST-ACCESSED carries symbol in 500 rows",)
+
+
+def test_a_header_is_believed_and_unknown_event_types_are_passed_on() -> None:
+    rows = [row(START + n, "WATCHLIST-ACCESSED", "", "me", "list") for n in range(500)]
+    assert len(read(text([WATCHLIST, *rows]))) == 500
+    unknown = [row(START + n, "WATCHLIST-INVENTED", *["x"] * 7) for n in range(500)]
+    assert len(read(text(unknown))) == 500
+
+
+@pytest.mark.parametrize("quote", "{}'~")
+def test_any_quote_character_will_do(quote: str) -> None:
+    field = f"{quote}a|{quote}{quote}b{quote}"
+    data = f"timestamp|type|userId\n{START}|A|{field}\n".encode()
+    (record,) = read(data, file_format=FileFormat(quote_character=quote))
+    assert record["user_id"] == f"a|{quote}b"
+
+
+def test_a_header_that_is_not_utf_8_is_refused() -> None:
+    with (
+        File(b"timestamp|type|us\xffer\n1|A|b\n") as export,
+        pytest.raises(FileError, match="line 1 is not valid UTF-8"),
+    ):
+        export.check()
+
+
+def test_an_error_names_product_and_window() -> None:
+    with File(b"hello\n") as export, pytest.raises(FileError) as error:
+        export.check()
+    assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"12.5|T|||||||", "line 3 has the timestamp '12.5'"),
+        (b"1e3|T|||||||", "line 3 has the timestamp '1e3'"),
+        (b" 12|T|||||||", "line 3 has the timestamp ' 12'"),
+        (b"|T|||||||", "line 3 has the timestamp ''"),
+        (b"|||||||||", "line 3 has 10 fields where 9 are expected"),
+        (b"1571029200000|T", "line 3 has 2 fields where 9 are expected"),
+        (b"1571029200000|T|a|b|c|d|e|f|g|", "line 3 has 10 fields where 9 are expected"),
+        (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8"),
+        (b'1571029200000|T|"a', "line 3 opens a quote that is never closed"),
+        (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that ends no line"),
+        (b'1571029200000|T| "a"||||||', "it is not certain where its fields end"),
+        (b"9223372036854775808|T|||||||", "line 3 has the timestamp '9223372036854775808'"),
+    ],
+)
+def test_a_bad_row_fails_before_anything_is_emitted_and_shows_nothing_else(
+    line: bytes, fault: str
+) -> None:
+    data = text([row(START, "T", "SECRET")]) + b"\n" + line + b"\n" + text([row(START)])
+    with File(data) as export:
+        with pytest.raises(FileError) as error:
+            next(export.records())
+        assert fault in str(error.value)
+        assert "SECRET" not in str(error.value)
+        with pytest.raises(FileError):
+            next(export.record_lines("events", "2026-01-01T00:00:00Z"))
+
+
+# Ids and ordinals ---------------------------------------------------------------------------
+
+
+def test_an_id_can_be_recomputed_by_the_documented_recipe() -> None:
+    for record in read(text([WATCHLIST, *(r[:WIDTH] for r in BUSY[1:200])]), file_format=NO_QUOTES):
+        at = datetime.fromisoformat(record["timestamp"])
+        values = {name: record[name] or "" for name in columns_of(["WATCHLIST"])}
+        values |= {"timestamp": str(round(at.timestamp() * 1000)), "type": record["type"]}
+        candidates = [event_id("TGAM", "WATCHLIST", values, ordinal) for ordinal in range(3)]
+        assert record["event_id"] in candidates
+
+
+def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
+    """Return rows in time order where equal events lie so many rows apart."""
+    rows = []
+    for number, distance in enumerate(distances):
+        at = START + 10 * number
+        between = [row(at, "T", f"other {n}") for n in range(distance - 1)]
+        rows += [row(at, "T", "same"), *between, row(at, "T", "same")]
+        rows += [row(at, "T", f"tie {n}") for n in range(ties)]
+    return rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        repeated([1, 1, 1], 0),
+        repeated([1, 2, NEAR], 0),
+        repeated([1, NEAR + 1, 2], 0),
+        repeated([FAR, 1], 0),
+        repeated([FAR + 1, 1], 0),
+        repeated([3 * FAR, 1], 40),
+        [row(START, "T", "same")] * (NEAR + 1),
+        [row(START, "T", "same")] * (FAR + 1),
+        [row(START, "T", "same")] * 5_000,
+        list(reversed(repeated([1, 2, 3, 5, 20], 3))),
+    ],
+    ids=[
+        "next",
+        "near",
+        "beyond near",
+        "far",
+        "beyond far",
+        "many ties",
+        "all near",
+        "all far",
+        "all",
+        "disorder",
+    ],
+)
+@pytest.mark.parametrize("few", [0, 100_000])
+def test_equal_events_get_ids_of_their_own_however_far_apart(
+    rows: list[list[str]], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_file, "FEW_REPEATS", few)
+    expected = events_of(rows, WATCHLIST)
+    with File(text(rows), file_format=TRUSTING) as export:
+        records = list(export.records())
+        assert list(records_in_lines(export)) == records
+    assert by_id(records) == by_id(expected)
+    assert len(set(ids(records))) == len(rows)
+
+
+@pytest.mark.parametrize("few", [0, 100_000])
+@pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key"])
+def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
+    name: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_file, "FEW_REPEATS", few)
+    rows = [[str(START + at), "T", "same"] for at in (5, 0, 0, 5)]
+    names = ["timestamp", "type", name]
+    records = read(text([names, *rows]))
+    assert by_id(records) == by_id(events_of(rows, names))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 6), st.sampled_from(["a", "b", ""])), min_size=1, max_size=60
+    ),
+    in_order=st.booleans(),
+    seed=st.randoms(use_true_random=False),
+)
+def test_ids_depend_on_the_events_alone_not_on_their_order(
+    *,
+    rows: list[tuple[int, str]],
+    in_order: bool,
+    seed: random.Random,
+) -> None:
+    made = [row(START + at, "T", value) for at, value in (sorted(rows) if in_order else rows)]
+    shuffled = made.copy()
+    seed.shuffle(shuffled)
+    expected = by_id(events_of(made, WATCHLIST))
+    assert by_id(read(text(made), file_format=TRUSTING)) == expected
+    assert by_id(read(text(shuffled), file_format=TRUSTING)) == expected
+
+
+def test_ids_are_the_same_whatever_window_the_event_came_through() -> None:
+    rows = [row(START + n // 5, "T", f"{n % 2}") for n in range(100)]
+    whole = ids(read(text(rows), window=Window(START, START + 20)))
+    halves = [
+        event
+        for window in (Window(START, START + 7), Window(START + 7, START + 20))
+        for event in read(text(rows), window=window)
+    ]
+    assert ids(halves) == whole
+
+
+def test_columns_that_run_together_do_not_make_equal_ids() -> None:
+    tricky = [
+        ["a\nwatchlist_id=b", "", ""],
+        ["a", "b", ""],
+        ["a\n", "watchlist_id=b", ""],
+        ["", "a", "b"],
+        ["a\n\nwatchlist_id=b", "", ""],
+        ["a\n0", "", ""],
+        ["a", "", ""],
+    ]
+    rows = [[f'"{v}"' for v in row(START, "T", *values)] for values in tricky]
+    records = read(text(rows), file_format=TRUSTING)
+    assert len(set(ids(records))) == len(tricky)
+    assert by_id(records) == by_id(events_of([row(START, "T", *v) for v in tricky], WATCHLIST))
+
+
+# Memory, disk, stdout, signals --------------------------------------------------------------
+
+
+def test_duckdb_draws_no_progress_on_stdout_and_reaches_for_nothing() -> None:
+    with File(text([row(START)])) as export:
+        export.check()
+        connection = export._engine.connection  # noqa: SLF001 - only a slow query would show it
+        for setting in ("enable_progress_bar", "enable_external_access"):
+            assert connection.execute(f"SELECT current_setting('{setting}')").fetchone() == (False,)
+        for statement in ("INSTALL httpfs", "FROM read_csv('/etc/passwd')", "SET threads = 2"):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
+
+
+def test_nothing_stays_on_disk_and_nothing_is_written_elsewhere(tmp_path: Path) -> None:
+    home, cwd, temporary = tmp_path / "home", tmp_path / "cwd", tmp_path / "tmp"
+    for folder in (home, cwd, temporary):
+        folder.mkdir()
+    code = """
+from tests.files.test_export_file import *
+rows = [row(START + n % 977, "T", str(n)) for n in range(60_000)]
+with File(text(rows), file_format=TRUSTING) as export:
+    count = len(list(export.records()))
+    batches(export, "jsonl", "gzip")
+    batches(export, "parquet", None)
+print(count)
+"""
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(temporary)}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, check=True
+    )
+    assert done.stdout.split() == [b"60000"]
+    assert [*home.rglob("*"), *cwd.rglob("*"), *temporary.rglob("*")] == []
+
+
+@pytest.mark.parametrize("kind", ["equal", "disorder"])
+def test_many_events_to_be_told_apart_fit_in_little_memory(kind: str) -> None:
+    code = f"""
+import resource
+from tests.files.test_export_file import *
+count = 1_500_000
+line = text([row(START, "T", "same")])
+with File(b"", file_format=TRUSTING) as export:
+    with export.path.open("wb") as file:
+        for n in range(count // 1000):
+            if {kind!r} == "equal":
+                file.write(line * 1000)
+            else:
+                at = [START + (n * 7919 + m * 104729) % 86400000 for m in range(1000)]
+                file.write(text([row(at[m], "T", str(m % 100)) for m in range(1000)]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert export.check().events == count
+    assert sum(number for _, number in export.record_lines("events", "now")) == count
+    print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert after - before < 120_000
+
+
+class Stop(Exception):  # noqa: N818 - no error: a signal
+    """Raised by a signal handler."""
+
+
+# A signal may come just after a file is opened, before anything can close it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_handler_that_raises_ends_the_work_at_once() -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    data = text([row(START + n, "T", "x") for n in range(100_000)])
+    former = signal.signal(signal.SIGALRM, stop)
+    seen = []
+    try:
+        for step in range(1, 13):
+            with File(data, file_format=TRUSTING) as export:
+                signal.setitimer(signal.ITIMER_REAL, 0.02 * step)
+                began = time.monotonic()
+                try:
+                    while True:
+                        for _ in export.record_lines("events", "2026-01-01T00:00:00Z"):
+                            pass
+                except (Stop, KeyboardInterrupt) as error:
+                    seen.append(type(error))
+                assert time.monotonic() - began < 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+        gc.collect()
+    # DuckDB, stopped, swallows what the handler raised; then it is KeyboardInterrupt.
+    assert len(seen) == 12
+    assert KeyboardInterrupt in seen

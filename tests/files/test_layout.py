@@ -1,0 +1,149 @@
+"""Which column is which: headers, the setting ``columns``, known layouts, and testimony."""
+
+from __future__ import annotations
+
+import pytest
+
+from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.files.layout import detect_layout, layout_conflicts, shown
+from tap_barchart_events.products import PRODUCTS, Product
+
+PORTFOLIO_OLD = ["1571029200000", "PORTFOLIO-CREATED", *[""] * 8]
+PORTFOLIO_NOW = ["1571029200000", "PORTFOLIO-CREATED", *[""] * 10]
+
+PRODUCT = Product("P", {"P-A": ("userId",), "P-B": ("userId", "symbol")})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["timestamp", "type", "userId", "watchlistId"],
+        ["TIMESTAMP", "Type", "User Id", "watchlist_id"],
+        ["Timestamp", "type", "userID", "WatchlistID"],
+    ],
+)
+def test_a_header_is_recognised_however_its_names_are_written(header: list[str]) -> None:
+    layout = detect_layout(header, "WATCHLIST", {})
+    assert layout.header
+    assert layout.names == ("timestamp", "type", "user_id", "watchlist_id")
+
+
+def test_a_header_is_recognised_with_its_columns_in_any_order() -> None:
+    layout = detect_layout(["symbol", "type", "whatIsNew", "timestamp"], "WATCHLIST", {})
+    assert layout.names == ("symbol", "type", "what_is_new", "timestamp")
+
+
+def test_a_header_holds_whatever_the_setting_says() -> None:
+    columns = {"WATCHLIST": ["type", "timestamp", "userId"]}
+    layout = detect_layout(["timestamp", "type", "symbol"], "WATCHLIST", columns)
+    assert layout.names == ("timestamp", "type", "symbol")
+
+
+@pytest.mark.parametrize("header", [["timestamp", "type", "userId", "user_id"], ["type"] * 3])
+def test_a_header_that_names_a_column_twice_is_refused(header: list[str]) -> None:
+    with pytest.raises(LayoutError, match="more than once"):
+        detect_layout([*header, "timestamp"], "WATCHLIST", {})
+
+
+def test_a_header_with_a_column_without_a_name_is_refused_with_its_place() -> None:
+    with pytest.raises(LayoutError, match="column 3 has no name"):
+        detect_layout(["timestamp", "type", " ", "symbol"], "WATCHLIST", {})
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_each_known_layout_is_recognised_by_its_count(product: str) -> None:
+    for names in PRODUCTS[product].layouts:
+        row = ["1571029200000", *[""] * (len(names) - 1)]
+        layout = detect_layout(row, product, {})
+        assert not layout.header
+        assert len(layout.names) == len(names)
+        assert layout.names[:3] == ("timestamp", "type", "user_id")
+
+
+def test_a_file_of_an_older_layout_is_read_by_that() -> None:
+    assert "symbol" not in detect_layout(PORTFOLIO_OLD, "PORTFOLIO", {}).names
+    assert detect_layout(PORTFOLIO_NOW, "PORTFOLIO", {}).names[5] == "symbol"
+
+
+def test_an_unknown_count_is_refused_with_the_counts_and_what_to_set() -> None:
+    with pytest.raises(LayoutError) as error:
+        detect_layout([*PORTFOLIO_NOW, ""], "PORTFOLIO", {})
+    message = str(error.value)
+    assert "13 columns and no header" in message
+    assert "10 or 12" in message
+    assert '{"PORTFOLIO": ["timestamp", "type", ...]}' in message
+
+
+def test_a_product_that_is_not_known_needs_a_header_or_the_setting() -> None:
+    row = ["1571029200000", "NEW-THING", "x"]
+    with pytest.raises(LayoutError, match=r'\{"NEW": \["timestamp", "type", \.\.\.\]\}'):
+        detect_layout(row, "NEW", {})
+    assert detect_layout(["timestamp", "type", "a"], "NEW", {}).names == ("timestamp", "type", "a")
+    by_setting = detect_layout(row, "NEW", {"NEW": ["timestamp", "type", "userId"]})
+    assert by_setting.names == ("timestamp", "type", "user_id")
+
+
+def test_the_setting_comes_before_a_known_layout() -> None:
+    names = ["timestamp", "type", *(f"column{n}" for n in range(8))]
+    assert detect_layout(PORTFOLIO_OLD, "PORTFOLIO", {"PORTFOLIO": names}).names[2] == "column0"
+
+
+def test_a_setting_with_another_count_than_the_file_is_refused_with_both() -> None:
+    columns = {"PORTFOLIO": ["timestamp", "type", "userId"]}
+    with pytest.raises(LayoutError, match=r"has 10 columns and no header.* names 3"):
+        detect_layout(PORTFOLIO_OLD, "PORTFOLIO", columns)
+
+
+def test_the_setting_may_put_the_timestamp_anywhere() -> None:
+    columns = {"NEW": ["type", "userId", "timestamp"]}
+    assert detect_layout(["X", "me", "1571029200000"], "NEW", columns).names[2] == "timestamp"
+
+
+@pytest.mark.parametrize("text", ["12.5", "1e3", " 12", "", "+5", "007", "-0", "٣", "12\n"])
+def test_a_first_row_without_a_whole_number_as_timestamp_is_neither_header_nor_event(
+    text: str,
+) -> None:
+    with pytest.raises(FileError, match="neither a header") as error:
+        detect_layout([text, "SECRET", "SECRET", "SECRET"], "ENTITLEMENTS", {})
+    assert repr(text) in str(error.value)
+    assert "SECRET" not in str(error.value)
+
+
+def test_an_error_shows_at_most_50_characters_of_a_field() -> None:
+    assert shown("x" * 50) == repr("x" * 50)
+    assert shown("x" * 51) == repr("x" * 50 + "…")
+
+
+def test_events_that_keep_to_their_contexts_contradict_nothing() -> None:
+    counts = [
+        ("P-A", 10, {"user_id": 10, "symbol": 0}),
+        ("P-B", 5, {"user_id": 5, "symbol": 5}),
+    ]
+    assert layout_conflicts(PRODUCT, counts) == ("", False)
+
+
+def test_a_shifted_column_contradicts_and_is_named_with_event_type_and_count() -> None:
+    text, beyond = layout_conflicts(PRODUCT, [("P-A", 1_000, {"user_id": 0, "symbol": 1_000})])
+    assert beyond
+    assert text == "P-A carries symbol in 1,000 rows"
+
+
+def test_a_few_stray_values_are_told_but_not_held_against_the_layout() -> None:
+    text, beyond = layout_conflicts(PRODUCT, [("P-A", 1_000, {"symbol": 3})])
+    assert not beyond
+    assert text == "P-A carries symbol in 3 rows"
+
+
+def test_a_rare_event_type_is_heard_among_many_others() -> None:
+    counts = [("P-B", 1_000_000, {"user_id": 1_000_000}), ("P-A", 20, {"symbol": 20})]
+    assert layout_conflicts(PRODUCT, counts)[1]
+
+
+def test_a_tiny_file_that_contradicts_in_half_its_rows_is_not_believed() -> None:
+    assert layout_conflicts(PRODUCT, [("P-A", 2, {"symbol": 1})])[1]
+    assert not layout_conflicts(PRODUCT, [("P-A", 3, {"symbol": 1})])[1]
+
+
+def test_unknown_event_types_and_unknown_columns_have_no_say() -> None:
+    counts = [("P-NEW", 500, {"symbol": 500}), ("P-A", 500, {"what_is_new": 500, "user_id": 500})]
+    assert layout_conflicts(PRODUCT, counts) == ("", False)

@@ -1,0 +1,497 @@
+"""Told to end, wherever it is: within seconds, quietly, with a true STATE and nothing left."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import tty
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.output.writer import Interrupted, MessageWriter
+from tap_barchart_events.sync import private_folder
+from tap_barchart_events.windows import from_iso
+from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
+from tests.expected_events import arrived, identified, truth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECONDS = 6
+"""Within so many seconds the tap has ended; on a machine with nothing else to do within two."""
+
+MAP: dict[str, Any] = {"stream_maps": {"events": {"customer": "customer"}}}
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.02, events_per_hour=1000) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Tap]]:
+    """Start the command; whatever becomes of the test, it does not go on."""
+    taps: list[Tap] = []
+
+    def run(settings: dict[str, Any], state: dict[str, Any] | None = None, **options: Any) -> Tap:  # noqa: ANN401
+        taps.append(Tap(tmp_path, settings, state, **options))
+        return taps[-1]
+
+    yield run
+    for tap in taps:
+        tap.process.kill()
+        with tap.process:
+            pass
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until something has happened."""
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.005)
+
+
+def asked(service: Emulator, call: str, times: int = 1) -> Callable[[], bool]:
+    """Return whether a call was made so often."""
+    return lambda: sum(request.call == call for request in service.requests) >= times
+
+
+def ended_well(
+    tap: Tap, number: int, *, service: Emulator | None = None, again: int | None = None
+) -> Outcome:
+    """Send a signal; check all that must hold whenever one comes."""
+    tap.process.send_signal(number)
+    if again:
+        tap.process.send_signal(again)
+    began = time.monotonic()
+    tap.process.wait(SECONDS)
+    assert time.monotonic() - began < SECONDS
+    outcome = tap.end()
+    # Of two that come at once, Python handles the lower number first.
+    assert outcome.code in {128 + number, 128 + (again or number)}
+    check_the_rest(tap, outcome, service)
+    return outcome
+
+
+def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None:
+    """Check that it was quiet, that nothing is left, and that STATE is true."""
+    assert is_quiet(outcome.log), outcome.log[-3000:]
+    assert "Exception ignored" not in outcome.log, outcome.log[-3000:]
+    assert tap.left_behind == []
+    if service:
+        here = arrived(outcome.records)
+        for product, bookmark in outcome.bookmarks.items():
+            assert set(truth(service, [product], START, bookmark)) <= set(here)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_while_it_waits_for_a_job(
+    service: Emulator, start: Callable[..., Tap], number: int
+) -> None:
+    service.job_seconds = 600
+    tap = start(settings_of(service))
+    wait_for(asked(service, "poll", 3))
+    outcome = ended_well(tap, number)
+    assert outcome.records == []
+    assert outcome.bookmarks == {}
+
+
+def test_while_it_waits_for_the_second_window(service: Emulator, start: Callable[..., Tap]) -> None:
+    service.events_per_hour = 20
+    service.fault("start", "job-hangs", after=1, times=None)
+    tap = start(settings_of(service, max_concurrent_jobs=1))
+    wait_for(asked(service, "poll", 5))
+    wait_for(asked(service, "start", 2))
+    time.sleep(0.5)
+    outcome = ended_well(tap, signal.SIGTERM, service=service)
+    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T01:00:00.000+00:00"}
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link", "download"])
+def test_while_a_call_hangs(service: Emulator, start: Callable[..., Tap], call: str) -> None:
+    service.fault(call, "stall", times=None)
+    tap = start(settings_of(service))
+    wait_for(asked(service, call))
+    ended_well(tap, signal.SIGTERM)
+
+
+def test_while_it_connects(service: Emulator, start: Callable[..., Tap]) -> None:
+    with closing(socket.socket()) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        queue = [socket.socket() for _ in range(4)]
+        for one in queue:  # no more connections than these are taken
+            one.settimeout(0)
+            with suppress(BlockingIOError):
+                one.connect(address)
+        tap = start(settings_of(service, api_url=f"http://127.0.0.1:{address[1]}"))
+        time.sleep(2)
+        ended_well(tap, signal.SIGTERM)
+        for one in queue:
+            one.close()
+
+
+def test_while_it_waits_to_try_again(service: Emulator, start: Callable[..., Tap]) -> None:
+    service.fault("start", "status", code=429, retry_after=300, times=None)
+    tap = start(settings_of(service))
+    wait_for(asked(service, "start", 4))
+    ended_well(tap, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_it_downloads(service: Emulator, start: Callable[..., Tap], number: int) -> None:
+    service.throttle = 2_000
+    tap = start(settings_of(service))
+    wait_for(asked(service, "download"))
+    time.sleep(0.3)
+    assert any("export-" in name for name in tap.left_behind)
+    ended_well(tap, number)
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("bulk", signal.SIGTERM), ("one by one", signal.SIGINT)]
+)
+def test_while_it_is_blocked_on_a_pipe_that_nobody_reads(
+    service: Emulator, start: Callable[..., Tap], mode: str, number: int
+) -> None:
+    tap = start(settings_of(service, **({} if mode == "bulk" else MAP)))
+    wait_for(lambda: pipe_is_full(tap))
+    outcome = ended_well(tap, number, service=service)
+    assert outcome.records
+    assert outcome.bookmarks == {}
+
+
+@pytest.mark.parametrize("length", [5_000, 50_000])
+def test_while_it_is_blocked_with_long_lines_none_is_torn(
+    service: Emulator, start: Callable[..., Tap], length: int
+) -> None:
+    first = from_iso(START)
+    service.source = lambda *_: [
+        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * length}) for at in range(100)
+    ]
+    tap = start(settings_of(service))
+    wait_for(lambda: pipe_is_full(tap))
+    assert ended_well(tap, signal.SIGTERM).records
+
+
+def test_while_it_is_blocked_on_a_socket_that_nobody_reads(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    reader, stdout = socket.socketpair()
+    with closing(reader), closing(stdout):
+        tap = start(settings_of(service), stdout=stdout)
+        wait_for(asked(service, "download", 4))
+        time.sleep(0.5)
+        tap.process.send_signal(signal.SIGTERM)
+        assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+        stdout.close()
+        written = b"".join(iter(lambda: reader.recv(1 << 20), b""))
+    outcome = tap.outcome(written)
+    assert outcome.records
+    check_the_rest(tap, outcome, service)
+
+
+def test_while_it_is_blocked_on_a_terminal_that_has_stopped(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    terminal, stdout = os.openpty()
+    tty.setraw(stdout)
+    tap = start(settings_of(service), stdout=stdout)
+    os.close(stdout)
+    wait_for(asked(service, "download", 4))
+    time.sleep(0.5)
+    tap.process.send_signal(signal.SIGTERM)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+    written = b""
+    with suppress(OSError):  # as the end of a terminal is told
+        while piece := os.read(terminal, 1 << 16):
+            written += piece
+    os.close(terminal)
+    *lines, last = written.splitlines(keepends=True)
+    assert all(json.loads(line) for line in lines)
+    assert lines
+    assert last.count(b'{"type"') == 1, "nothing follows a torn line"
+    assert tap.left_behind == []
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_while_it_is_blocked_on_a_log_that_nobody_reads(
+    service: Emulator, start: Callable[..., Tap], tmp_path: Path, jobs: int
+) -> None:
+    service.fault("start", "status", code=503, retry_after=0, every=2, times=None)
+    reader, stderr = os.pipe()
+    fcntl.fcntl(stderr, fcntl.F_SETPIPE_SZ, 4096)
+    settings = settings_of(service, window_hours=0.1, max_concurrent_jobs=jobs, max_retries=99)
+    with (tmp_path / "out").open("wb") as stdout:
+        tap = start(settings, stdout=stdout, stderr=stderr)
+    os.close(stderr)
+
+    def blocked() -> bool:
+        before = len(service.requests)
+        time.sleep(1)
+        return len(service.requests) == before > 0
+
+    wait_for(blocked)
+    tap.process.send_signal(signal.SIGTERM)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+    os.close(reader)
+    assert tap.left_behind == []
+    check_the_rest(tap, tap.outcome((tmp_path / "out").read_bytes()), service)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_the_caller_lets_it_ignore_it_ignores(
+    service: Emulator, start: Callable[..., Tap], number: int
+) -> None:
+    # As nohup does, and a shell with what it starts in the background.
+    service.job_seconds = 1
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        tap = start(settings_of(service))
+    finally:
+        signal.signal(number, before)
+    wait_for(asked(service, "poll"))
+    tap.process.send_signal(number)
+    outcome = tap.end()
+    assert outcome.code == 0
+    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T04:00:00.000+00:00"}
+
+
+def pipe_is_full(tap: Tap) -> bool:
+    """Tell whether much lies in the tap's pipe, and no more comes."""
+    before = in_pipe(tap)
+    time.sleep(0.3)
+    return in_pipe(tap) == before > 20_000
+
+
+def in_pipe(tap: Tap) -> int:
+    """Return how many bytes lie in the tap's pipe."""
+    assert tap.process.stdout
+    waiting = fcntl.ioctl(tap.process.stdout.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder)
+
+
+@pytest.mark.parametrize("mode", ["bulk", "one by one", "files"])
+def test_while_the_query_works(
+    service: Emulator, start: Callable[..., Tap], tmp_path: Path, mode: str
+) -> None:
+    service.events_per_hour = 100_000
+    batch = {
+        "batch_config": {
+            "encoding": {"format": "jsonl", "compression": "gzip"},
+            "storage": {"root": f"file://{tmp_path}"},
+        }
+    }
+    more = {"bulk": {}, "one by one": MAP, "files": batch}[mode]
+    for wait in (0.0, 0.15, 0.4):
+        service.requests.clear()
+        with (tmp_path / "out").open("wb") as stdout:
+            tap = start(settings_of(service, max_concurrent_jobs=1, **more), stdout=stdout)
+        wait_for(asked(service, "start", 2))  # the first file is there
+        time.sleep(wait)
+        tap.process.send_signal(signal.SIGTERM)
+        assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+        check_the_rest(tap, tap.outcome((tmp_path / "out").read_bytes()), None)
+
+
+def test_at_any_moment_from_start_to_end(
+    service: Emulator, start: Callable[..., Tap], request: pytest.FixtureRequest
+) -> None:
+    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
+    print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
+    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    settings = settings_of(service)
+    began = time.monotonic()
+    assert start(settings).end().code == 0
+    whole = time.monotonic() - began
+    for _ in range(8):
+        tap = start(settings)
+        pause = rng.uniform(0, 1.1 * whole)
+        with suppress(subprocess.TimeoutExpired):
+            tap.process.wait(pause)
+        number = rng.choice([signal.SIGTERM, signal.SIGINT])
+        tap.process.send_signal(number)
+        outcome = tap.end(SECONDS)
+        # Before the tap has come to itself, the signal does what signals do.
+        assert outcome.code in {0, 128 + number, -number}, outcome.log
+        check_the_rest(tap, outcome, service)
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_changes_nothing(
+    service: Emulator, start: Callable[..., Tap], again: int
+) -> None:
+    service.throttle = 2_000
+    tap = start(settings_of(service))
+    wait_for(asked(service, "download"))
+    ended_well(tap, signal.SIGTERM, again=again)
+
+
+def test_a_second_signal_while_it_is_blocked_changes_nothing(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    tap = start(settings_of(service))
+    wait_for(lambda: pipe_is_full(tap))
+    ended_well(tap, signal.SIGTERM, service=service, again=signal.SIGTERM)
+
+
+def test_a_full_pipe_that_is_read_again_gets_the_last_true_state(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    state = {
+        "bookmarks": {
+            "events": {
+                "partitions": [
+                    {
+                        "context": {"customer": "TGAM", "product": "WATCHLIST"},
+                        "replication_key": "end",
+                        "replication_key_value": "2026-03-02T01:00:00.000+00:00",
+                    }
+                ]
+            }
+        }
+    }
+    tap = start(settings_of(service), state)
+    wait_for(lambda: pipe_is_full(tap))
+    tap.process.send_signal(signal.SIGTERM)
+    outcome = tap.end(SECONDS)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states[-1] == state
+    ends = {record["end"] for record in outcome.records}
+    assert ends == {"2026-03-02T02:00:00.000+00:00"}, "that window has begun to come"
+
+
+# A target that ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["bulk", "one by one"])
+def test_a_closed_stdout_ends_it_quietly(
+    service: Emulator, start: Callable[..., Tap], mode: str
+) -> None:
+    tap = start(settings_of(service, **({} if mode == "bulk" else MAP)))
+    stdout = tap.process.stdout
+    assert stdout
+    assert json.loads(stdout.readline())["type"] == "SCHEMA"
+    stdout.close()
+    assert tap.process.wait(30) == 141
+    log = tap.log.read_text(encoding="utf-8")
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+    assert "ERROR" not in log
+    assert tap.left_behind == []
+
+
+def test_a_signal_counts_though_the_target_has_ended_too(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    service.job_seconds = 600
+    tap = start(settings_of(service))
+    wait_for(asked(service, "poll"))
+    assert tap.process.stdout
+    tap.process.stdout.close()  # Ctrl-C reaches both
+    tap.process.send_signal(signal.SIGINT)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGINT
+    assert tap.left_behind == []
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [(">&-", 141), ("2>&-", 0), ("<&- 2>&-", 0), (">&- 2>&-", 141)]
+)
+def test_streams_closed_from_the_beginning(
+    service: Emulator, tmp_path: Path, closed: str, code: int
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(settings_of(service)), encoding="utf-8")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, f"--config={config}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr == b""
+    assert done.stdout.count(b'{"type":"STATE"') == (4 if code == 0 else 0)
+
+
+def test_a_stdout_that_was_never_there_is_an_error_in_a_sentence(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        tap = start(settings_of(service), stdout=full)
+        code = tap.process.wait(30)
+    log = tap.log.read_text(encoding="utf-8")
+    assert code == 1
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+    assert "No space left on device" in log.splitlines()[-1]
+    assert tap.left_behind == []
+
+
+def test_a_slow_target_gets_all_in_whole_lines(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    tap = start(settings_of(service))
+    stdout = tap.process.stdout
+    assert stdout
+    written = b""
+    while piece := os.read(stdout.fileno(), 7_001):
+        written += piece
+        if len(written) < 200_000:
+            time.sleep(0.01)
+    outcome = tap.outcome(written)
+    stdout.close()
+    assert outcome.code == 0
+    assert arrived(outcome.records) == truth(
+        service, ["WATCHLIST"], START, "2026-03-02T04:00:00.000+00:00"
+    )
+    assert from_iso(outcome.bookmarks["WATCHLIST"]) == from_iso("2026-03-02T04:00Z")
+
+
+def test_long_lines_come_whole(service: Emulator, start: Callable[..., Tap]) -> None:
+    # Longer than a page, than what is left of a pipe, and than any pipe.
+    first = from_iso(START)
+    lengths = [3_000, 5_000, 61_000, 66_000, 500, 200_000, 61_000, 10]
+    events = [
+        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * length})
+        for at, length in enumerate(lengths * 20)
+    ]
+    service.source = lambda *_: events
+    outcome = start(settings_of(service)).end()
+    assert outcome.code == 0
+    assert arrived(outcome.records) == dict(identified("WATCHLIST", events))
+
+
+def test_a_signal_waits_until_the_place_for_temporary_files_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    def find() -> str:
+        signal.raise_signal(signal.SIGTERM)
+        steps.append("what was written to try the place is removed")
+        return "/nowhere"
+
+    monkeypatch.setattr(tempfile, "gettempdir", find)
+    before = signal.signal(signal.SIGTERM, MessageWriter().interrupt)
+    try:
+        with pytest.raises(Interrupted), private_folder():
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert steps

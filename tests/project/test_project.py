@@ -1,0 +1,321 @@
+"""The project's own files agree with each other, and the commands that they name work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from barchart_events_emulator import Emulator
+from demo.pipeline import PROJECT
+from tests.settings_pages import README, about, between, pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
+# Makefile targets that the README names, and what runs them: this file, tests/pipelines, .ci/run.
+MAKE_TARGETS_RUN = {"demo", "demo-postgres", "install", "lint", "test", "help"}
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, Any]:
+    return about()
+
+
+def ran(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's folder to its end."""
+    return subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def environ(**more: str) -> dict[str, str]:
+    """Return the environment without what make, Meltano or the tap would heed."""
+    foreign = ("MAKE", "MFLAGS", "MELTANO_", "TAP_", "TARGET_")
+    return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | more
+
+
+@pytest.mark.parametrize("name", ["README.md", "meltano.yml", ".env.example"])
+def test_settings_are_written_as_about_says_them(said: dict[str, Any], name: str) -> None:
+    ((path, comment, expected),) = [page for page in pages(said) if page[0].name == name]
+
+    assert between(path.read_text(encoding="utf-8"), comment)[0] == expected, "run make settings"
+
+
+def test_meltano_yml_is_what_meltano_needs_and_never_asks_the_hub(said: dict[str, Any]) -> None:
+    project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
+    (tap,) = project["plugins"]["extractors"]
+    plugins = [tap, *project["plugins"]["loaders"]]
+
+    assert [setting["name"] for setting in tap["settings"]] == [*said["settings"]["properties"]]
+    assert sorted(tap["capabilities"]) == sorted(said["capabilities"])
+    assert all(plugin["namespace"] and plugin["pip_url"] for plugin in plugins)
+    assert project["send_anonymous_usage_stats"] is False
+    secret = {n for n, schema in said["settings"]["properties"].items() if schema.get("secret")}
+    assert {s["name"] for s in tap["settings"] if s["kind"] == "password"} == secret
+    named = {name for block in project["jobs"][0]["tasks"] for name in block.split()}
+    assert named <= {plugin["name"] for plugin in plugins}
+    assert {schedule["job"] for schedule in project["schedules"]} == {project["jobs"][0]["name"]}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    requirements = re.findall(r"^[a-z0-9][^\n]*\\\n(?:    --hash=[^\n]*\n)+", text, re.MULTILINE)
+
+    assert requirements
+    assert len(requirements) == len(re.findall(r"^[a-zA-Z0-9]", text, re.MULTILINE))
+    assert all(re.match(r"[a-z0-9.\[\]_-]+==[^ ]+ ", requirement) for requirement in requirements)
+    assert "://" not in text
+    assert "index" not in re.sub(r"#.*", "", text)
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="git tells which files there are")
+def test_the_packed_source_holds_every_file_of_the_project(tmp_path: Path) -> None:
+    built = ran(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+
+    files = set(ran("git", "ls-files").stdout.splitlines())
+    assert files
+    assert files - packed == set()
+
+
+def test_no_environment_is_installed_but_from_a_lock() -> None:
+    sources = [PROJECT / "Makefile"]
+    for folder in ("benchmarks", "demo", "orchestrate"):
+        sources += sorted((PROJECT / folder).glob("*.py"))
+    installs = [
+        f"{source.name}: {line.strip()}"
+        for source in sources
+        for line in source.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bpip\b.*\binstall\b", line)
+    ]
+
+    assert installs
+    assert [i for i in installs if "--require-hashes" not in i and "--no-deps" not in i] == []
+
+
+def readme_commands() -> list[str]:
+    """Return the blocks of shell commands in the README, in order."""
+    return re.findall(
+        r"^```bash\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def test_make_targets_named_in_the_readme_exist_and_are_run() -> None:
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", " ".join(readme_commands())))
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+
+    assert named <= MAKE_TARGETS_RUN
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+    ci = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+    assert {"make lint", "make test"} <= set(ci.splitlines())
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^  ([a-z_/]+\.py) ", page, re.MULTILINE))
+    package = PROJECT / "tap_barchart_events"
+
+    assert named == {
+        module.relative_to(package).as_posix()
+        for module in package.rglob("*.py")
+        if not module.name.startswith("__")
+    }
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the project as a user has it after `make install`."""
+    folder = tmp_path / "tap barchart events"
+    ignored = shutil.ignore_patterns(".*", "output", "__pycache__", "tests", "benchmarks")
+    shutil.copytree(PROJECT, folder, ignore=ignored)
+    shutil.copy(PROJECT / ".env.example", folder)
+    (folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+    (folder / ".meltano").mkdir()
+    for plugins in ("extractors", "loaders"):
+        (folder / ".meltano" / plugins).symlink_to(PROJECT / ".meltano" / plugins)
+    return folder
+
+
+def test_the_commands_of_real_use_in_the_readme_work_as_they_stand(copy: Path) -> None:
+    blocks = [block for block in readme_commands() if "make demo" not in block]
+    with Emulator(events_per_hour=20) as service:
+        filled_in = {
+            "USERNAME": service.username,
+            "PASSWORD": service.password,
+            "START_DATE": "2026-03-02T00:00:00Z",
+            "END_DATE": "2026-03-02T12:00:00Z",
+            "API_URL": service.api_url,
+            "POLL_INTERVAL_SECONDS": "0.05",
+        }
+        # One shell for all that follows the credentials, as a user has one.
+        first = next(n for n, block in enumerate(blocks) if "cp .env.example .env" in block) + 1
+        run_in_shell("".join(blocks[:first]), copy)
+        fill_in(copy / ".env", filled_in)
+        run_in_shell("".join(blocks[first:]), copy)
+
+    by_meltano = (copy / "output" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    by_pipe = [
+        line
+        for file in copy.glob("events-*.jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(by_meltano) > 100
+    assert sorted(by_meltano) == sorted(by_pipe), "the second run of the pipe brought old events"
+
+
+def run_in_shell(commands: str, folder: Path) -> None:
+    plain = "\n".join(line for line in commands.splitlines() if not line.startswith("make "))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", plain],
+        cwd=folder,
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{plain}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def fill_in(file: Path, values: Mapping[str, str]) -> None:
+    text = file.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, count = re.subn(
+            rf"^(?:# )?TAP_BARCHART_EVENTS_{name}=.*$",
+            f"TAP_BARCHART_EVENTS_{name}='{value}'",
+            text,
+            flags=re.MULTILINE,
+        )
+        assert count == 1, name
+    file.write_text(text, encoding="utf-8")
+
+
+def test_the_readmes_recipe_computes_every_event_id(tmp_path: Path) -> None:
+    (recipe,) = re.findall(
+        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    readme: dict[str, Any] = {}
+    exec(recipe, readme)  # noqa: S102 - it is what a reader is told to run
+    config = tmp_path / "config.json"
+    with Emulator(events_per_hour=100, header=True, added_column="abTest") as service:
+        settings = {
+            "username": service.username,
+            "password": service.password,
+            "customer": "TGAM",
+            "products": ["PORTFOLIO", "WATCHLIST"],
+            "start_date": "2026-03-02T12:00:00Z",
+            "end_date": "2026-03-02T18:00:00Z",
+            "poll_interval_seconds": 0.05,
+            "api_url": service.api_url,
+        }
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        written = subprocess.run(
+            [sys.executable, "-m", "tap_barchart_events", f"--config={config}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        ).stdout
+    messages = [json.loads(line) for line in written.splitlines()]
+    records = [message["record"] for message in messages if message["type"] == "RECORD"]
+
+    equal = Counter(readme["event_id"](record) for record in records)
+    assert any(record["extra"] for record in records)
+    assert max(equal.values()) > 1, "no event was repeated, so no ordinal was tried"
+    expected = {
+        readme["event_id"](record, ordinal)
+        for record in records
+        for ordinal in range(equal[readme["event_id"](record)])
+    }
+    assert {record["event_id"] for record in records} == expected
+    assert len(expected) == len(records)
+
+
+def test_make_demo_brings_every_event_and_draws_them() -> None:
+    picture = PROJECT / "output" / "events-per-hour.png"
+    picture.unlink(missing_ok=True)
+
+    done = ran("make", "demo")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All that the service holds has arrived, once." in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+
+
+def test_the_demo_fails_when_fewer_events_arrive_than_the_service_holds(tmp_path: Path) -> None:
+    # Half of the events appear an hour late: those of the first run's last hour are never read.
+    run = f"""
+import sys
+from pathlib import Path
+import demo.__main__ as demo
+demo.FOLDER = Path({str(tmp_path / "demo")!r})
+demo.PICTURE = Path({str(tmp_path / "picture.png")!r})
+demo.EMULATOR += ("--events-per-hour=20", "--late-share=0.5", "--late-seconds=3600")
+sys.exit(demo.main())
+"""
+
+    done = ran(sys.executable, "-c", run)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "THE COUNTS DIFFER." in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to look around")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals) -> None:
+    mark = f"DEMO_MARK_{time.monotonic_ns()}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=PROJECT,
+        env=environ(**{mark: "1"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        while "first run" not in (line := demo.stdout.readline()):
+            assert line, "the demo ended before its first run"
+        deadline = time.monotonic() + 60
+        while not any("tap-barchart-events" in name for name in marked(mark)):
+            assert time.monotonic() < deadline, "the tap never ran"
+            time.sleep(0.05)
+        demo.send_signal(number)
+        said = demo.stdout.read()
+
+    assert demo.returncode == 128 + number
+    assert "Traceback" not in said
+    assert list(marked(mark)) == []
+
+
+def marked(mark: str) -> Iterator[str]:
+    """Yield the command lines of the processes whose environment has the mark."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
