@@ -96,7 +96,8 @@ COMPILE := .venv-meltano/bin/uv pip compile --quiet --upgrade --universal --pyth
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 lock: $(MELTANO)  ## newer versions into requirements/*.txt, within the bounds of pyproject.toml
-	$(COMPILE) pyproject.toml --extra emulator --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra emulator --extra faker --extra s3 --group dev \
+		--output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
 	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
 		$(COMPILE) --no-strip-extras requirements/$$name.in \
