@@ -1,0 +1,155 @@
+"""What STATE holds of one product, read tolerantly and written back.
+
+The bookmark alone decides what is extracted. Everything else may be missing, damaged or from
+another version: it is then taken as if it were not there. Knows neither the network nor files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.windows import from_iso, to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping, Sequence
+    from typing import TypeGuard
+
+    from tap_barchart_events.windows import Window
+
+ALL_TYPES = "all"
+"""How STATE says that no type was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductState:
+    """What STATE holds of one product.
+
+    The invariant: all events of ``event_types`` that occurred in ``[history_start, bookmark)``
+    have been written.
+    """
+
+    history_start: int
+    """Where the history began, inclusive, in milliseconds."""
+
+    event_types: tuple[str, ...] | None
+    """The types that are complete up to the bookmark; None: all."""
+
+    bookmark: int | None = None
+    """End of the last finished window, in milliseconds; None before the first."""
+
+    jobs: list[Any] = field(default_factory=list)
+    """Export jobs that are still under way or not yet emitted, as JSON. Not checked here."""
+
+    learnt: dict[str, Any] = field(default_factory=dict)
+    """What was learnt for sizing windows, as JSON. Not checked here."""
+
+    @classmethod
+    def read(
+        cls, partition: Mapping[str, Any], *, start_date: int, event_types: Sequence[str]
+    ) -> ProductState:
+        """Read what STATE holds of a product.
+
+        Args:
+            partition: The product's partition in STATE.
+            start_date: The present setting, for a STATE that does not say where it began.
+            event_types: The present setting, for a STATE that does not name its types.
+
+        Raises:
+            SettingError: The bookmark is not a date-time.
+        """
+        bookmark = _bookmark(partition)
+        types = partition.get("event_types")
+        if bookmark is not None and types == ALL_TYPES:
+            complete = None
+        elif bookmark is not None and _is_list_of_codes(types):
+            complete = tuple(types)
+        else:
+            complete = tuple(event_types) or None
+        start = _instant(partition.get("history_start"))
+        if start is None or bookmark is None or start > bookmark:
+            start = start_date
+        jobs, learnt = partition.get("jobs"), partition.get("learnt")
+        return cls(
+            history_start=start,
+            event_types=complete,
+            bookmark=bookmark,
+            jobs=jobs if isinstance(jobs, list) else [],
+            learnt=learnt if isinstance(learnt, dict) else {},
+        )
+
+    def write_to(self, partition: MutableMapping[str, Any], replication_key: str) -> None:
+        """Write it to the product's partition in STATE."""
+        for name in ("event_types", "history_start", "jobs", "learnt"):
+            partition.pop(name, None)
+        if self.bookmark is not None:
+            partition["replication_key"] = replication_key
+            partition["replication_key_value"] = to_iso(self.bookmark)
+            partition["event_types"] = (
+                ALL_TYPES if self.event_types is None else [*self.event_types]
+            )
+            partition["history_start"] = to_iso(self.history_start)
+        if self.jobs:
+            partition["jobs"] = self.jobs
+        if self.learnt:
+            partition["learnt"] = self.learnt
+
+    def advanced(self, done: Window, event_types: Sequence[str]) -> ProductState:
+        """Return the state after a run has written all events of a range.
+
+        The bookmark never moves back. Where the range leaves a gap behind the bookmark, the
+        history begins anew; where it begins no later than the history, its types replace the
+        earlier ones. Otherwise the types that both have are complete.
+
+        Args:
+            done: From where this run began to the end of the window that it has finished.
+            event_types: The types that it asked for; none means all.
+        """
+        if self.bookmark is not None and done.end <= self.bookmark:
+            return self
+        start, types = done.start, tuple(event_types) or None
+        if self.bookmark is not None and self.history_start < start <= self.bookmark:
+            start = self.history_start
+            if types is None:
+                types = self.event_types
+            elif self.event_types is not None:
+                types = tuple(code for code in types if code in self.event_types)
+        return replace(self, bookmark=done.end, history_start=start, event_types=types)
+
+    def incomplete_types(self, event_types: Sequence[str]) -> str:
+        """Name the types asked for that are not complete up to the bookmark; empty if all are.
+
+        Args:
+            event_types: The types asked for; none means all.
+        """
+        if self.bookmark is None or self.event_types is None:
+            return ""
+        if not event_types:
+            return f"all but {', '.join(self.event_types)}" if self.event_types else "all"
+        return ", ".join(code for code in event_types if code not in self.event_types)
+
+
+def _bookmark(partition: Mapping[str, Any]) -> int | None:
+    value = partition.get("replication_key_value")
+    if value is None:
+        return None
+    bookmark = _instant(value)
+    if bookmark is None:
+        product = (partition.get("context") or {}).get("product")
+        raise SettingError(
+            f"STATE holds no date-time as bookmark of {product} but {str(value)[:100]!r}; "
+            "correct it, or remove it to begin at start_date"
+        )
+    return bookmark
+
+
+def _instant(value: Any) -> int | None:  # noqa: ANN401 - as JSON has it
+    try:
+        return from_iso(value)
+    except (AttributeError, ValueError):
+        return None
+
+
+def _is_list_of_codes(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(code, str) for code in value)
