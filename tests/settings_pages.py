@@ -1,4 +1,4 @@
-"""Writes what the tap says of its settings into README.md, meltano.yml and .env.example.
+"""Writes what the tap says of its settings into README.md, meltano.yml, hub/ and .env.example.
 
 `make settings` runs it; a test holds the files to it. It knows no setting by name.
 """
@@ -14,6 +14,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
 MELTANO = PROJECT / "meltano.yml"
+HUB = PROJECT / "hub" / "tap-barchart-events.yml"
 ENV_EXAMPLE = PROJECT / ".env.example"
 
 _PREFIX = "TAP_BARCHART_EVENTS_"
@@ -79,8 +80,6 @@ def readme_table(said: dict[str, Any]) -> str:
 
 def meltano_kind(schema: dict[str, Any]) -> str:
     """Return what Meltano calls this kind of setting."""
-    if schema.get("secret"):
-        return "password"
     if schema.get("enum"):
         return "options"
     if schema.get("format") == "date-time":
@@ -89,22 +88,26 @@ def meltano_kind(schema: dict[str, Any]) -> str:
     return {"number": "string"}.get(json_type(schema), json_type(schema))
 
 
-def meltano_settings(said: dict[str, Any]) -> str:
-    """Return the `settings` of the extractor for meltano.yml, indented as there."""
+def meltano_settings(said: dict[str, Any], indent: str = "") -> str:
+    """Return the `settings` of the extractor for Meltano and its hub, each line indented."""
     lines = []
     for name, schema in settings(said).items():
         lines += [
-            f"    - name: {name}",
-            f"      label: {json.dumps(schema['title'], ensure_ascii=False)}",
-            f"      kind: {meltano_kind(schema)}",
+            f"- name: {name}",
+            f"  label: {json.dumps(schema['title'], ensure_ascii=False)}",
+            f"  kind: {meltano_kind(schema)}",
         ]
+        if schema.get("secret"):
+            lines.append("  sensitive: true")
+        if schema.get("default") is not None:
+            lines.append(f"  value: {json.dumps(schema['default'])}")
         if schema.get("enum"):
-            lines.append("      options:")
+            lines.append("  options:")
             for choice in schema["enum"]:
-                lines += [f"      - label: {choice.capitalize()}", f"        value: {choice}"]
+                lines += [f"  - label: {choice.capitalize()}", f"    value: {choice}"]
         text = " ".join(schema["description"].split())
-        lines.append(f"      description: {json.dumps(text, ensure_ascii=False)}")
-    return "\n".join(lines)
+        lines.append(f"  description: {json.dumps(text, ensure_ascii=False)}")
+    return "\n".join(indent + line for line in lines)
 
 
 def env_example(said: dict[str, Any]) -> str:
@@ -147,7 +150,8 @@ def pages(said: dict[str, Any]) -> list[tuple[Path, str, str]]:
     """Return, for each file with settings, its path, how it marks them, and what belongs there."""
     return [
         (README, "<!-- %s -->", readme_table(said)),
-        (MELTANO, "# %s", meltano_settings(said)),
+        (MELTANO, "# %s", meltano_settings(said, indent=4 * " ")),
+        (HUB, "# %s", meltano_settings(said)),
         (ENV_EXAMPLE, "# %s", env_example(said)),
     ]
 

@@ -55,7 +55,9 @@ def environ(**more: str) -> dict[str, str]:
     return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | more
 
 
-@pytest.mark.parametrize("name", ["README.md", "meltano.yml", ".env.example"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "meltano.yml", "tap-barchart-events.yml", ".env.example"]
+)
 def test_settings_are_written_as_about_says_them(said: dict[str, Any], name: str) -> None:
     ((path, comment, expected),) = [page for page in pages(said) if page[0].name == name]
 
@@ -72,7 +74,7 @@ def test_meltano_yml_is_what_meltano_needs_and_never_asks_the_hub(said: dict[str
     assert all(plugin["namespace"] and plugin["pip_url"] for plugin in plugins)
     assert project["send_anonymous_usage_stats"] is False
     secret = {n for n, schema in said["settings"]["properties"].items() if schema.get("secret")}
-    assert {s["name"] for s in tap["settings"] if s["kind"] == "password"} == secret
+    assert {s["name"] for s in tap["settings"] if s.get("sensitive")} == secret
     named = {name for block in project["jobs"][0]["tasks"] for name in block.split()}
     assert named <= {plugin["name"] for plugin in plugins}
     assert {schedule["job"] for schedule in project["schedules"]} == {project["jobs"][0]["name"]}
