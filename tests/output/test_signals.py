@@ -24,8 +24,8 @@ from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.output.writer import Interrupted, MessageWriter
 from tap_barchart_events.sync import private_folder
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
 from tests.expected_events import arrived, identified, truth
+from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

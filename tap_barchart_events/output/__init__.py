@@ -1,0 +1,1 @@
+"""Standard output: whole Singer messages, and the signals that end them."""

@@ -1,0 +1,1 @@
+"""Tests of standard output and of signals."""
