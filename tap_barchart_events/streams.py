@@ -158,7 +158,10 @@ class EventsStream(Stream):
                     to_iso(covered.start),
                 )
             plans[context["product"]] = WindowPlanner(
-                covered, settings.window, settings.smallest_window
+                covered,
+                largest=settings.window,
+                smallest=settings.smallest_window,
+                jobs=settings.max_concurrent_jobs,
             )
         return plans
 

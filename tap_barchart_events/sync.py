@@ -55,7 +55,7 @@ class Sync:
             logger,
             customer=settings.customer,
             stream=stream,
-            total=sum(plan.range.size for plan in plans.values()),
+            total=sum(plan.span.size for plan in plans.values()),
             windows_left=lambda: self.exports.windows_left,
         )
         self.client = ReportsClient(

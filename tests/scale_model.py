@@ -87,7 +87,9 @@ def cost(case: Case) -> Cost:
 
 def _run(case: Case, length: int) -> Cost:
     """Run the jobs of one sync, as many in flight as may be, in simulated seconds."""
-    plan = WindowPlanner(Window(0, length), round(case.window_hours * HOUR), 1000)
+    plan = WindowPlanner(
+        Window(0, length), largest=round(case.window_hours * HOUR), smallest=1000, jobs=case.jobs
+    )
     pace = PollSchedule(POLL_SECONDS)
     total = Cost()
     now = 0.0
@@ -107,9 +109,9 @@ def _run(case: Case, length: int) -> Cost:
         now, window, fits = heapq.heappop(ends)
         if fits:
             pace.learn(60 * case.minutes)
-            plan.succeeded(window)
+            plan.ready(window, 60 * case.minutes)
         else:
-            plan.too_large(window)
+            plan.too_large(window, 60 * TIMEOUT_MINUTES)
 
 
 def _polls(pace: PollSchedule, seconds: float) -> Iterator[float]:

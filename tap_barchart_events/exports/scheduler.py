@@ -111,7 +111,7 @@ class Exports:
         """
         self._jobs = JobRunner(client, request, limits, stopped)
         self._lanes = [
-            _ProductQueue(product, plan, plan.range.start) for product, plan in plans.items()
+            _ProductQueue(product, plan, plan.span.start) for product, plan in plans.items()
         ]
         self._request = request
         self._limits = limits
@@ -144,7 +144,7 @@ class Exports:
             self._current = self._lanes.index(lane)
             self._fill()
             self._changed.notify_all()  # a file that waited for a place may be the next one now
-        while lane.position < lane.plan.range.end:
+        while lane.position < lane.plan.span.end:
             task = self._take(lane)
             if task.error:
                 raise self._told(task, task.error) from None
@@ -231,6 +231,7 @@ class Exports:
 
     def _work(self, task: _Task) -> None:
         """Turn a window into a file, or into the reason why not. Runs in a thread."""
+        began = time.monotonic()
         error: Exception | None = None
         try:
             task.export = self._export(task)
@@ -240,7 +241,8 @@ class Exports:
             error = problem
         with self._changed:
             self._leave(task, done=not error)
-            if isinstance(error, TooLargeError) and task.lane.plan.too_large(task.window):
+            seconds = time.monotonic() - began
+            if isinstance(error, TooLargeError) and task.lane.plan.too_large(task.window, seconds):
                 logger.info(
                     "%s/%s %s is split: %s",
                     self._request.customer,
@@ -268,7 +270,7 @@ class Exports:
                 job = self._jobs.run(task.lane.product, task.window)
                 with self._changed:
                     # Now, not after the download: the windows that follow depend on it.
-                    task.lane.plan.succeeded(task.window)
+                    task.lane.plan.ready(task.window, time.monotonic() - began)
                     self._fill()
                 ready = time.monotonic()
                 self._enter(task, disk=True)

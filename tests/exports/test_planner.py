@@ -48,13 +48,13 @@ def export_all(
             return outcome
         window = under_way.pop(rng.randrange(len(under_way)))
         if fits(window):
-            plan.succeeded(window)
+            plan.ready(window, 1)
             outcome.finished.append(window)
         else:
             if not outcome.too_large:
                 outcome.under_way_at_first = len(under_way)
             outcome.too_large.append(window)
-            assert plan.too_large(window), "nothing in these tests is too large when smallest"
+            assert plan.too_large(window, 1), "nothing in these tests is too large when smallest"
 
 
 def is_at_most(limit: int, window: Window) -> bool:
@@ -85,7 +85,7 @@ def test_windows_cover_the_range_exactly_whatever_proves_too_large(
     whole: Window, largest: int, at_once: int, seed: int
 ) -> None:
     largest = max(largest, whole.size // 200 + 1)
-    plan = WindowPlanner(whole, largest, 1)
+    plan = WindowPlanner(whole, largest=largest, smallest=1)
     dense = random.Random(seed)  # noqa: S311 - a seeded shape
     spots = [dense.randrange(whole.start, whole.end) for _ in range(5)]
     room = dense.randint(1, 4)
@@ -107,7 +107,7 @@ def test_evenly_spread_events_cost_at_most_the_stated_number_of_jobs(at_once: in
         whole = Window(0, int(largest * rng.uniform(0.5, 60)))
         limit = int(largest / rng.uniform(0.9, 300))
         smallest = 1000
-        plan = WindowPlanner(whole, largest, smallest)
+        plan = WindowPlanner(whole, largest=largest, smallest=smallest)
         outcome = export_all(plan, partial(is_at_most, limit), at_once, seed)
         needed = math.ceil(whole.size / min(limit, largest))
         bound = (
@@ -126,13 +126,16 @@ def test_a_burst_of_one_second_costs_no_more_than_a_logarithm_extra(at_once: int
     for seed in range(200):
         burst = random.Random(seed).randrange(whole.end - 1000)  # noqa: S311 - seeded cases
         outcome = export_all(
-            WindowPlanner(whole, DAY, 1), partial(holds_most_of_none, burst), at_once, seed
+            WindowPlanner(whole, largest=DAY, smallest=1),
+            partial(holds_most_of_none, burst),
+            at_once,
+            seed,
         )
         assert outcome.jobs - 10 <= (2 * at_once + 3) * math.log2(DAY / 900), f"seed {seed}"
 
 
 def test_the_size_that_worked_is_kept_and_grows_back() -> None:
-    plan = WindowPlanner(Window(0, 100 * DAY), DAY, 1000)
+    plan = WindowPlanner(Window(0, 100 * DAY), largest=DAY, smallest=1000)
     quiet_from = 10 * DAY
     outcome = export_all(plan, lambda w: w.size <= HOUR or w.start >= quiet_from, 1)
     sizes = [w.size for w in sorted(outcome.finished)]
@@ -143,29 +146,29 @@ def test_the_size_that_worked_is_kept_and_grows_back() -> None:
 
 
 def test_a_window_of_the_smallest_size_is_not_split() -> None:
-    plan = WindowPlanner(Window(0, 1500), DAY, 1000)
+    plan = WindowPlanner(Window(0, 1500), largest=DAY, smallest=1000)
     first = plan.next()
     assert first == Window(0, 1500)
-    assert plan.too_large(first)
+    assert plan.too_large(first, 1)
     second = plan.next()
     assert second == Window(0, 1000)
-    assert not plan.too_large(second)
+    assert not plan.too_large(second, 1)
 
 
 def test_an_empty_range_has_no_windows() -> None:
-    assert WindowPlanner(Window(5, 5), DAY, 1).next() is None
+    assert WindowPlanner(Window(5, 5), largest=DAY, smallest=1).next() is None
 
 
 def test_what_comes_first_does_not_wait_for_a_try_to_grow_that_comes_later() -> None:
-    plan = WindowPlanner(Window(0, 100), 50, 1)
+    plan = WindowPlanner(Window(0, 100), largest=50, smallest=1)
     early, late = plan.next(), plan.next()
     assert early
     assert late
-    assert plan.too_large(late)
+    assert plan.too_large(late, 1)
     probe = plan.next()
     assert probe
     assert plan.next() is None, "one window at a time until the new size has worked"
-    assert plan.too_large(early)
+    assert plan.too_large(early, 1)
     again = plan.next()
     assert again
     assert again.start == 0

@@ -84,7 +84,10 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
         )
         exports = Exports(
             client,
-            {product: WindowPlanner(covered, window, smallest) for product in products},
+            {
+                product: WindowPlanner(covered, largest=window, smallest=smallest)
+                for product in products
+            },
             request=Request("TGAM", (), "|"),
             limits=Limits(jobs, job_timeout, 0.02),
             directory=tmp_path,
