@@ -3,8 +3,17 @@
 from barchart_events_emulator.faults import KINDS, Fault
 from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.generator import Event
-from barchart_events_emulator.jobs import Job
-from barchart_events_emulator.options import Switches
-from barchart_events_emulator.service import Emulator
+from barchart_events_emulator.jobs import ExportJob
+from barchart_events_emulator.options import Options
+from barchart_events_emulator.service import Emulator, StartedWindow
 
-__all__ = ["KINDS", "Emulator", "Event", "Fault", "Job", "RequestSeen", "Switches"]
+__all__ = [
+    "KINDS",
+    "Emulator",
+    "Event",
+    "ExportJob",
+    "Fault",
+    "Options",
+    "RequestSeen",
+    "StartedWindow",
+]

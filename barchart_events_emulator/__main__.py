@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from barchart_events_emulator.faults import KINDS
-from barchart_events_emulator.options import Switches
+from barchart_events_emulator.options import Options
 from barchart_events_emulator.service import Emulator, wall_clock
 from tap_barchart_events.windows import to_milliseconds
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    faults, now = options.pop("fault"), options.pop("now")
+    faults, now, outages = options.pop("fault"), options.pop("now"), options.pop("outage")
     try:
         emulator = Emulator(**options)
         for call, kind, settings in faults:
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with emulator:
             ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
             print(json.dumps(ready), flush=True)  # noqa: T201 - what scripts wait for
+            for after, seconds in outages:
+                emulator.outage(seconds, after)
             over.wait()
     except OSError as error:
         parser.exit(1, f"{parser.prog}: cannot listen: {error}\n")
@@ -76,8 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         help="arm a fault, CALL:KIND:NAME=VALUE..., e.g. "
         "poll:status:code=503:times=2:after=1:every=3; times=null for always; may be repeated",
     )
+    parser.add_argument(
+        "--outage",
+        type=_outage,
+        action="append",
+        default=[],
+        metavar="AFTER:SECONDS",
+        help="so many seconds after the start all jobs fail, for so many seconds; may be repeated",
+    )
     kinds = {"int": int, "float": float, "str": _text}
-    for one in fields(Switches):
+    for one in fields(Options):
         if "help" not in one.metadata:
             continue
         default: Any = one.default
@@ -123,6 +133,11 @@ def _fault(value: str) -> tuple[str, str, dict[str, Any]]:
     call, kind, *settings = value.split(":")
     named = dict(setting.split("=", 1) for setting in settings)
     return call, kind, {name: _literal(text) for name, text in named.items()}
+
+
+def _outage(value: str) -> tuple[float, float]:
+    after, seconds = value.split(":")
+    return float(after), float(seconds)
 
 
 def _literal(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds

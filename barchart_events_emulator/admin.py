@@ -36,6 +36,8 @@ def admin_routes(emulator: Emulator) -> list[Route]:
         Route("/emulator/late", calls.late, methods=["POST"]),
         Route("/emulator/forget", calls.forget, methods=["POST"]),
         Route("/emulator/faults", calls.faults, methods=["POST"]),
+        Route("/emulator/options", calls.options, methods=["POST"]),
+        Route("/emulator/outage", calls.outage, methods=["POST"]),
         Route("/emulator/jobs", calls.jobs, methods=["GET"]),
     ]
 
@@ -86,6 +88,23 @@ class _Calls:
             self._emulator.fault(**await request.json())
         except (TypeError, ValueError) as error:
             return _refusal(str(error))
+        return JSONResponse({})
+
+    async def options(self, request: Request) -> Response:
+        """Change options: ``{"max_events": 1000}``."""
+        try:
+            self._emulator.change(**await request.json())
+        except (TypeError, ValueError) as error:
+            return _refusal(str(error))
+        return JSONResponse({})
+
+    async def outage(self, request: Request) -> Response:
+        """Let all jobs fail for a while: ``{"seconds": 60}``, or later with ``"after"``."""
+        try:
+            given = {name: float(value) for name, value in (await request.json()).items()}
+            self._emulator.outage(**given)
+        except (AttributeError, TypeError, ValueError):
+            return _refusal("seconds is needed, a number; after may be given, a number")
         return JSONResponse({})
 
     async def jobs(self, _request: Request) -> Response:

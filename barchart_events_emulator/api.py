@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,15 +17,15 @@ from starlette.routing import Route
 
 from barchart_events_emulator.admin import admin_routes
 from barchart_events_emulator.faults import JOB_OUTCOMES, Fault
-from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, service_error
-from barchart_events_emulator.validation import RefusedError, start_request
+from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, refusal, service_error
+from barchart_events_emulator.validation import InvalidRequestError, start_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from barchart_events_emulator.jobs import Job
+    from barchart_events_emulator.jobs import ExportJob
     from barchart_events_emulator.service import Emulator
 
 VERSION = "6.0.0"
@@ -113,9 +113,17 @@ class _Calls:
         content_type = request.headers.get("content-type", "")
         try:
             query, output = start_request(content_type, await request.body())
-        except RefusedError as error:
+        except InvalidRequestError as error:
             return service_error("REQUEST_GENERAL_FAILURE", str(error))
-        job = self._emulator.start_job(query, output)
+        emulator = self._emulator
+        if emulator.is_busy:
+            return refusal(emulator.refusal_status, emulator.refusal_retry_after)
+        fault: Fault | None = request.state.fault
+        kind = fault.kind if fault else None
+        if kind == "same-job" and emulator.jobs:
+            return JSONResponse(emulator.jobs[0].answer())
+        shift = fault.details["milliseconds"] if fault and kind == "other-range" else 0
+        job = emulator.start_job(query, output, shift)
         self._apply_fault(job, request)
         return JSONResponse(job.answer())
 
@@ -137,7 +145,7 @@ class _Calls:
                     "EVENT_JOB_GET_FAILED_RUNNING", "The job is still running: no file yet."
                 )
             return service_error("EVENT_JOB_GET_FAILED", "The job has failed: there is no file.")
-        seconds = job.switches.link_seconds
+        seconds = job.options.link_seconds
         if fault is not None and kind == "link-seconds":
             seconds = fault.details["seconds"]
         link = self._emulator.new_link(job, seconds)
@@ -155,7 +163,7 @@ class _Calls:
     async def version(self, _request: Request) -> Response:
         return JSONResponse({"service": _SERVICE})
 
-    def _find(self, request: Request) -> Job | None:
+    def _find(self, request: Request) -> ExportJob | None:
         fault: Fault | None = request.state.fault
         if fault is not None and fault.kind == "forget":
             self._emulator.forget_jobs()
@@ -164,7 +172,7 @@ class _Calls:
             self._apply_fault(job, request)
         return job
 
-    def _apply_fault(self, job: Job, request: Request) -> None:
+    def _apply_fault(self, job: ExportJob, request: Request) -> None:
         fault: Fault | None = request.state.fault
         if fault is None:
             return
@@ -174,6 +182,16 @@ class _Calls:
             job.end_as(fault.details["status"])
         elif fault.kind == "forget":
             self._emulator.forget_jobs()
+        elif fault.kind == "filter":
+            job.false_filter = _other_filter(job.filter, fault.details)
+        elif fault.kind == "no-filter":
+            job.false_filter = {}
+
+
+def _other_filter(query: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    keys = ("customer", "product", "types", "start", "end")
+    changed = {key: details[key] for key in keys if details[key] is not None}
+    return {k: v for k, v in (query | changed).items() if k not in details["left_out"]}
 
 
 def _no_job() -> Response:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Kind:
+class FaultKind:
     """A kind of fault: what it does, and its details with their defaults."""
 
     def __init__(self, meaning: str, **details: Any) -> None:  # noqa: ANN401 - of any type
@@ -25,61 +25,88 @@ class Kind:
 
 
 _ANSWERS = {
-    "status": Kind(
+    "status": FaultKind(
         "an error status; Retry-After in seconds or as a date; body html, json or empty",
         code=503,
         retry_after=None,
         as_date=False,
         body=None,
     ),
-    "error": Kind("the documented error answer, status 500", code="EVENT_JOB_GET_FAILED"),
-    "html": Kind("status 200 with an HTML page"),
-    "empty": Kind("status 200 with an empty body"),
-    "malformed": Kind("status 200 with JSON that breaks off"),
-    "shape": Kind("status 200 with JSON of another shape", value=()),
-    "redirect": Kind(
+    "error": FaultKind("the documented error answer, status 500", code="EVENT_JOB_GET_FAILED"),
+    "html": FaultKind("status 200 with an HTML page"),
+    "empty": FaultKind("status 200 with an empty body"),
+    "malformed": FaultKind("status 200 with JSON that breaks off"),
+    "shape": FaultKind("status 200 with JSON of another shape", value=()),
+    "redirect": FaultKind(
         "status 302; without a location the link call leads to its file, the others to the "
         "other host",
         location=None,
     ),
 }
 _WIRE = {
-    "drop": Kind("the connection ends before an answer, even if the call took effect", acted=False),
-    "drop-headers": Kind("the connection ends in the middle of the headers"),
-    "cut": Kind(
+    "drop": FaultKind(
+        "the connection ends before an answer, even if the call took effect", acted=False
+    ),
+    "drop-headers": FaultKind("the connection ends in the middle of the headers"),
+    "cut": FaultKind(
         "the connection ends in the body, half-way or after so many bytes; chunked: no length told",
         at=None,
         chunked=False,
     ),
-    "slow": Kind("the answer comes in drops", bytes_per_second=1000),
-    "stall": Kind(
+    "slow": FaultKind("the answer comes in drops", bytes_per_second=1000),
+    "stall": FaultKind(
         "silence, for ever or so many seconds, before the answer or after so many bytes of it",
         seconds=None,
         at=None,
     ),
 }
 _JOB = {
-    "job-failed": Kind("the job ends FAILED"),
-    "job-timeout": Kind("the job ends TIMEOUT"),
-    "job-hangs": Kind("the job stays RUNNING for ever"),
-    "job-status": Kind("the job has a status unheard of", status="PAUSED"),
-    "forget": Kind("the service has restarted and knows no job any more"),
+    "job-failed": FaultKind("the job ends FAILED"),
+    "job-timeout": FaultKind("the job ends TIMEOUT"),
+    "job-hangs": FaultKind("the job stays RUNNING for ever"),
+    "job-status": FaultKind("the job has a status unheard of", status="PAUSED"),
+    "forget": FaultKind("the service has restarted and knows no job any more"),
+}
+_FILTER = {
+    "filter": FaultKind(
+        "the job object tells another filter: other values, or some keys left out",
+        customer=None,
+        product=None,
+        types=None,
+        start=None,
+        end=None,
+        left_out=(),
+    ),
+    "no-filter": FaultKind("the job object tells no filter"),
+}
+_START = {
+    "same-job": FaultKind("no job is started: the answer is the first job that there was"),
+    "other-range": FaultKind(
+        "the file holds the events that occurred so many milliseconds later",
+        milliseconds=-86_400_000,
+    ),
 }
 _LINK = {
-    "link": Kind("the link is this, word for word", link="https://storage.invalid/file.csv"),
-    "link-seconds": Kind("the link works for so many seconds only", seconds=0),
+    "link": FaultKind("the link is this, word for word", link="https://storage.invalid/file.csv"),
+    "link-seconds": FaultKind("the link works for so many seconds only", seconds=0),
 }
 _DOWNLOAD = {
-    "expire": Kind("the link runs out, at once or after so many bytes of the body", at=None),
-    "etag": Kind("the file becomes another by its ETag, at once or after so many bytes", at=None),
-    "truncate": Kind("the body ends early but in good order, half-way or after bytes", at=None),
-    "bomb": Kind("gzip that inflates to so many megabytes of a unit", megabytes=65536, unit="\n"),
-    "body": Kind("the file holds these bytes instead (text in JSON)", body=b""),
+    "expire": FaultKind("the link runs out, at once or after so many bytes of the body", at=None),
+    "etag": FaultKind(
+        "the file becomes another by its ETag, at once or after so many bytes", at=None
+    ),
+    "truncate": FaultKind(
+        "the body ends early but in good order, half-way or after bytes", at=None
+    ),
+    "bomb": FaultKind(
+        "gzip that inflates to so many megabytes of a unit", megabytes=65536, unit="\n"
+    ),
+    "body": FaultKind("the file holds these bytes instead (text in JSON)", body=b""),
 }
 
-KINDS: Mapping[str, Mapping[str, Kind]] = {
-    "start": {**_ANSWERS, **_WIRE, **_JOB},
-    "poll": {**_ANSWERS, **_WIRE, **_JOB},
+KINDS: Mapping[str, Mapping[str, FaultKind]] = {
+    "start": {**_ANSWERS, **_WIRE, **_JOB, **_FILTER, **_START},
+    "poll": {**_ANSWERS, **_WIRE, **_JOB, **_FILTER},
     "link": {**_ANSWERS, **_WIRE, **_JOB, **_LINK},
     "download": {**_ANSWERS, **_WIRE, **_DOWNLOAD},
     "authenticate": {**_ANSWERS, **_WIRE},

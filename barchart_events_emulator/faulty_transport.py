@@ -96,6 +96,7 @@ class FaultMiddleware:
         log: list[RequestSeen],
         transports: Transports,
         elsewhere: str,
+        date: Callable[[], str | None],
         throttle: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Stand before an application.
@@ -108,6 +109,7 @@ class FaultMiddleware:
             log: Where requests are noted.
             transports: Open connections by peer.
             elsewhere: A URL of the other host.
+            date: The ``Date`` header of an answer sent now; ``None`` for no such header.
             throttle: Bytes a second that an answer gets at most.
         """
         self._app = app
@@ -117,6 +119,7 @@ class FaultMiddleware:
         self._log = log
         self._transports = transports
         self._elsewhere = elsewhere
+        self._date = date
         self._throttle = throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,11 +143,20 @@ class FaultMiddleware:
             seen.fault = self._faults.take(seen.call)
         scope["state"] = {"fault": seen.fault}
         transport = self._transports[scope["client"]]
-        wire = _Wire(seen, transport, receive, send, self._throttle())
+        wire = _Wire(seen, transport, receive, self._dated(send), self._throttle())
         answer = answer_of(seen.fault, self._elsewhere) if seen.fault else None
         with suppress(ConnectionGoneError):
             await wire.before_the_answer()
             await (answer or self._app)(scope, replay, wire.send)
+
+    def _dated(self, send: Send) -> Send:
+        async def dated(message: Message) -> None:
+            date = self._date() if message["type"] == "http.response.start" else None
+            if date is not None:
+                message = {**message, "headers": [*message["headers"], (b"date", date.encode())]}
+            await send(message)
+
+        return dated
 
     def _note(self, scope: Scope, body: bytes) -> RequestSeen:
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,4 +1,4 @@
-"""Export files: events in, bytes out. Knows layouts and dialects, but no jobs and no HTTP.
+"""Export files: events in, bytes out. Knows layouts and row formats, but no jobs and no HTTP.
 
 A file is not stored. Planning it (``GeneratedFile.plan``) finds its number of events and its
 length, piece by piece; reading it makes the pieces asked for anew.
@@ -23,7 +23,7 @@ from tap_barchart_events.products import snake_case
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from barchart_events_emulator.options import Switches
+    from barchart_events_emulator.options import Options
     from barchart_events_emulator.sample_data import Pool
 
 _CHUNK = 1 << 16
@@ -37,7 +37,7 @@ class TooManyEventsError(Exception):
 
 
 @dataclass(frozen=True)
-class Dialect:
+class RowFormat:
     """How rows are written."""
 
     columns: tuple[str, ...]
@@ -73,16 +73,16 @@ class Dialect:
         return self.delimiter.join(self.cell(name) for name in names) + self.newline
 
 
-def dialect_of(switches: Switches, product: str, delimiter: str) -> Dialect:
-    """Return the dialect of a product's file under the switches."""
-    columns = switches.columns_of(product)
-    if switches.shuffled_columns:
-        key = f"{switches.seed}/{product}/"
+def row_format_of(options: Options, product: str, delimiter: str) -> RowFormat:
+    """Return the row_format of a product's file under the options."""
+    columns = options.columns_of(product)
+    if options.shuffled_columns:
+        key = f"{options.seed}/{product}/"
         columns = tuple(sorted(columns, key=lambda name: sha256((key + name).encode()).digest()))
-    return Dialect(columns, delimiter, switches.quoting, switches.newline)
+    return RowFormat(columns, delimiter, options.quoting, options.newline)
 
 
-class ExportFile(ABC):
+class ServedFile(ABC):
     """A finished export file, readable from any byte."""
 
     size: int
@@ -93,7 +93,7 @@ class ExportFile(ABC):
         """Yield the bytes from ``start`` up to ``stop`` (exclusive), in pieces."""
 
 
-class StoredFile(ExportFile):
+class StoredFile(ServedFile):
     """A file held in memory: a replaced body, or events of a replaced source."""
 
     def __init__(self, data: bytes) -> None:
@@ -108,36 +108,38 @@ class StoredFile(ExportFile):
             yield self._data[at : min(at + _CHUNK, stop)]
 
     @classmethod
-    def of_events(cls, events: Iterable[Event], dialect: Dialect, switches: Switches) -> StoredFile:
+    def of_events(
+        cls, events: Iterable[Event], row_format: RowFormat, options: Options
+    ) -> StoredFile:
         """Write events into a file; they keep their order if that is to be."""
         rows = [
             f"{before}{timestamp}{after}"
             for timestamp, kind, values in events
-            for before, after in [dialect.around(kind, values)]
+            for before, after in [row_format.around(kind, values)]
         ]
-        if not switches.time_order:
+        if not options.time_order:
             rows.sort(key=lambda row: zlib.crc32(row.encode()))
-        if switches.header:
-            rows.insert(0, dialect.header(switches.header_style))
+        if options.header:
+            rows.insert(0, row_format.header(options.header_style))
         text = "".join(rows)
-        if not switches.last_newline:
-            text = text.removesuffix(dialect.newline)
+        if not options.last_newline:
+            text = text.removesuffix(row_format.newline)
         return cls(text.encode())
 
 
-class GeneratedFile(ExportFile):
+class GeneratedFile(ServedFile):
     """A file of events that are made on demand; holds no more than a number for each slot."""
 
     def __init__(
-        self, generator: Generator, selection: Selection, dialect: Dialect, switches: Switches
+        self, generator: Generator, selection: Selection, row_format: RowFormat, options: Options
     ) -> None:
         """Prepare the file; ``plan`` has to be run through before anything else."""
         self._generator = generator
         self._selection = selection
-        self._dialect = dialect
-        self._time_order = switches.time_order
-        self._last_newline = switches.last_newline
-        header = dialect.header(switches.header_style) if switches.header else ""
+        self._dialect = row_format
+        self._time_order = options.time_order
+        self._last_newline = options.last_newline
+        header = row_format.header(options.header_style) if options.header else ""
         self._header = header.encode()
         self._slots = array("q")
         self._starts = array("q")
@@ -227,8 +229,8 @@ class _Rows:
 
 
 @lru_cache(maxsize=32)
-def _rows_by_identity(pool: _PoolRef, dialect: Dialect) -> _Rows:
-    around = [dialect.around(kind, values) for kind, values in pool.pool]
+def _rows_by_identity(pool: _PoolRef, row_format: RowFormat) -> _Rows:
+    around = [row_format.around(kind, values) for kind, values in pool.pool]
     before = [head for head, _ in around]
     after = [tail for _, tail in around]
     sizes = [len((head + tail).encode()) for head, tail in around]
@@ -250,15 +252,15 @@ class _PoolRef:
         return isinstance(other, _PoolRef) and self.pool is other.pool
 
 
-def _rows_of(pool: Pool, dialect: Dialect) -> _Rows:
-    return _rows_by_identity(_PoolRef(pool), dialect)
+def _rows_of(pool: Pool, row_format: RowFormat) -> _Rows:
+    return _rows_by_identity(_PoolRef(pool), row_format)
 
 
 SMALL = 4_000_000
 """Files up to this length (bytes) are compressed as a whole, so that their length is known."""
 
 
-def compressed(file: ExportFile) -> StoredFile | None:
+def compressed(file: ServedFile) -> StoredFile | None:
     """Return a small file compressed, always to the same bytes; ``None`` for a large one."""
     if file.size > SMALL:
         return None

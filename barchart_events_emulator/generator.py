@@ -24,7 +24,7 @@ from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, pool_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from barchart_events_emulator.options import Switches
+    from barchart_events_emulator.options import Options
     from barchart_events_emulator.sample_data import Pool
 
 HOUR = 3_600_000
@@ -74,15 +74,17 @@ class Selection:
 
 
 class Generator:
-    """Makes the events of one setting of the switches."""
+    """Makes the events of one setting of the options."""
 
-    def __init__(self, switches: Switches) -> None:
-        """Take what matters for events out of the switches."""
-        self._seed = switches.seed
-        self._rate = switches.events_per_hour
-        self._late = round(switches.late_share * 1024)
-        self._awkward = switches.awkward
-        self._added_column = switches.added_column
+    def __init__(self, options: Options) -> None:
+        """Take what matters for events out of the options."""
+        self._seed = options.seed
+        self._rate = options.events_per_hour
+        self._rhythm = options.rhythm
+        self._noise = options.hourly_noise
+        self._late = round(options.late_share * 1024)
+        self._awkward = options.awkward
+        self._added_column = options.added_column
         self.slot = next(
             (ms for ms in _SLOTS if self._rate * ms <= _EVENTS_IN_SLOT * HOUR), _SLOTS[-1]
         )
@@ -133,12 +135,23 @@ class Generator:
                 kind, values = pool[key & MASK]
                 yield Event(begin + (key >> POOL_BITS), kind, dict(values))
 
+    def _weight(self, selection: Selection, hour: int) -> float:
+        """Return how many times the mean number of events an hour (since the epoch) has."""
+        name = f"{selection.customer}/{selection.product}"
+        weight = 1.0 if self._rhythm == "none" else _weights(self._rhythm, name)[hour % 168]
+        if self._noise:
+            (luck,) = unpack(
+                "<I", shake_128(f"noise {self._seed}/{name}/{hour}".encode()).digest(4)
+            )
+            weight *= exp(self._noise * NormalDist().inv_cdf((luck + 0.5) / 2**32))
+        return weight
+
     def _all_keys(self, selection: Selection, slot: int) -> list[int]:
         shake = shake_128(f"{self._seed}/{selection.customer}/{selection.product}/{slot}".encode())
         begin = slot * self.slot
         first, last = begin % HOUR == 0, (begin + self.slot) % HOUR == 0
         edges = self._rate >= 2 * _EDGE_EVENTS
-        weight = rhythm(selection.customer, selection.product)[begin // HOUR % 168]
+        weight = self._weight(selection, begin // HOUR)
         mean = self._rate * self.slot / HOUR * weight - edges * (2 * first + last)
         luck, chance = unpack("<IB7x", shake.digest(12))
         number = _draw(mean, (luck + 0.5) / 2**32)
@@ -162,18 +175,24 @@ class Generator:
 
 
 @lru_cache(maxsize=256)
-def rhythm(customer: str, product: str) -> tuple[float, ...]:
+def _weights(rhythm: str, name: str) -> tuple[float, ...]:
     """Return the weight of each hour of the week, from Thursday 00:00 UTC; the mean is 1.
 
-    Busy in the afternoon (UTC), quiet at night and on week-ends; each product a little
-    otherwise.
+    Busy in the afternoon (UTC), quiet at night and on week-ends.
+
+    Args:
+        rhythm: ``product`` for one that differs between products; ``working-week`` for one that
+            all products share.
+        name: Customer and product.
     """
-    shift, width = shake_128(f"rhythm {customer}/{product}".encode()).digest(2)
-    peak, spread = 14.5 + shift % 5, 3.5 + width % 3
+    shift, width = shake_128(f"rhythm {name}".encode()).digest(2)
     weights = []
     for hour in range(168):
-        away = abs(hour % 24 - peak)
-        busy = 0.12 + exp(-((min(away, 24 - away) / spread) ** 2))
+        if rhythm == "product":
+            away = abs(hour % 24 - (14.5 + shift % 5))
+            busy = 0.12 + exp(-((min(away, 24 - away) / (3.5 + width % 3)) ** 2))
+        else:
+            busy = 0.15 + 3 * exp(-(((hour % 24 - 15) / 3.5) ** 2))
         weights.append(busy * (0.25 if hour // 24 in {2, 3} else 1.0))
     total = sum(weights)
     return tuple(weight * 168 / total for weight in weights)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from barchart_events_emulator.files import (
-    ExportFile,
     GeneratedFile,
+    ServedFile,
     StoredFile,
     TooManyEventsError,
-    dialect_of,
+    row_format_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from barchart_events_emulator.generator import Event, Generator, Selection
-    from barchart_events_emulator.options import Switches
+    from barchart_events_emulator.options import Options
 
 _DAY = 86_400_000
 
@@ -31,57 +32,94 @@ TIMEOUT = "TIMEOUT"
 FAILED = "FAILED"
 
 
+class Outage(NamedTuple):
+    """A time in which every job that is running or is started fails."""
+
+    start: float
+    """First moment (``time.monotonic``)."""
+    end: float
+    """The moment after which jobs succeed again."""
+
+
 @dataclass(eq=False)
-class Job:
+class ExportJob:
     """An export job, as the emulator sees it."""
 
     filter: dict[str, Any]
-    """As it was asked for."""
+    """What was requested."""
     output: dict[str, Any]
     start: int
     """First instant exported, inclusive, in milliseconds."""
     end: int
-    """Last instant exported; inclusive if ``switches.end_inclusive``."""
-    switches: Switches
-    """What held when it started."""
+    """Last instant exported; inclusive if ``options.end_inclusive``."""
+    options: Options
+    """The options at the time of its start."""
     begun: int
     """When it started, by the emulator's clock, in milliseconds since the epoch."""
-    seconds: float
-    """How long it runs."""
+    outages: Sequence[Outage] = ()
+    """All outages so far; the list may grow while the job runs."""
     source: str = field(default_factory=lambda: f"JOB-{uuid4()}")
     started: float = field(default_factory=time.monotonic)
-    fate: str | None = None
+    outcome: str | None = None
     """The status it ends with whatever it holds; ``RUNNING`` if it never ends."""
-    file: ExportFile | None = None
+    stopped: float | None = None
+    """When ``end_as`` ended it (``time.monotonic``)."""
+    file: ServedFile | None = None
     """The export, once it is planned."""
     count: int | None = None
     """Number of events in it, once known."""
     too_large: bool = False
     generation: int = 0
     """Raised when the stored object is replaced: another ETag."""
+    false_filter: dict[str, Any] | None = None
+    """What answers give as its filter, instead of ``filter``; empty for no filter at all."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it runs; counted without events as long as their number is not known."""
+        options = self.options
+        events = options.max_events if self.too_large else self.count
+        seconds = options.job_seconds + options.seconds_per_event * (events or 0)
+        about = f"{options.seed}/{sorted(self.filter.items())}".encode()
+        spread = 2 * sha256(about).digest()[0] / 255 - 1
+        factor = options.too_large_factor if self.too_large else 1.0
+        return seconds * factor * (1 + options.job_variation * spread)
 
     @property
     def ended(self) -> float | None:
         """When it ended (``time.monotonic``), or ``None`` while it runs."""
-        if self.status == RUNNING:
-            return None
-        return self.started + self.seconds
+        return self._end()[1]
 
     @property
     def status(self) -> str:
         """What the service calls its state now."""
-        if self.fate == RUNNING or time.monotonic() < self.started + self.seconds:
-            return RUNNING
-        if self.fate is not None:
-            return self.fate
-        if self.too_large:
-            return TIMEOUT
-        return self.switches.complete_status if self.file is not None else RUNNING
+        return self._end()[0]
+
+    def _end(self) -> tuple[str, float | None]:
+        """Return the status, and since when it is final."""
+        if self.outcome is not None:
+            return self.outcome, None if self.outcome == RUNNING else self.stopped
+        now = time.monotonic()
+        planned = self.too_large or self.file is not None
+        end = self.started + self.seconds if planned else math.inf
+        for outage in self.outages:
+            failed = max(self.started, outage.start)
+            if failed < min(end, outage.end) and failed <= now:
+                return FAILED, failed
+        if now < end:
+            return RUNNING, None
+        return TIMEOUT if self.too_large else self.options.complete_status, end
 
     @property
     def ready(self) -> bool:
         """Whether its file can be had."""
-        return self.file is not None and self.status == self.switches.complete_status
+        return self.file is not None and self.status == self.options.complete_status
+
+    @property
+    def kept(self) -> bool:
+        """Whether the service still knows it."""
+        ended, keep = self.ended, self.options.keep_seconds
+        return ended is None or keep is None or time.monotonic() < ended + keep
 
     @property
     def etag(self) -> str:
@@ -89,9 +127,9 @@ class Job:
         return '"' + sha256(f"{self.source}/{self.generation}".encode()).hexdigest()[:32] + '"'
 
     def end_as(self, status: str) -> None:
-        """Decide how it ends; if it would have run longer, it ends now (unless never)."""
-        self.fate = status
-        self.seconds = min(self.seconds, time.monotonic() - self.started)
+        """Decide how it ends; it ends now, unless it has ended (or never, as ``RUNNING``)."""
+        self.stopped = self.ended or time.monotonic()
+        self.outcome = status
 
     def replace_file(self, data: bytes | str) -> None:
         """Put another object in the place of its file."""
@@ -100,24 +138,33 @@ class Job:
 
     def answer(self) -> dict[str, Any]:
         """Return the job object of the service's answers."""
-        shown = dict(self.filter)
-        if self.switches.numbers_as_strings:
+        shown = dict(self.filter if self.false_filter is None else self.false_filter)
+        if self.options.numbers_as_strings:
             shown |= {key: str(shown[key]) for key in ("start", "end") if key in shown}
         day = datetime.fromtimestamp(self.begun / 1000, timezone.utc).date().isoformat()
         timing: dict[str, Any] = {"day": day, "start": self.begun}
-        status = self.status
-        if status != RUNNING:
-            timing["end"] = self.begun + round(self.seconds * 1000)
-        return {
+        status, ended = self._end()
+        if ended is not None:
+            timing["end"] = self.begun + round((ended - self.started) * 1000)
+        answer = {
             "job": self.source.removeprefix("JOB-"),
             "source": self.source,
             "status": status,
             "filter": shown,
             "timing": timing,
         }
+        if not shown:
+            del answer["filter"]
+        return answer
 
 
-def new_job(switches: Switches, query: dict[str, Any], output: dict[str, Any], now: int) -> Job:
+def new_job(
+    options: Options,
+    query: dict[str, Any],
+    output: dict[str, Any],
+    now: int,
+    outages: Sequence[Outage] = (),
+) -> ExportJob:
     """Start a job on a filter that is known to be sound.
 
     Both ends are optional at the service, which does not say what it takes then. Here an open
@@ -125,19 +172,15 @@ def new_job(switches: Switches, query: dict[str, Any], output: dict[str, Any], n
     """
     end = query.get("end", now)
     start = query.get("start", end - _DAY)
-    about = f"{switches.seed}/{sorted(query.items())}".encode()
-    spread = 0.75 + 0.5 * sha256(about).digest()[0] / 255
-    return Job(
-        query, output, start, end, switches, begun=now, seconds=switches.job_seconds * spread
-    )
+    return ExportJob(query, output, start, end, options, begun=now, outages=outages)
 
 
 async def export(
-    job: Job,
+    job: ExportJob,
     generator: Generator,
     selection: Selection,
     source: Callable[[], Iterator[Event]] | None,
-    body: Callable[[Job], bytes] | None,
+    body: Callable[[ExportJob], bytes] | None,
 ) -> None:
     """Make the job's file, in small steps between other work; it can be had afterwards.
 
@@ -148,20 +191,20 @@ async def export(
         source: Events that stand in for the generator's.
         body: Bytes that stand in for the file.
     """
-    switches = job.switches
-    dialect = dialect_of(switches, selection.product, job.output.get("delimiter", "|"))
+    options = job.options
+    row_format = row_format_of(options, selection.product, job.output.get("delimiter", "|"))
     if source is not None:
         events = list(source())
         job.count = len(events)
-        if switches.max_events is not None and job.count > switches.max_events:
+        if options.max_events is not None and job.count > options.max_events:
             job.too_large = True
             return
-        job.file = StoredFile.of_events(events, dialect, switches)
+        job.file = StoredFile.of_events(events, row_format, options)
     else:
-        file = GeneratedFile(generator, selection, dialect, switches)
+        file = GeneratedFile(generator, selection, row_format, options)
         pause = time.monotonic() + 0.005
         try:
-            for _ in file.plan(switches.max_events):
+            for _ in file.plan(options.max_events):
                 if time.monotonic() > pause:
                     await asyncio.sleep(0)
                     pause = time.monotonic() + 0.005

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from barchart_events_emulator.jobs import Job
+    from barchart_events_emulator.jobs import ExportJob
 
 
 @dataclass(eq=False)
 class Link:
     """A download link that was given out."""
 
-    job: Job
+    job: ExportJob
     expires: float
     """When it stops working (``time.monotonic``)."""
 
@@ -40,7 +40,7 @@ class Links:
         """Return the signature of a path and its query (without the signature)."""
         return hmac.new(self._secret, f"GET\n{path}\n{query}".encode(), sha256).hexdigest()
 
-    def give(self, job: Job, seconds: float) -> tuple[str, str]:
+    def give(self, job: ExportJob, seconds: float) -> tuple[str, str]:
         """Return path and signed query of a new link to a job's file."""
         path = f"/exports/{job.source}.csv"
         moment = datetime.now(timezone.utc)
@@ -61,7 +61,7 @@ class Links:
             return None
         return self._given.get(signature)
 
-    def expire(self, job: Job) -> None:
+    def expire(self, job: ExportJob) -> None:
         """End the life of all links to a job's file."""
         for link in self._given.values():
             if link.job is job:

@@ -131,7 +131,7 @@ class Loopback:
 
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol named, asyncio switches Nagle's algorithm off: no 40 ms for an answer.
+    # With the protocol named, asyncio options Nagle's algorithm off: no 40 ms for an answer.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

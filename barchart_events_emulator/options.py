@@ -1,12 +1,12 @@
-"""The switches of the emulator: what may differ between services, and what nobody promises.
+"""The options of the emulator: what may differ between services, and what nobody promises.
 
-Each switch is an argument of ``Emulator``, an attribute that may be changed while it runs
+Each option is an argument of ``Emulator``, an attribute that may be changed while it runs
 (jobs keep what held when they started), and a flag of the command.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from barchart_events_emulator.sample_data import columns_of
@@ -15,55 +15,90 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def switch(default: Any, meaning: str, *choices: str) -> Any:  # noqa: ANN401 - like dataclasses.field
-    """Declare a switch: its default, its meaning for ``--help``, and its choices if few."""
+def option(default: Any, meaning: str, *choices: str) -> Any:  # noqa: ANN401 - like dataclasses.field
+    """Declare an option: its default, its meaning for ``--help``, and its choices if few."""
     return field(default=default, metadata={"help": meaning, "choices": choices or None})
 
 
 @dataclass(kw_only=True)
-class Switches:
+class Options:
     """Everything that can be chosen about the emulated service."""
 
-    seed: int = switch(7, "what events there are: the same seed, the same events")
-    events_per_hour: float = switch(
+    seed: int = option(7, "what events there are: the same seed, the same events")
+    events_per_hour: float = option(
         1000.0, "mean number of events of a customer and product, with the rhythm of day and week"
     )
-    job_seconds: float = switch(0.05, "how long a job runs, give or take a quarter")
-    max_events: int | None = switch(None, "a job with more events ends TIMEOUT")
-    end_inclusive: bool = switch(default=True, meaning="an event at the filter's end is exported")
-    header: bool = switch(default=False, meaning="the file starts with a header row")
-    header_style: str = switch("camelCase", "names in the header", "camelCase", "snake_case")
-    shuffled_columns: bool = switch(
+    rhythm: str = option(
+        "product", "how events spread over the week", "product", "working-week", "none"
+    )
+    hourly_noise: float = option(
+        0.0, "each hour has more or fewer events by a lognormal factor with this sigma"
+    )
+    job_seconds: float = option(0.05, "how long a job runs, whatever it holds")
+    seconds_per_event: float = option(0.0, "how much longer a job runs for each event")
+    job_variation: float = option(0.25, "share by which the time of a job differs at most")
+    max_events: int | None = option(None, "a job with more events ends TIMEOUT")
+    too_large_factor: float = option(
+        1.0, "a job with too many events runs this many times as long as one with max_events"
+    )
+    max_running_jobs: int | None = option(
+        None, "a start is refused while this many jobs are running"
+    )
+    refusal_status: int = option(429, "status of the answer to a start that is refused")
+    refusal_retry_after: float | None = option(
+        None, "seconds in the Retry-After of such an answer; no such header if left out"
+    )
+    keep_seconds: float | None = option(
+        None, "how long an ended job and its export are kept; for ever if left out"
+    )
+    date_header: bool = option(
+        default=True, meaning="answers have a Date header, by the service's clock"
+    )
+    end_inclusive: bool = option(default=True, meaning="an event at the filter's end is exported")
+    header: bool = option(default=False, meaning="the file starts with a header row")
+    header_style: str = option("camelCase", "names in the header", "camelCase", "snake_case")
+    shuffled_columns: bool = option(
         default=False, meaning="the columns come in another order, timestamp anywhere"
     )
-    time_order: bool = switch(default=True, meaning="rows come in order of time")
-    quoting: str = switch("none", "which fields are quoted", "none", "minimal", "all")
-    awkward_values: bool | None = switch(
+    time_order: bool = option(default=True, meaning="rows come in order of time")
+    quoting: str = option("none", "which fields are quoted", "none", "minimal", "all")
+    awkward_values: bool | None = option(
         None, "some values hold delimiters, quotes, line breaks; as a rule if there is quoting"
     )
-    newline: str = switch("\n", "end of each row", "\n", "\r\n")
-    last_newline: bool = switch(default=True, meaning="the last row has its newline too")
-    gzip: bool = switch(default=True, meaning="compress downloads for clients that accept gzip")
-    content_length: bool = switch(default=True, meaning="downloads tell their length")
-    throttle: float | None = switch(None, "bytes a second that a download gets at most")
-    complete_status: str = switch(
+    newline: str = option("\n", "end of each row", "\n", "\r\n")
+    last_newline: bool = option(default=True, meaning="the last row has its newline too")
+    gzip: bool = option(default=True, meaning="compress downloads for clients that accept gzip")
+    content_length: bool = option(default=True, meaning="downloads tell their length")
+    throttle: float | None = option(None, "bytes a second that a download gets at most")
+    complete_status: str = option(
         "COMPLETE", "what a finished job is called", "COMPLETE", "COMPLETED"
     )
-    numbers_as_strings: bool = switch(
+    numbers_as_strings: bool = option(
         default=False, meaning="answers give the filter's start and end as strings"
     )
-    layout: str = switch("current", "columns of the file", "current", "documented")
-    added_column: str | None = switch(
+    layout: str = option("current", "columns of the file", "current", "documented")
+    added_column: str | None = option(
         None, "a column that the vendor has put into the middle of every product's file"
     )
-    link_seconds: float = switch(900.0, "how long a download link works")
-    late_share: float = switch(0.0, "share of the events that appear late, 0 to 1")
-    late_seconds: float | None = switch(
+    link_seconds: float = option(900.0, "how long a download link works")
+    late_share: float = option(0.0, "share of the events that appear late, 0 to 1")
+    late_seconds: float | None = option(
         None, "how long after they occurred late events appear; never by themselves if left out"
     )
 
     columns: Mapping[str, Sequence[str]] | None = None
     """Product → columns of its file (camelCase), instead of those of ``layout``."""
+
+    def check(self) -> None:
+        """Refuse values that an option cannot have.
+
+        Raises:
+            ValueError: An option has such a value.
+        """
+        for one in fields(self):
+            choices = one.metadata.get("choices")
+            if choices and getattr(self, one.name) not in choices:
+                raise ValueError(f"{one.name} must be one of {', '.join(map(repr, choices))}")
 
     def columns_of(self, product: str) -> tuple[str, ...]:
         """Return the columns of a product's file, camelCase, in order."""

@@ -25,6 +25,14 @@ def gateway_error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"message": message}, status_code=status)
 
 
+def refusal(status: int, retry_after: float | None) -> JSONResponse:
+    """Return the answer to a start while no more jobs can run."""
+    answer = gateway_error(status, "Too many jobs are running.")
+    if retry_after is not None:
+        answer.headers["Retry-After"] = f"{retry_after:g}"
+    return answer
+
+
 def service_error(code: str, message: str) -> JSONResponse:
     """Return the service's documented error answer."""
     error = {"value": {"code": code, "message": message}, "children": []}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from barchart_events_emulator import api, storage
 from barchart_events_emulator.faults import Fault, Faults
 from barchart_events_emulator.faulty_transport import FaultMiddleware, RequestSeen
 from barchart_events_emulator.generator import Event, Generator, Selection
-from barchart_events_emulator.jobs import Job, export, new_job
+from barchart_events_emulator.jobs import RUNNING, ExportJob, Outage, export, new_job
 from barchart_events_emulator.links import Links
 from barchart_events_emulator.loopback import HOST, Loopback
-from barchart_events_emulator.options import Switches
+from barchart_events_emulator.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,11 +32,21 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+class StartedWindow(NamedTuple):
+    """What a job was started for."""
+
+    customer: str
+    product: str
+    start: int
+    """In milliseconds since the epoch."""
+    end: int
+
+
 @dataclass(kw_only=True, eq=False)
-class Emulator(Switches):
+class Emulator(Options):
     """The Barchart Event Tracking System on loopback; a context manager.
 
-    Every switch is an argument, and an attribute that may be changed while it runs.
+    Every option is an argument, and an attribute that may be changed while it runs.
     """
 
     username: str = "emulator"
@@ -47,22 +59,22 @@ class Emulator(Switches):
     """What time it is for the service, in milliseconds: later events are not there yet."""
     source: Callable[[str, str, int, int], Iterable[Event]] | None = None
     """Stands in for the generator: customer, product, start, end (exclusive) → events."""
-    body: Callable[[Job], bytes] | None = None
+    body: Callable[[ExportJob], bytes] | None = None
     """Stands in for the contents of every file."""
 
     def __post_init__(self) -> None:
-        """Refuse switches that are none, and prepare an empty service."""
-        for one in fields(self):
-            choices = one.metadata.get("choices")
-            if choices and getattr(self, one.name) not in choices:
-                raise ValueError(f"{one.name} must be one of {', '.join(map(repr, choices))}")
+        """Refuse options that are none, and prepare an empty service."""
+        self.check()
         self.requests: list[RequestSeen] = []
         """All requests so far but the emulator's own, oldest first."""
-        self.jobs: list[Job] = []
+        self.jobs: list[ExportJob] = []
         """All jobs so far, forgotten ones too, oldest first."""
+        self.starts: Counter[StartedWindow] = Counter()
+        """How often each window's job was started; starts that were refused do not count."""
+        self._outages: list[Outage] = []
         self.links = Links(secrets.token_bytes(32))
         self._faults = Faults()
-        self._known: dict[str, Job] = {}
+        self._known: dict[str, ExportJob] = {}
         self._released: int | None = None
         self._loopback: Loopback | None = None
 
@@ -92,6 +104,7 @@ class Emulator(Switches):
             log=self.requests,
             transports=loopback.transports,
             elsewhere=f"{self.storage_url}/elsewhere",
+            date=self._date,
         )
         storage_gate = FaultMiddleware(
             storage.storage_application(self),
@@ -101,6 +114,7 @@ class Emulator(Switches):
             log=self.requests,
             transports=loopback.transports,
             elsewhere=f"{self.api_url}/elsewhere",
+            date=self._date,
             throttle=lambda: self.throttle,
         )
         loopback.start((api_gate, storage_gate))
@@ -126,27 +140,40 @@ class Emulator(Switches):
 
     # What its calls need
 
-    def start_job(self, query: dict[str, Any], output: dict[str, Any]) -> Job:
-        """Start a job; for the API."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether a start has to be refused, because as many jobs run as may."""
+        limit = self.max_running_jobs
+        return limit is not None and sum(job.status == RUNNING for job in self.jobs) >= limit
+
+    def start_job(self, query: dict[str, Any], output: dict[str, Any], shift: int = 0) -> ExportJob:
+        """Start a job; for the API.
+
+        Args:
+            query: Its filter.
+            output: The form of its file.
+            shift: Export the events that occurred so many milliseconds later instead.
+        """
         if self._loopback is None:
             raise AssertionError("jobs run while the emulator does")
-        job = new_job(self._switches(), query, output, self.clock())
-        end = job.end + 1 if job.switches.end_inclusive else job.end
-        selection = self._selection(
-            query["customer"], query["product"], job.start, end, query.get("types")
-        )
+        job = new_job(self._options(), query, output, self.clock(), self._outages)
+        customer, product = query["customer"], query["product"]
+        start, end = job.start + shift, job.end + shift + job.options.end_inclusive
+        selection = self._selection(customer, product, start, end, query.get("types"))
         source = (lambda: self._from_source(selection)) if self.source else None
-        work = export(job, Generator(job.switches), selection, source, self.body)
+        work = export(job, Generator(job.options), selection, source, self.body)
         self._loopback.run(work)
         self.jobs.append(job)
+        self.starts[StartedWindow(customer, product, job.start, job.end)] += 1
         self._known[job.source] = job
         return job
 
-    def job(self, source: str) -> Job | None:
-        """Return a job, unless it is unknown or forgotten."""
-        return self._known.get(source)
+    def job(self, source: str) -> ExportJob | None:
+        """Return a job, unless it is unknown, forgotten or kept no longer."""
+        job = self._known.get(source)
+        return job if job is not None and job.kept else None
 
-    def new_link(self, job: Job, seconds: float) -> str:
+    def new_link(self, job: ExportJob, seconds: float) -> str:
         """Return a new signed link to a job's file."""
         path, query = self.links.give(job, seconds)
         return f"{self.storage_url}{path}?{query}"
@@ -186,6 +213,28 @@ class Emulator(Switches):
         """Forget all jobs, as a restart of the service would; links go on working."""
         self._known.clear()
 
+    def outage(self, seconds: float, after: float = 0.0) -> None:
+        """Let all jobs fail that run or are started within a time.
+
+        Args:
+            seconds: How long it lasts.
+            after: Seconds from now to its beginning.
+        """
+        start = time.monotonic() + after
+        self._outages.append(Outage(start, start + seconds))
+
+    def change(self, **options: Any) -> None:  # noqa: ANN401 - each option has a type of its own
+        """Change options by name; jobs that were started before keep theirs.
+
+        Raises:
+            TypeError: There is no such option.
+            ValueError: An option cannot have that value.
+        """
+        changed = Options(**{**vars(self._options()), **options})
+        changed.check()
+        for name in options:
+            setattr(self, name, getattr(changed, name))
+
     def advance(self, hours: float = 0, milliseconds: int = 0) -> None:
         """Move the service's clock."""
         clock, by = self.clock, round(hours * 3_600_000) + milliseconds
@@ -214,12 +263,12 @@ class Emulator(Switches):
             end: Last instant, exclusive, in milliseconds.
             types: Codes of event types; ``None`` for all.
         """
-        switches = self._switches()
+        options = self._options()
         selection = self._selection(customer, product, start, end, types)
         events = (
-            self._from_source(selection) if self.source else Generator(switches).events(selection)
+            self._from_source(selection) if self.source else Generator(options).events(selection)
         )
-        columns = set(switches.columns_of(product))
+        columns = set(options.columns_of(product))
         for event in events:
             if event.values.keys() <= columns:
                 yield event
@@ -239,11 +288,14 @@ class Emulator(Switches):
         selection = self._selection(customer, product, start, end, types)
         if self.source:
             return sum(1 for _ in self._from_source(selection))
-        generator = Generator(self._switches())
+        generator = Generator(self._options())
         return sum(len(generator.keys(selection, slot)) for slot in generator.slots(selection))
 
-    def _switches(self) -> Switches:
-        return Switches(**{one.name: getattr(self, one.name) for one in fields(Switches)})
+    def _date(self) -> str | None:
+        return formatdate(self.clock() / 1000, usegmt=True) if self.date_header else None
+
+    def _options(self) -> Options:
+        return Options(**{one.name: getattr(self, one.name) for one in fields(Options)})
 
     def _selection(
         self, customer: str, product: str, start: int, end: int, types: Collection[str] | None

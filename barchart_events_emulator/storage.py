@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from barchart_events_emulator.faulty_transport import StreamedResponse
-from barchart_events_emulator.files import ExportFile, compress_stream, compressed
+from barchart_events_emulator.files import ServedFile, compress_stream, compressed
 from barchart_events_emulator.responses import FORBIDDEN, storage_error
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from barchart_events_emulator.faults import Fault
-    from barchart_events_emulator.jobs import Job
+    from barchart_events_emulator.jobs import ExportJob
     from barchart_events_emulator.links import Link
     from barchart_events_emulator.service import Emulator
 
@@ -81,14 +81,14 @@ def _answer(emulator: Emulator, request: Request, link: Link) -> Response:
     return response
 
 
-def _file(request: Request, job: Job) -> Response:
+def _file(request: Request, job: ExportJob) -> Response:
     file = job.file
     if file is None:
         raise AssertionError("a job without a file has no link")
     etag = job.etag
     headers = {"content-type": "text/csv", "accept-ranges": "bytes", "etag": etag}
     streamed = False
-    if job.switches.gzip and _accepts_gzip(request):
+    if job.options.gzip and _accepts_gzip(request):
         headers |= {
             "content-encoding": "gzip",
             "vary": "Accept-Encoding",
@@ -101,11 +101,11 @@ def _file(request: Request, job: Job) -> Response:
         # Its compressed length is not known: no range can be served, the whole file is.
         del headers["accept-ranges"]
         return StreamedResponse(compress_stream(file.read()), 200, headers)
-    return _part(request, file, headers, tell_length=job.switches.content_length)
+    return _part(request, file, headers, tell_length=job.options.content_length)
 
 
 def _part(
-    request: Request, file: ExportFile, headers: dict[str, str], *, tell_length: bool
+    request: Request, file: ServedFile, headers: dict[str, str], *, tell_length: bool
 ) -> Response:
     start, stop, status = 0, file.size, 200
     asked = _RANGE.fullmatch(request.headers.get("range", ""))

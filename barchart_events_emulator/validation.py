@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-class RefusedError(Exception):
+class InvalidRequestError(Exception):
     """A request that the service does not accept; the message says why."""
 
 
@@ -14,16 +14,16 @@ def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[
     """Return the ``filter`` and the ``output`` of a start request.
 
     Raises:
-        RefusedError: It is no JSON, or a key is missing, unknown, or of the wrong type.
+        InvalidRequestError: It is no JSON, or a key is missing, unknown, or of the wrong type.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise RefusedError("The body must be application/json.")
+        raise InvalidRequestError("The body must be application/json.")
     try:
         request = _keys(json.loads(body), "body", {"filter", "output"})
     except ValueError as error:
-        raise RefusedError("The body is no JSON.") from error
+        raise InvalidRequestError("The body is no JSON.") from error
     if "filter" not in request:
-        raise RefusedError("The body must hold a filter.")
+        raise InvalidRequestError("The body must hold a filter.")
     query = _keys(request["filter"], "filter", {"customer", "product", "types", "start", "end"})
     for key in ("customer", "product"):
         _refuse_unless(_is_code(query.get(key)), f"filter.{key} must be a code.")
@@ -45,7 +45,7 @@ def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[
 
 def _refuse_unless(sound: object, message: str) -> None:
     if not sound:
-        raise RefusedError(message)
+        raise InvalidRequestError(message)
 
 
 def _is_code(value: object) -> bool:
@@ -54,7 +54,7 @@ def _is_code(value: object) -> bool:
 
 def _keys(value: object, name: str, known: set[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RefusedError(f"The {name} must be an object.")
+        raise InvalidRequestError(f"The {name} must be an object.")
     if unknown := sorted(set(value) - known):
-        raise RefusedError(f"The {name} must not hold {unknown[0]!r}.")
+        raise InvalidRequestError(f"The {name} must not hold {unknown[0]!r}.")
     return value

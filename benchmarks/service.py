@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from barchart_events_emulator import Emulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from barchart_events_emulator import Job
-
 
 @dataclass(kw_only=True, eq=False)
 class EvenEmulator(Emulator):
     """Its jobs take ``job_seconds``, none more and none less: so there is an ideal time."""
 
-    def start_job(self, query: dict[str, Any], output: dict[str, Any]) -> Job:
-        """Start a job."""
-        job = super().start_job(query, output)
-        job.seconds = self.job_seconds
-        return job
+    job_variation: float = 0.0
 
 
 def serving(file: Path) -> Emulator:

@@ -33,7 +33,9 @@ LOOKBACK_HOURS = 2
 def _demo() -> bool:
     now = to_milliseconds(RUNS[-1][1] + timedelta(hours=1))
     with (
-        Emulator(events_per_hour=150, job_seconds=0.5, clock=lambda: now) as service,
+        Emulator(
+            events_per_hour=150, job_seconds=0.5, clock=lambda: now, date_header=False
+        ) as service,
         Postgres() as postgres,
     ):
         print(f"The service, emulated: {service.api_url}")

@@ -13,7 +13,7 @@ import requests
 
 from barchart_events_emulator import Emulator, Event
 from barchart_events_emulator.generator import HOUR, Generator, Selection
-from barchart_events_emulator.options import Switches
+from barchart_events_emulator.options import Options
 from tap_barchart_events.products import PRODUCTS
 from tests.emulator_client import NOW, START, Client, as_multiset, read
 
@@ -296,14 +296,14 @@ def test_a_stopped_emulator_comes_back_on_the_same_ports(client: Client) -> None
     assert client.get("/service/version").ok
 
 
-def test_a_switch_with_a_wrong_value_is_refused() -> None:
+def test_an_option_with_a_wrong_value_is_refused() -> None:
     with pytest.raises(ValueError, match="quoting must be one of 'none', 'minimal', 'all'"):
         Emulator(quoting="some")
 
 
 def test_a_large_export_is_made_in_small_pieces() -> None:
-    switches = Switches(events_per_hour=1_000_000.0)
-    generator = Generator(switches)
+    options = Options(events_per_hour=1_000_000.0)
+    generator = Generator(options)
     selection = Selection("TGAM", "WATCHLIST", START, START + 24 * HOUR, None, NOW)
     slots = generator.slots(selection)
     assert max(len(generator.keys(selection, slot)) for slot in slots[:: len(slots) // 100]) < 5000
@@ -314,7 +314,8 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
     command = [sys.executable, "-W", "error", "-m", "barchart_events_emulator"]
     flags = ["--seed", "8", "--header", "--newline", r"\r\n", "--now", "2019-11-25T00:00:00Z"]
     flags += ["--fault", "authenticate:status:code=502:times=1", "--added-column", "betaGroup"]
-    flags += ["--username", "me", "--job-seconds", "0"]
+    flags += ["--username", "me", "--job-seconds", "0", "--outage", "3600:60"]
+    flags += ["--max-running-jobs", "9", "--no-date-header", "--rhythm", "none"]
     with subprocess.Popen(
         command + flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -340,7 +341,8 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
 
 
 @pytest.mark.parametrize(
-    "flags", [["--fault", "poll:nothing"], ["--quoting", "some"], ["--now", "x"]]
+    "flags",
+    [["--fault", "poll:nothing"], ["--quoting", "some"], ["--now", "x"], ["--outage", "60"]],
 )
 def test_the_command_refuses_what_it_does_not_know(flags: list[str]) -> None:
     command = [sys.executable, "-m", "barchart_events_emulator", *flags]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barchart_events_emulator import Emulator, Event, Job
+from barchart_events_emulator import Emulator, Event, ExportJob
 from barchart_events_emulator.generator import HOUR
 from tap_barchart_events.products import PRODUCTS, snake_case
 from tests.emulator_client import NOW, START, Client, as_multiset, read
 
-SWITCHES: list[dict[str, Any]] = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     {"end_inclusive": False},
     {"header": True},
@@ -41,14 +41,16 @@ SWITCHES: list[dict[str, Any]] = [
     {"seed": 8},
     {"columns": {"PORTFOLIO": ("type", "timestamp", "symbol")}},
     {"throttle": 3e6},
+    {"rhythm": "working-week", "hourly_noise": 0.3},
+    {"rhythm": "none"},
 ]
 
 
-@pytest.mark.parametrize("switches", SWITCHES, ids=repr)
-def test_what_is_downloaded_is_the_truth_under_every_switch(switches: dict[str, Any]) -> None:
-    quoting = switches.get("quoting", "none")
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_what_is_downloaded_is_the_truth_under_every_option(options: dict[str, Any]) -> None:
+    quoting = options.get("quoting", "none")
     start, end = START + 1, START + 2 * HOUR
-    with Emulator(clock=lambda: NOW, job_seconds=0.0, **switches) as emulator:
+    with Emulator(clock=lambda: NOW, job_seconds=0.0, **options) as emulator:
         client = Client(emulator)
         file = client.download(client.export(start, end, product="PORTFOLIO"))
         client.session.close()
@@ -231,7 +233,7 @@ def test_events_and_files_can_be_replaced(client: Client) -> None:
     assert list(emulator.events("TGAM", "WATCHLIST", START, START + 5)) == mine[:1]
     assert emulator.count("TGAM", "WATCHLIST", START, START + 6, ["MINE"]) == 3
 
-    def body(job: Job) -> bytes:
+    def body(job: ExportJob) -> bytes:
         return f"{job.filter['product']}\0{job.count}\xff".encode("latin-1")
 
     emulator.body = body

@@ -402,7 +402,7 @@ def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
     result = read(make(hours=24, jobs=jobs))
     assert isinstance(result.error, ServiceError)
     assert "'PAUSED', which is not documented" in str(result.error)
-    failed = next(job for job in service.jobs if job.fate == "PAUSED")
+    failed = next(job for job in service.jobs if job.outcome == "PAUSED")
     windows = result.windows["WATCHLIST"]
     assert [w.end for w in windows[-1:]] == [failed.start] * (failed.start > START)
     assert [w.start for w in windows] == list(range(START, failed.start, HOUR))
