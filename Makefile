@@ -57,7 +57,7 @@ format: $(VENV)  ## what ruff can put right by itself
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-settings: $(VENV)  ## write the settings into README.md, meltano.yml, hub and .env.example, as the tap knows them
+settings: $(VENV)  ## write the settings into docs/settings.md, meltano.yml, hub and .env.example, as the tap knows them
 	.venv/bin/python -m tests.settings_pages
 
 bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table

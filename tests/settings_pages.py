@@ -1,4 +1,4 @@
-"""Writes what the tap says of its settings into README.md, meltano.yml, hub/ and .env.example.
+"""Writes what the tap says of its settings into docs/settings.md, meltano.yml, hub/ and .env.example.
 
 `make settings` runs it; a test holds the files to it. It knows no setting by name.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
+SETTINGS_PAGE = PROJECT / "docs" / "settings.md"
 MELTANO = PROJECT / "meltano.yml"
 HUB = PROJECT / "hub" / "tap-barchart-events.yml"
 ENV_EXAMPLE = PROJECT / ".env.example"
@@ -54,8 +55,8 @@ def json_type(schema: dict[str, Any]) -> str:
     return " or ".join(kind for kind in kinds if kind != "null")
 
 
-def readme_table(said: dict[str, Any]) -> str:
-    """Return the README's table of settings."""
+def settings_table(said: dict[str, Any]) -> str:
+    """Return the table of settings of docs/settings.md."""
     required = said["settings"].get("required", [])
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, schema in settings(said).items():
@@ -149,7 +150,7 @@ def between(text: str, comment: str, new: str | None = None) -> tuple[str, str]:
 def pages(said: dict[str, Any]) -> list[tuple[Path, str, str]]:
     """Return, for each file with settings, its path, how it marks them, and what belongs there."""
     return [
-        (README, "<!-- %s -->", readme_table(said)),
+        (SETTINGS_PAGE, "<!-- %s -->", settings_table(said)),
         (MELTANO, "# %s", meltano_settings(said, indent=4 * " ")),
         (HUB, "# %s", meltano_settings(said)),
         (ENV_EXAMPLE, "# %s", env_example(said)),

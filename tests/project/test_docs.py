@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = PROJECT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [*sorted(PROJECT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 TAP = PROJECT / "tap_barchart_events"
 GAP = "…"
 """What stands in a message for something that differs."""
@@ -178,8 +178,8 @@ def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("code", PRODUCTS)
-def test_each_product_known_is_in_the_readme_with_the_number_of_its_event_types(code: str) -> None:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+def test_each_product_known_is_on_the_page_of_settings_with_the_number_of_its_event_types(code: str) -> None:
+    text = (DOCS / "settings.md").read_text(encoding="utf-8")
 
     assert f"| `{code}` | {len(PRODUCTS[code].event_types)} | " in text
 

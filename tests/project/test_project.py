@@ -56,7 +56,7 @@ def environ(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "meltano.yml", "tap-barchart-events.yml", ".env.example"]
+    "name", ["settings.md", "meltano.yml", "tap-barchart-events.yml", ".env.example"]
 )
 def test_settings_are_written_as_about_says_them(said: dict[str, Any], name: str) -> None:
     ((path, comment, expected),) = [page for page in pages(said) if page[0].name == name]
@@ -120,15 +120,15 @@ def test_no_environment_is_installed_but_from_a_lock() -> None:
     assert [i for i in installs if "--require-hashes" not in i and "--no-deps" not in i] == []
 
 
-def readme_commands() -> list[str]:
-    """Return the blocks of shell commands in the README, in order."""
+def commands_in(page: Path) -> list[str]:
+    """Return the blocks of shell commands in a page, in order."""
     return re.findall(
-        r"^```bash\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
 
 
 def test_make_targets_named_in_the_readme_exist_and_are_run() -> None:
-    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", " ".join(readme_commands())))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", " ".join(commands_in(README))))
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
 
     assert named <= MAKE_TARGETS_RUN
@@ -163,8 +163,12 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_commands_of_real_use_in_the_readme_work_as_they_stand(copy: Path) -> None:
-    blocks = [block for block in readme_commands() if "make demo" not in block]
+def test_the_commands_of_a_first_run_work_as_they_stand(copy: Path) -> None:
+    with_meltano = [block for block in commands_in(README) if "venv-tap" not in block]
+    blocks = [block for block in with_meltano if "make demo" not in block]
+    blocks += commands_in(PROJECT / "docs" / "without-meltano.md")
+    for line in "".join(commands_in(README)).splitlines():
+        assert "venv-tap" not in line or line in "".join(blocks), "the README has another command"
     with Emulator(events_per_hour=20) as service:
         filled_in = {
             "USERNAME": service.username,
@@ -217,9 +221,11 @@ def fill_in(file: Path, values: Mapping[str, str]) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def test_the_readmes_recipe_computes_every_event_id(tmp_path: Path) -> None:
+def test_the_recipe_of_the_docs_computes_every_event_id(tmp_path: Path) -> None:
     (recipe,) = re.findall(
-        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        r"^```python\n(.*?)^```",
+        (PROJECT / "docs" / "event_id.md").read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
     )
     readme: dict[str, Any] = {}
     exec(recipe, readme)  # noqa: S102 - it is what a reader is told to run
