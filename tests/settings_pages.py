@@ -1,4 +1,4 @@
-"""Writes what the tap says of its settings into docs/settings.md, meltano.yml, hub/ and .env.example.
+"""Writes what the tap says of its settings into docs/, meltano.yml, hub/ and .env.example.
 
 `make settings` runs it; a test holds the files to it. It knows no setting by name.
 """

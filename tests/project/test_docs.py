@@ -178,7 +178,9 @@ def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("code", PRODUCTS)
-def test_each_product_known_is_on_the_page_of_settings_with_the_number_of_its_event_types(code: str) -> None:
+def test_the_page_of_settings_has_each_known_product_with_its_number_of_event_types(
+    code: str,
+) -> None:
     text = (DOCS / "settings.md").read_text(encoding="utf-8")
 
     assert f"| `{code}` | {len(PRODUCTS[code].event_types)} | " in text
