@@ -25,7 +25,7 @@ make_ready = @$(MAKE) --silent --no-print-directory --jobs=2 $(1)
 SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-postgres test soak lint format settings bench lock clean
+.PHONY: help install demo demo-postgres test test-portable soak lint format settings dist bench lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -47,11 +47,25 @@ test:  ## the whole test suite but the soak
 soak: $(VENV)  ## ten minutes of crashes and resumptions
 	.venv/bin/python -m pytest -m soak $(ARGS)
 
-lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict
+# The parts of the suite that need neither Linux nor Meltano, a database or Dagster.
+PORTABLE := tests/api tests/config tests/emulator tests/exports tests/files tests/test_products.py
+
+test-portable: $(VENV)  ## the part of the suite that needs no Linux, with .venv alone
+	.venv/bin/python -m pytest $(PORTABLE) $(ARGS)
+
+FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+
+# The hooks of .pre-commit-config.yaml are these commands; a test compares the two.
+lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, workflows
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms $(FORMS)
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	.venv/bin/zizmor --offline --quiet --persona=pedantic .github
 
 format: $(VENV)  ## what ruff can put right by itself
 	.venv/bin/ruff check --fix
@@ -59,6 +73,12 @@ format: $(VENV)  ## what ruff can put right by itself
 
 settings: $(VENV)  ## write the settings into docs/settings.md, meltano.yml, hub and .env.example, as the tap knows them
 	.venv/bin/python -m tests.settings_pages
+
+dist: $(VENV)  ## source archive and wheel into dist; the wheel is installed once and run
+	rm -rf dist build/wheel
+	.venv/bin/python -m hatchling build
+	.venv/bin/python -m pip install --quiet --no-deps --target build/wheel dist/*.whl
+	cd build/wheel && ../../.venv/bin/python -m tap_barchart_events --version
 
 bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 	.venv-bench/bin/python -m benchmarks $(ARGS)
