@@ -10,6 +10,7 @@
     ├── ExportError             an export cannot be had
     │   ├── TooLargeError       too many events for one export: split the window
     │   └── JobFailedError      the job broke: start a new one, a few times
+    │       └── JobMismatchError    the job is not about what was asked for: the same
     └── FileError               an export file is not what it must be
         └── LayoutError         its columns cannot be told with certainty
 
@@ -59,6 +60,14 @@ class TooLargeError(ExportError):
 
 class JobFailedError(ExportError):
     """The service gave a job up, for a reason that it does not give."""
+
+
+class JobMismatchError(JobFailedError):
+    """The service answers with a job for another export than the one that was asked for.
+
+    ``ReportsClient.start`` and ``ReportsClient.poll`` raise it. The job must not be used: start
+    a new one, a few times.
+    """
 
 
 class FileError(BarchartEventsError):

@@ -6,16 +6,22 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 from __future__ import annotations
 
 import json
-import math
+import logging
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
+from tap_barchart_events.api.answers import (
+    ExportFilter,
+    Job,
+    error_code,
+    parse_job,
+    parse_link,
+)
 from tap_barchart_events.api.download import Download
 from tap_barchart_events.api.retry import (
     NETWORK_FAILURES,
@@ -30,6 +36,7 @@ from tap_barchart_events.exceptions import (
     CredentialsError,
     JobFailedError,
     JobForgottenError,
+    JobMismatchError,
     JobNotReadyError,
     LinkExpiredError,
     ServiceError,
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import requests
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_DELIMITER = "|"
 
@@ -58,20 +67,6 @@ ERRORS = {
     "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
     "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An export job, as the service describes it."""
-
-    source: str
-    """The name by which calls refer to it."""
-
-    status: str
-    """``RUNNING``, ``COMPLETE`` (or ``COMPLETED``), ``TIMEOUT``, ``FAILED`` or a new one."""
-
-    seconds: float | None
-    """How long it ran, once it has ended, by the service's clock."""
 
 
 class ReportsClient:
@@ -109,6 +104,8 @@ class ReportsClient:
         self._auth_lock = threading.Lock()
         self._known_good = False
         self._refusal = ""
+        self._asked: dict[str, ExportFilter] = {}
+        self._warned_of_types = False
         self._api = Session(connections)
         self._api.auth = HTTPBasicAuth(username.encode(), password.encode())
         # Without it the service answers a call for a link with a redirection.
@@ -151,16 +148,22 @@ class ReportsClient:
 
         Raises:
             CredentialsError: The credentials are wrong.
+            JobMismatchError: The service answered with the job of another export.
             ServiceError: The service failed, again and again.
         """
-        criteria: dict[str, Any] = {"customer": customer, "product": product}
-        if types:
-            criteria["types"] = list(types)
-        body: dict[str, Any] = {"filter": {**criteria, "start": start, "end": end}}
+        asked = ExportFilter(customer, product, start, end, tuple(types))
+        body: dict[str, Any] = {"filter": asked.as_json()}
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
-        answer = self._call("start", "POST", "/reports", "start an export job", body, _job)
-        return _job(answer)
+        what = "start an export job"
+        job = parse_job(self._call("start", "POST", "/reports", what, body, parse_job))
+        self._check_job(job, what, asked)
+        if self._asked.setdefault(job.source, asked) != asked:
+            raise JobMismatchError(
+                f"could not {what}: the service answered with job {job.source}, which this sync "
+                "started for another window; a cache in between may be the reason"
+            )
+        return job
 
     def poll(self, source: str) -> Job:
         """Ask how a job is doing: ``GET /reports/{source}/availability``.
@@ -168,15 +171,34 @@ class ReportsClient:
         Raises:
             CredentialsError: The credentials are wrong.
             JobForgottenError: The service does not know the job.
+            JobMismatchError: The service answered with a job of another export.
             ServiceError: The service failed, again and again.
         """
         path = f"/reports/{quote(source, safe='')}/availability"
-        job = _job(self._call("poll", "GET", path, f"poll job {source}", None, _job))
+        what = f"poll job {source}"
+        job = parse_job(self._call("poll", "GET", path, what, None, parse_job))
         if job.source != source:
-            raise ServiceError(
-                f"could not poll job {source}: the service answered about another job"
-            )
+            raise ServiceError(f"could not {what}: the service answered about another job")
+        self._check_job(job, what, self._asked.get(source))
         return job
+
+    def _check_job(self, job: Job, what: str, asked: ExportFilter | None) -> None:
+        """Compare what a job exports, as far as the service echoes it, with what was asked for."""
+        if asked is None:
+            return
+        differences = asked.differences(job.filter)
+        if differences:
+            raise JobMismatchError(
+                f"could not {what}: the service answered with job {job.source} of another export "
+                f"(other {' and '.join(differences)}); a cache in between may be the reason"
+            )
+        if asked.has_other_types(job.filter) and not self._warned_of_types:
+            self._warned_of_types = True
+            logger.warning(
+                "job %s: the service echoes other event types than event_types asks for; check "
+                "that no type is missing",
+                job.source,
+            )
 
     def link(self, source: str) -> str:
         """Get a link to a job's file, good for 15 minutes: ``GET /reports/{source}``.
@@ -189,7 +211,8 @@ class ReportsClient:
             ServiceError: The service failed, again and again.
         """
         path = f"/reports/{quote(source, safe='')}"
-        return _link(self._call("link", "GET", path, f"get the link of job {source}", None, _link))
+        what = f"get the link of job {source}"
+        return parse_link(self._call("link", "GET", path, what, None, parse_link))
 
     def download(self, source: str, path: Path) -> int:
         """Bring the file of a job to disk, complete and decompressed.
@@ -320,7 +343,7 @@ class ReportsClient:
         location = response.headers.get("Location")
         if status in {302, 303, 307} and location and endpoint == "link":
             return {"link": location}
-        code = _error_code(body) if status >= 500 else None  # noqa: PLR2004
+        code = error_code(body) if status >= 500 else None  # noqa: PLR2004
         if code in ERRORS and endpoint in {"poll", "link"}:
             raise ERRORS[code](f"could not {what}: the service answered {code}")
         if status in TRANSIENT_STATUSES:
@@ -341,36 +364,3 @@ class ReportsClient:
                 "between may say"
             )
         raise problem
-
-
-def _error_code(body: bytes) -> str | None:
-    """Return the code of a documented error body."""
-    try:
-        code = json.loads(body)[0]["value"]["code"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return code[:60] if isinstance(code, str) and code.isprintable() else None
-
-
-def _job(answer: Any) -> Job:  # noqa: ANN401 - JSON
-    source, status = answer["source"], answer["status"]
-    # They stand in URLs and in the log; what is printable can be encoded, too.
-    if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
-        raise TypeError
-    return Job(source, status, _seconds(answer.get("timing")))
-
-
-def _seconds(timing: Any) -> float | None:  # noqa: ANN401 - JSON
-    """Return how long a job ran, if its timing tells; nothing depends on that."""
-    try:
-        seconds = (float(timing["end"]) - float(timing["start"])) / 1000
-    except (KeyError, OverflowError, TypeError, ValueError):
-        return None
-    return seconds if math.isfinite(seconds) else None
-
-
-def _link(answer: Any) -> str:  # noqa: ANN401 - JSON
-    link = answer["link"]
-    if not isinstance(link, str) or not link:
-        raise TypeError
-    return link

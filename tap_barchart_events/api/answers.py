@@ -1,0 +1,123 @@
+"""The service's answers, parsed: job objects, links, error codes. Makes no call.
+
+Every parser raises ``KeyError``, ``TypeError`` or ``ValueError`` for an answer that is not as
+documented.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFilter:
+    """What an export job is asked for."""
+
+    customer: str
+    product: str
+    start: int
+    """First instant, in milliseconds."""
+
+    end: int
+    """Last instant, in milliseconds; whether it is inclusive is not documented."""
+
+    types: tuple[str, ...] = ()
+    """Event type codes; none for all."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the ``filter`` of a request."""
+        body: dict[str, Any] = {"customer": self.customer, "product": self.product}
+        if self.types:
+            body["types"] = list(self.types)
+        return body | {"start": self.start, "end": self.end}
+
+    def differences(self, echo: Mapping[str, Any]) -> list[str]:
+        """Return the keys in which an echoed filter names another export.
+
+        A key that the echo leaves out is not compared. A number may come as text. Types are
+        compared by ``has_other_types``.
+        """
+        own = self.as_json()
+        found = [key for key in ("customer", "product") if echo.get(key, own[key]) != own[key]]
+        return found + [
+            key for key in ("start", "end") if _number(echo.get(key, own[key])) != own[key]
+        ]
+
+    def has_other_types(self, echo: Mapping[str, Any]) -> bool:
+        """Tell whether types were asked for and an echoed filter names another set of them."""
+        types = echo.get("types", list(self.types))
+        if not self.types:
+            return False
+        return not isinstance(types, list) or {*map(repr, types)} != {*map(repr, self.types)}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An export job, as the service describes it."""
+
+    source: str
+    """The name by which calls refer to it."""
+
+    status: str
+    """``RUNNING``, ``COMPLETE`` (or ``COMPLETED``), ``TIMEOUT``, ``FAILED`` or a new one."""
+
+    seconds: float | None
+    """How long it ran, once it has ended, by the service's clock."""
+
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    """What it exports, as the service echoes it: the keys that are there, unchecked."""
+
+
+def parse_job(answer: Any) -> Job:  # noqa: ANN401 - JSON
+    """Return the job of a job object."""
+    source, status = answer["source"], answer["status"]
+    # They stand in URLs and in the log; what is printable can be encoded, too.
+    if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
+        raise TypeError
+    echo = answer.get("filter")
+    items = echo.items() if isinstance(echo, dict) else ()
+    known = {key: value for key, value in items if value is not None}
+    return Job(source, status, _seconds(answer.get("timing")), known)
+
+
+def parse_link(answer: Any) -> str:  # noqa: ANN401 - JSON
+    """Return the link of an answer that holds one."""
+    link = answer["link"]
+    if not isinstance(link, str) or not link:
+        raise TypeError
+    return link
+
+
+def error_code(body: bytes) -> str | None:
+    """Return the code of a documented error body."""
+    try:
+        code = json.loads(body)[0]["value"]["code"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return code[:60] if isinstance(code, str) and code.isprintable() else None
+
+
+def _number(value: object) -> Decimal | None:
+    """Return a number, also one that comes as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        return None
+
+
+def _seconds(timing: Any) -> float | None:  # noqa: ANN401 - JSON
+    """Return how long a job ran, if its timing tells; nothing depends on that."""
+    try:
+        seconds = (float(timing["end"]) - float(timing["start"])) / 1000
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return None
+    return seconds if math.isfinite(seconds) else None

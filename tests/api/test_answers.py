@@ -1,0 +1,130 @@
+"""What is received is checked against what was asked for: the echoed filter of a job."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exceptions import JobMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from barchart_events_emulator import Emulator
+
+ASKED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
+
+
+@pytest.fixture
+def reports(emulator: Emulator) -> Iterator[ReportsClient]:
+    client = ReportsClient(
+        emulator.api_url,
+        emulator.username,
+        emulator.password,
+        stopped=threading.Event(),
+        timeout=5,
+        retry=RetryPolicy(max_retries=0),
+    )
+    yield client
+    client.close()
+
+
+def job_object(source: str = "JOB-1", **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return {"source": source, "status": "RUNNING", **more}
+
+
+OTHER_EXPORTS = [
+    {"customer": "BARCHART"},
+    {"customer": ["TGAM"]},
+    {"product": "PORTFOLIO"},
+    {"start": 1001},
+    {"start": "1001"},
+    {"start": "yesterday"},
+    {"start": "9" * 5000},
+    {"end": 1999.5},
+    {"end": True},
+    {"end": {}},
+    ASKED | {"end": 3000},
+]
+
+
+@pytest.mark.parametrize("echo", OTHER_EXPORTS, ids=lambda echo: repr(echo)[:40])
+def test_a_job_that_is_started_for_another_export_is_not_used(
+    reports: ReportsClient, emulator: Emulator, echo: dict[str, Any]
+) -> None:
+    emulator.fault("start", "shape", value=job_object(filter=echo))
+    with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
+        reports.start(**ASKED)
+
+
+@pytest.mark.parametrize("echo", OTHER_EXPORTS, ids=lambda echo: repr(echo)[:40])
+def test_a_job_that_is_polled_for_another_export_is_not_used(
+    reports: ReportsClient, emulator: Emulator, echo: dict[str, Any]
+) -> None:
+    source = reports.start(**ASKED).source
+    emulator.fault("poll", "shape", value=job_object(source, filter=echo))
+    with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
+        reports.poll(source)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        ASKED,
+        {"start": "1000", "end": "2000"},
+        {"start": 1000.0, "end": "2000.0"},
+        {"customer": None, "start": None},
+        {"output": {"delimiter": ";"}},
+        {},
+        None,
+        "WATCHLIST",
+        [],
+    ],
+    ids=repr,
+)
+def test_what_an_echoed_filter_leaves_out_is_not_compared(
+    reports: ReportsClient, emulator: Emulator, echo: object
+) -> None:
+    emulator.fault("start", "shape", value=job_object(filter=echo))
+    assert reports.start(**ASKED).source == "JOB-1"
+
+
+@pytest.mark.parametrize("echo", [ASKED, None])
+def test_one_job_is_not_used_for_two_windows(
+    reports: ReportsClient, emulator: Emulator, echo: object
+) -> None:
+    emulator.fault("start", "shape", value=job_object(filter=echo), times=3)
+    reports.start(**ASKED)
+    reports.start(**ASKED)
+    with pytest.raises(JobMismatchError, match="JOB-1"):
+        reports.start(**{**ASKED, "start": 2000, "end": 3000})
+
+
+@pytest.mark.parametrize(
+    ("asked", "echoed", "warnings"),
+    [
+        (("A", "B"), ["B", "A"], 0),
+        (("A", "B"), ["A"], 1),
+        (("A",), [], 1),
+        (("A",), "A", 1),
+        (("A",), [["A"]], 1),
+        ((), ["A"], 0),
+    ],
+)
+def test_other_types_than_were_asked_for_are_one_warning(
+    reports: ReportsClient,
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    asked: tuple[str, ...],
+    echoed: object,
+    warnings: int,
+) -> None:
+    for source in ("JOB-1", "JOB-2"):
+        emulator.fault("start", "shape", value=job_object(source, filter={"types": echoed}))
+        reports.start(**ASKED, types=asked)
+    messages = [record.getMessage() for record in caplog.records if "event types" in record.msg]
+    assert len(messages) == warnings
