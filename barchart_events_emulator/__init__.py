@@ -1,11 +1,12 @@
 """The Barchart Event Tracking System on loopback, for demo, tests and benchmarks."""
 
+from barchart_events_emulator.emulator import Emulator
 from barchart_events_emulator.faults import KINDS, Fault
 from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.generator import Event
 from barchart_events_emulator.jobs import ExportJob
 from barchart_events_emulator.options import Options
-from barchart_events_emulator.service import Emulator, StartedWindow
+from barchart_events_emulator.service import StartedWindow
 
 __all__ = [
     "KINDS",

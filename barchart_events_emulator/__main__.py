@@ -11,9 +11,10 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from barchart_events_emulator.emulator import Emulator
 from barchart_events_emulator.faults import KINDS
 from barchart_events_emulator.options import Options
-from barchart_events_emulator.service import Emulator, wall_clock
+from barchart_events_emulator.service import wall_clock
 from tap_barchart_events.windows import to_milliseconds
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if now is not None:
         emulator.advance(milliseconds=now - wall_clock())
-    over = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda *_: stopped.set())
     try:
         with emulator:
             ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
             print(json.dumps(ready), flush=True)  # noqa: T201 - what scripts wait for
             for after, seconds in outages:
                 emulator.outage(seconds, after)
-            over.wait()
+            stopped.wait()
     except OSError as error:
         parser.exit(1, f"{parser.prog}: cannot listen: {error}\n")
     return 0
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="barchart-events-emulator",
         usage="%(prog)s [options]",
-        description="The Barchart Event Tracking System on loopback (127.0.0.1), made up: "
+        description="An emulator of the Barchart Event Tracking System on loopback (127.0.0.1), "
         "for tests, demonstrations and benchmarks.",
         epilog=_faults_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -84,8 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="AFTER:SECONDS",
-        help="so many seconds after the start all jobs fail, for so many seconds; may be repeated",
+        help="AFTER seconds after the start, all jobs fail for SECONDS; may be repeated",
     )
+    _add_options(parser)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each option of the emulator that has a help text."""
     kinds = {"int": int, "float": float, "str": _text}
     for one in fields(Options):
         if "help" not in one.metadata:
@@ -104,7 +111,6 @@ def _parser() -> argparse.ArgumentParser:
                 options["help"] += ": " + ", ".join(map(repr, one.metadata["choices"]))
             options["help"] += " (%(default)r)" if default is not None else ""
         parser.add_argument("--" + one.name.replace("_", "-"), **options)
-    return parser
 
 
 def _faults_text() -> str:
@@ -112,7 +118,7 @@ def _faults_text() -> str:
     for call, kinds in KINDS.items():
         lines.append(f"  {call}: {', '.join(kinds)}")
     described = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
-    lines.append("kinds of faults, and their details with defaults:")
+    lines.append("kinds of faults, and their details with defaults (n: a detail's value):")
     for name, kind in described.items():
         details = "".join(f":{key}={value!r}" for key, value in kind.details.items())
         lines.append(f"  {name}{details}: {kind.meaning}")

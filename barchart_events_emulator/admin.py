@@ -1,6 +1,7 @@
-"""The emulator's own calls under ``/emulator/``: no part of the real service.
+"""The emulator's own calls under ``/emulator/``, which the real service does not have.
 
-For scripts that run the command: they move the clock, arm faults, and ask for the truth.
+For scripts that run the emulator as a process: they move the clock, change options, arm
+faults, and read the expected events.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from barchart_events_emulator.generator import Event
-    from barchart_events_emulator.service import Emulator
+    from barchart_events_emulator.service import Service
 
 _LINES = 500
 """Events in one piece of an answer."""
 
 
-def admin_routes(emulator: Emulator) -> list[Route]:
+def admin_routes(service: Service) -> list[Route]:
     """Return the routes of the emulator's own calls."""
-    calls = _Calls(emulator)
+    calls = _Calls(service)
     return [
         Route("/emulator/clock", calls.clock, methods=["GET"]),
         Route("/emulator/clock", calls.advance, methods=["POST"]),
@@ -43,49 +44,49 @@ def admin_routes(emulator: Emulator) -> list[Route]:
 
 
 class _Calls:
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def clock(self, _request: Request) -> Response:
-        """Tell the time."""
-        return JSONResponse({"now": self._emulator.clock()})
+        """Return the service's time."""
+        return JSONResponse({"now": self._service.clock()})
 
     async def advance(self, request: Request) -> Response:
         """Move the clock: ``{"advance_hours": 1}``."""
         try:
-            self._emulator.advance(hours=float((await request.json())["advance_hours"]))
+            self._service.advance(hours=float((await request.json())["advance_hours"]))
         except (KeyError, TypeError, ValueError):
             return _refusal("advance_hours is needed, a number")
         return await self.clock(request)
 
     async def events(self, request: Request) -> Response:
-        """Give the events of ``[start, end)`` as NDJSON, or with ``count=1`` their number."""
-        asked = request.query_params
+        """Return the events of ``[start, end)`` as NDJSON, or with ``count=1`` their number."""
+        query = request.query_params
         try:
-            start, end = int(asked["start"]), int(asked["end"])
-            question = asked["customer"], asked["product"], start, end
+            start, end = int(query["start"]), int(query["end"])
+            selection = query["customer"], query["product"], start, end
         except (KeyError, ValueError):
             return _refusal("customer, product, start and end (milliseconds) are needed")
-        types = asked.getlist("type") or None
-        if asked.get("count", "0") != "0":
-            return JSONResponse({"count": self._emulator.count(*question, types)})
-        lines = _lines(self._emulator.events(*question, types))
+        types = query.getlist("type") or None
+        if query.get("count", "0") != "0":
+            return JSONResponse({"count": self._service.count(*selection, types)})
+        lines = _lines(self._service.events(*selection, types))
         return StreamedResponse(lines, 200, {"content-type": "application/x-ndjson"})
 
     async def late(self, _request: Request) -> Response:
-        """Let the late events that have occurred so far appear."""
-        self._emulator.release_late()
+        """Release the late events that have occurred so far."""
+        self._service.release_late()
         return JSONResponse({})
 
     async def forget(self, _request: Request) -> Response:
-        """Forget all jobs, as a restart would."""
-        self._emulator.forget_jobs()
+        """Forget all jobs, as after a restart."""
+        self._service.forget_jobs()
         return JSONResponse({})
 
     async def faults(self, request: Request) -> Response:
         """Arm a fault: ``{"call": "poll", "kind": "status", "times": 2, "code": 502}``."""
         try:
-            self._emulator.fault(**await request.json())
+            self._service.fault(**await request.json())
         except (TypeError, ValueError) as error:
             return _refusal(str(error))
         return JSONResponse({})
@@ -93,23 +94,23 @@ class _Calls:
     async def options(self, request: Request) -> Response:
         """Change options: ``{"max_events": 1000}``."""
         try:
-            self._emulator.change(**await request.json())
+            self._service.change(**await request.json())
         except (TypeError, ValueError) as error:
             return _refusal(str(error))
         return JSONResponse({})
 
     async def outage(self, request: Request) -> Response:
-        """Let all jobs fail for a while: ``{"seconds": 60}``, or later with ``"after"``."""
+        """Let all jobs fail: ``{"seconds": 60}``, after a while with ``"after"``."""
         try:
             given = {name: float(value) for name, value in (await request.json()).items()}
-            self._emulator.outage(**given)
+            self._service.outage(**given)
         except (AttributeError, TypeError, ValueError):
             return _refusal("seconds is needed, a number; after may be given, a number")
         return JSONResponse({})
 
     async def jobs(self, _request: Request) -> Response:
         """List the jobs so far, with the number of their events."""
-        jobs = self._emulator.jobs
+        jobs = self._service.jobs
         return JSONResponse([{**job.answer(), "events": job.count} for job in jobs])
 
 

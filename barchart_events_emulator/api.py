@@ -1,6 +1,7 @@
-"""The service's calls over HTTP: start, poll, link, authenticate, version. Strict.
+"""The service's calls over HTTP: start, poll, link, authenticate, version.
 
-Refuses whatever its documentation does not foresee: what passes here should pass there.
+Requests that are not as documented are refused: what is accepted here should be accepted by
+the service.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from barchart_events_emulator.jobs import ExportJob
-    from barchart_events_emulator.service import Emulator
+    from barchart_events_emulator.service import Service
 
 VERSION = "6.0.0"
 _SERVICE = {
@@ -38,7 +39,7 @@ _SERVICE = {
 
 
 def call_of(method: str, path: str) -> str | None:
-    """Return the name of a call, or ``None`` for what is not of the service."""
+    """Return the name of a call, or ``None`` for a request that is no call of the service."""
     match method, path.split("/")[1:]:
         case "POST", ["reports"]:
             return "start"
@@ -53,9 +54,9 @@ def call_of(method: str, path: str) -> str | None:
     return None
 
 
-def api_application(emulator: Emulator) -> Starlette:
+def api_application(service: Service) -> Starlette:
     """Return the service's API as an ASGI application."""
-    calls = _Calls(emulator)
+    calls = _Calls(service)
     routes = [
         Route("/reports", calls.start, methods=["POST"]),
         Route("/reports/{source}/availability", calls.poll, methods=["GET"]),
@@ -63,7 +64,7 @@ def api_application(emulator: Emulator) -> Starlette:
         Route("/service/authenticate", calls.authenticate, methods=["GET"]),
         Route("/service/version", calls.version, methods=["GET"]),
         Route("/system/version", calls.version, methods=["GET"]),
-        *admin_routes(emulator),
+        *admin_routes(service),
     ]
     for route in routes:
         if route.methods:
@@ -93,11 +94,11 @@ def _guarded(
 
 
 class _Calls:
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def known(self, authorization: str | None) -> bool:
-        """Tell whether an ``Authorization`` header holds the right credentials."""
+        """Return whether an ``Authorization`` header holds the right credentials."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "basic":
             return False
@@ -105,7 +106,7 @@ class _Calls:
             given = base64.b64decode(token, validate=True)
         except binascii.Error:
             return False
-        right = f"{self._emulator.username}:{self._emulator.password}".encode()
+        right = f"{self._service.username}:{self._service.password}".encode()
         return hmac.compare_digest(given, right)
 
     @_guarded
@@ -115,15 +116,15 @@ class _Calls:
             query, output = start_request(content_type, await request.body())
         except InvalidRequestError as error:
             return service_error("REQUEST_GENERAL_FAILURE", str(error))
-        emulator = self._emulator
-        if emulator.is_busy:
-            return refusal(emulator.refusal_status, emulator.refusal_retry_after)
+        service = self._service
+        if service.is_busy:
+            return refusal(service.refusal_status, service.refusal_retry_after)
         fault: Fault | None = request.state.fault
         kind = fault.kind if fault else None
-        if kind == "same-job" and emulator.jobs:
-            return JSONResponse(emulator.jobs[0].answer())
+        if kind == "same-job" and service.jobs:
+            return JSONResponse(service.jobs[0].answer())
         shift = fault.details["milliseconds"] if fault and kind == "other-range" else 0
-        job = emulator.start_job(query, output, shift)
+        job = service.start_job(query, output, shift)
         self._apply_fault(job, request)
         return JSONResponse(job.answer())
 
@@ -148,7 +149,7 @@ class _Calls:
         seconds = job.options.link_seconds
         if fault is not None and kind == "link-seconds":
             seconds = fault.details["seconds"]
-        link = self._emulator.new_link(job, seconds)
+        link = self._service.new_link(job, seconds)
         if fault is not None and kind == "link":
             link = fault.details["link"]
         accepted = request.headers.get("accept", "")
@@ -158,7 +159,7 @@ class _Calls:
 
     @_guarded
     async def authenticate(self, _request: Request) -> Response:
-        return JSONResponse({"service": _SERVICE, "user": {"id": self._emulator.username}})
+        return JSONResponse({"service": _SERVICE, "user": {"id": self._service.username}})
 
     async def version(self, _request: Request) -> Response:
         return JSONResponse({"service": _SERVICE})
@@ -166,8 +167,8 @@ class _Calls:
     def _find(self, request: Request) -> ExportJob | None:
         fault: Fault | None = request.state.fault
         if fault is not None and fault.kind == "forget":
-            self._emulator.forget_jobs()
-        job = self._emulator.job(request.path_params["source"])
+            self._service.forget_jobs()
+        job = self._service.job(request.path_params["source"])
         if job is not None:
             self._apply_fault(job, request)
         return job
@@ -181,7 +182,7 @@ class _Calls:
         elif fault.kind == "job-status":
             job.end_as(fault.details["status"])
         elif fault.kind == "forget":
-            self._emulator.forget_jobs()
+            self._service.forget_jobs()
         elif fault.kind == "filter":
             job.false_filter = _other_filter(job.filter, fault.details)
         elif fault.kind == "no-filter":

@@ -1,8 +1,8 @@
-"""Faults: what can go wrong at a call, armed beforehand and spent one call at a time.
+"""Faults: what can go wrong at a call. A fault is armed first, and then applies to later calls.
 
-This room knows what faults there are. ``answers.py`` has those that answer in the call's
-stead, ``wire.py`` breaks connections, ``api.py`` and ``storage.py`` let jobs and links go
-wrong.
+This module lists the faults. ``responses.py`` has those that replace an answer,
+``faulty_transport.py`` those that break connections, ``api.py`` those of jobs and links, and
+``storage.py`` those of files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class FaultKind:
     """A kind of fault: what it does, and its details with their defaults."""
 
     def __init__(self, meaning: str, **details: Any) -> None:  # noqa: ANN401 - of any type
-        """Describe it."""
+        """Describe the kind."""
         self.meaning = meaning
         self.details = details
 
@@ -35,10 +35,10 @@ _ANSWERS = {
     "error": FaultKind("the documented error answer, status 500", code="EVENT_JOB_GET_FAILED"),
     "html": FaultKind("status 200 with an HTML page"),
     "empty": FaultKind("status 200 with an empty body"),
-    "malformed": FaultKind("status 200 with JSON that breaks off"),
+    "malformed": FaultKind("status 200 with incomplete JSON"),
     "shape": FaultKind("status 200 with JSON of another shape", value=()),
     "redirect": FaultKind(
-        "status 302; without a location the link call leads to its file, the others to the "
+        "status 302; without a location, a link call leads to its file, another call to the "
         "other host",
         location=None,
     ),
@@ -49,13 +49,13 @@ _WIRE = {
     ),
     "drop-headers": FaultKind("the connection ends in the middle of the headers"),
     "cut": FaultKind(
-        "the connection ends in the body, half-way or after so many bytes; chunked: no length told",
+        "the connection ends in the body, half-way or after n bytes; chunked: no Content-Length",
         at=None,
         chunked=False,
     ),
-    "slow": FaultKind("the answer comes in drops", bytes_per_second=1000),
+    "slow": FaultKind("the answer comes slowly", bytes_per_second=1000),
     "stall": FaultKind(
-        "silence, for ever or so many seconds, before the answer or after so many bytes of it",
+        "nothing is sent, for ever or for n seconds, before the answer or after n bytes of it",
         seconds=None,
         at=None,
     ),
@@ -64,12 +64,12 @@ _JOB = {
     "job-failed": FaultKind("the job ends FAILED"),
     "job-timeout": FaultKind("the job ends TIMEOUT"),
     "job-hangs": FaultKind("the job stays RUNNING for ever"),
-    "job-status": FaultKind("the job has a status unheard of", status="PAUSED"),
-    "forget": FaultKind("the service has restarted and knows no job any more"),
+    "job-status": FaultKind("the job has a status that is not documented", status="PAUSED"),
+    "forget": FaultKind("the service has forgotten all jobs, as after a restart"),
 }
 _FILTER = {
     "filter": FaultKind(
-        "the job object tells another filter: other values, or some keys left out",
+        "the job object has another filter: other values, or some keys left out",
         customer=None,
         product=None,
         types=None,
@@ -77,29 +77,27 @@ _FILTER = {
         end=None,
         left_out=(),
     ),
-    "no-filter": FaultKind("the job object tells no filter"),
+    "no-filter": FaultKind("the job object has no filter"),
 }
 _START = {
-    "same-job": FaultKind("no job is started: the answer is the first job that there was"),
+    "same-job": FaultKind("no job is started; the answer is the first job of all"),
     "other-range": FaultKind(
-        "the file holds the events that occurred so many milliseconds later",
+        "the file holds the events that occurred n milliseconds later",
         milliseconds=-86_400_000,
     ),
 }
 _LINK = {
-    "link": FaultKind("the link is this, word for word", link="https://storage.invalid/file.csv"),
-    "link-seconds": FaultKind("the link works for so many seconds only", seconds=0),
+    "link": FaultKind("the link is this text", link="https://storage.invalid/file.csv"),
+    "link-seconds": FaultKind("the link works for n seconds only", seconds=0),
 }
 _DOWNLOAD = {
-    "expire": FaultKind("the link runs out, at once or after so many bytes of the body", at=None),
-    "etag": FaultKind(
-        "the file becomes another by its ETag, at once or after so many bytes", at=None
-    ),
+    "expire": FaultKind("the link expires, at once or after n bytes of the body", at=None),
+    "etag": FaultKind("the file is replaced (another ETag), at once or after n bytes", at=None),
     "truncate": FaultKind(
-        "the body ends early but in good order, half-way or after bytes", at=None
+        "the body ends early without an error, half-way or after n bytes", at=None
     ),
     "bomb": FaultKind(
-        "gzip that inflates to so many megabytes of a unit", megabytes=65536, unit="\n"
+        "gzip that inflates to n megabytes of a repeated text", megabytes=65536, unit="\n"
     ),
     "body": FaultKind("the file holds these bytes instead (text in JSON)", body=b""),
 }
@@ -119,25 +117,25 @@ JOB_OUTCOMES = {"job-failed": "FAILED", "job-timeout": "TIMEOUT", "job-hangs": "
 
 @dataclass(eq=False)
 class Fault:
-    """A fault that is armed for calls to come."""
+    """A fault that is armed for later calls."""
 
     call: str
     kind: str
     times: int | None = 1
-    """How many calls it hits; ``None`` for all to come."""
+    """Number of calls that it applies to; ``None`` for all."""
     after: int = 0
-    """How many calls pass before the first."""
+    """Number of calls before the first that it applies to."""
     every: int = 1
-    """It hits each so-many-th call."""
+    """It applies to every n-th call."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Complete: with the defaults of those not given."""
+    """With the defaults of those that were not given."""
     seen: int = 0
-    """Calls that came by."""
+    """Number of calls so far."""
     hits: int = 0
-    """Calls that it has hit."""
+    """Number of calls that it has applied to."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not known: an armed fault that never strikes proves nothing."""
+        """Refuse unknown names: a fault that never applies would prove nothing."""
         _refuse_unknown("a call", self.call, KINDS)
         _refuse_unknown(f"a fault of {self.call}", self.kind, KINDS[self.call])
         known = KINDS[self.call][self.kind].details
@@ -145,8 +143,8 @@ class Fault:
             _refuse_unknown(f"a detail of {self.kind}", detail, known)
         self.details = {**known, **self.details}
 
-    def strikes(self) -> bool:
-        """Tell whether it hits the call that comes by now; counts it."""
+    def applies(self) -> bool:
+        """Return whether it applies to the present call, and count the call."""
         if self.times is not None and self.hits >= self.times:
             return False
         self.seen += 1
@@ -165,7 +163,7 @@ class Faults:
     """The armed faults, in the order of arming."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without faults."""
         self._armed: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -181,6 +179,6 @@ class Faults:
             self._armed.clear()
 
     def take(self, call: str) -> Fault | None:
-        """Return the fault that hits this call, if any: the first armed one that is due."""
+        """Return the fault that applies to this call, if any: the first armed one that is due."""
         with self._lock:
-            return next((one for one in self._armed if one.call == call and one.strikes()), None)
+            return next((one for one in self._armed if one.call == call and one.applies()), None)

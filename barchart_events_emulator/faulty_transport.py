@@ -1,7 +1,6 @@
-"""The wire between server and client: the log of requests, and connections that break.
+"""Connections between server and client: the log of requests, and connections that break.
 
-Wraps an ASGI application. Knows nothing of jobs or events; what a request is called is told
-from outside.
+Wraps an ASGI application. Does not depend on jobs or events.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ _TICK = 0.05
 """Seconds between the pieces of a slow answer."""
 
 _OWN = "/emulator/"
-"""Paths of the emulator's own calls, which are not noted."""
+"""Paths of the emulator's own calls, which are not logged."""
 
 
 class ConnectionGoneError(Exception):
-    """The connection is closed, by a fault or by the client: nothing more to send."""
+    """The connection was closed, by a fault or by the client: nothing more can be sent."""
 
 
 @dataclass(eq=False)
 class RequestSeen:
-    """A request as it came in, without its secrets."""
+    """A request as received, without its secrets."""
 
     host: str
     """``api`` or ``storage``."""
@@ -50,25 +49,25 @@ class RequestSeen:
     headers: dict[str, str]
     """Lower-case names; of ``authorization`` the scheme only."""
     body: Any
-    """The JSON that came along, or ``None``."""
+    """The JSON body, or ``None``."""
     at: float
-    """When, by ``time.monotonic``."""
+    """When it was received (``time.monotonic``)."""
     fault: Fault | None = None
-    """The fault that hit it."""
+    """The fault that applied to it."""
     status: int | None = None
-    """The status it was answered with, if it was."""
+    """Status of the answer, if there was one."""
 
     @property
     def authorization(self) -> str | None:
-        """Scheme of the credentials that were sent, if any."""
+        """Scheme of the credentials, if there were any."""
         return self.headers.get("authorization")
 
 
 class StreamedResponse(Response):
-    """An answer whose body comes in pieces; gives way to other requests between them."""
+    """An answer whose body is sent in pieces; other requests are served between them."""
 
     def __init__(self, pieces: Iterable[bytes], status: int, headers: dict[str, str]) -> None:
-        """Take pieces to send, status, and all headers."""
+        """Take the pieces, the status, and all headers."""
         self.pieces = pieces
         self.status_code = status
         self.background = None
@@ -84,7 +83,7 @@ class StreamedResponse(Response):
 
 
 class FaultMiddleware:
-    """An application behind a log and the faults that are armed."""
+    """An application with a log of its requests, and with faults."""
 
     def __init__(
         self,
@@ -99,18 +98,18 @@ class FaultMiddleware:
         date: Callable[[], str | None],
         throttle: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
             app: The application.
-            host: What the log calls it.
+            host: Name of the application in the log.
             call_of: Method and path → name of the call.
-            faults: The armed faults.
-            log: Where requests are noted.
+            faults: The faults.
+            log: Requests are appended to it.
             transports: Open connections by peer.
             elsewhere: A URL of the other host.
             date: The ``Date`` header of an answer sent now; ``None`` for no such header.
-            throttle: Bytes a second that an answer gets at most.
+            throttle: Upper limit of bytes a second of an answer; ``None`` for no limit.
         """
         self._app = app
         self._host = host
@@ -123,7 +122,7 @@ class FaultMiddleware:
         self._throttle = throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note the request, let a fault strike, or pass it on."""
+        """Log the request, and answer it, with a fault if one applies."""
         body = bytearray()
         more = True
         while more:
@@ -136,18 +135,18 @@ class FaultMiddleware:
         async def replay() -> Message:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-        seen = self._note(scope, bytes(body))
+        seen = self._describe(scope, bytes(body))
         if not seen.path.startswith(_OWN):
             self._log.append(seen)
         if seen.call is not None:
             seen.fault = self._faults.take(seen.call)
         scope["state"] = {"fault": seen.fault}
         transport = self._transports[scope["client"]]
-        wire = _Wire(seen, transport, receive, self._dated(send), self._throttle())
+        connection = _Connection(seen, transport, receive, self._dated(send), self._throttle())
         answer = answer_of(seen.fault, self._elsewhere) if seen.fault else None
         with suppress(ConnectionGoneError):
-            await wire.before_the_answer()
-            await (answer or self._app)(scope, replay, wire.send)
+            await connection.before_answer()
+            await (answer or self._app)(scope, replay, connection.send)
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:
@@ -158,7 +157,7 @@ class FaultMiddleware:
 
         return dated
 
-    def _note(self, scope: Scope, body: bytes) -> RequestSeen:
+    def _describe(self, scope: Scope, body: bytes) -> RequestSeen:
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         if "authorization" in headers:
             headers["authorization"] = headers["authorization"].split(" ")[0]
@@ -170,8 +169,8 @@ class FaultMiddleware:
         return RequestSeen(self._host, call, method, path, headers, content, at=time.monotonic())
 
 
-class _Wire:
-    """The way back to one client, with the fault that strikes on it."""
+class _Connection:
+    """Sends one answer, with a fault if one applies."""
 
     def __init__(
         self,
@@ -191,18 +190,18 @@ class _Wire:
         self._sent = 0
         self._until: int | None = None
 
-    async def before_the_answer(self) -> None:
-        """Let a fault strike before anything has happened."""
+    async def before_answer(self) -> None:
+        """Apply a fault that takes effect before the call does."""
         if self._kind == "drop" and not self._details["acted"]:
             await self._close(at_once=True)
         if self._kind == "stall" and self._details["at"] is None:
             await self._stall()
 
     async def send(self, message: Message) -> None:
-        """Send a part of an answer, as far as the fault lets it.
+        """Send a part of an answer, as far as the fault permits.
 
         Raises:
-            ConnectionGoneError: There is nobody to send to any more.
+            ConnectionGoneError: The connection is closed.
         """
         if self._transport.is_closing():
             await self._close(at_once=True)

@@ -1,7 +1,7 @@
-"""Export files: events in, bytes out. Knows layouts and row formats, but no jobs and no HTTP.
+"""Export files: events in, bytes out. Does not depend on jobs or HTTP.
 
-A file is not stored. Planning it (``GeneratedFile.plan``) finds its number of events and its
-length, piece by piece; reading it makes the pieces asked for anew.
+A file is not stored. ``GeneratedFile.plan`` determines its number of events and its length,
+piece by piece; ``read`` generates the requested pieces again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from barchart_events_emulator.sample_data import Pool
 
 _CHUNK = 1 << 16
-"""Pieces are joined to at least this many bytes before they are handed on."""
+"""Pieces are joined to at least this many bytes."""
 
 _SHUFFLE = 0x9E3779B1
 
 
 class TooManyEventsError(Exception):
-    """An export would hold more events than one job may."""
+    """An export would hold more events than the limit."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RowFormat:
     newline: str
 
     def cell(self, value: str) -> str:
-        """Return a value as it stands in the file."""
+        """Return a value as the file has it."""
         special = (self.delimiter, '"', "\n", "\r")
         if self.quoting == "all" or (
             self.quoting == "minimal" and any(mark in value for mark in special)
@@ -56,7 +56,7 @@ class RowFormat:
         return value
 
     def around(self, kind: str, values: Mapping[str, str]) -> tuple[str, str]:
-        """Return what comes before and after the timestamp in a row."""
+        """Return the parts of a row before and after the timestamp."""
         cells = [
             self.cell(kind if column == "type" else values.get(column, ""))
             for column in self.columns
@@ -94,15 +94,15 @@ class ServedFile(ABC):
 
 
 class StoredFile(ServedFile):
-    """A file held in memory: a replaced body, or events of a replaced source."""
+    """A file in memory: a replaced body, or events of a replaced source."""
 
     def __init__(self, data: bytes) -> None:
-        """Hold the data."""
+        """Take the data."""
         self._data = data
         self.size = len(data)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes asked for."""
+        """Yield the requested bytes."""
         stop = self.size if stop is None else stop
         for at in range(start, stop, _CHUNK):
             yield self._data[at : min(at + _CHUNK, stop)]
@@ -111,7 +111,7 @@ class StoredFile(ServedFile):
     def of_events(
         cls, events: Iterable[Event], row_format: RowFormat, options: Options
     ) -> StoredFile:
-        """Write events into a file; they keep their order if that is to be."""
+        """Write events into a file, in their order unless ``time_order`` is off."""
         rows = [
             f"{before}{timestamp}{after}"
             for timestamp, kind, values in events
@@ -128,12 +128,12 @@ class StoredFile(ServedFile):
 
 
 class GeneratedFile(ServedFile):
-    """A file of events that are made on demand; holds no more than a number for each slot."""
+    """A file of events that are generated on demand; keeps one number for each slot."""
 
     def __init__(
         self, generator: Generator, selection: Selection, row_format: RowFormat, options: Options
     ) -> None:
-        """Prepare the file; ``plan`` has to be run through before anything else."""
+        """Prepare the file; ``plan`` must be exhausted before anything else is used."""
         self._generator = generator
         self._selection = selection
         self._dialect = row_format
@@ -150,7 +150,7 @@ class GeneratedFile(ServedFile):
         """Count events and bytes, slot by slot; yield after each.
 
         Raises:
-            TooManyEventsError: There are more than ``max_events``; the counting has stopped.
+            TooManyEventsError: There are more than ``max_events``.
         """
         rows = _rows_of(self._generator.pool(self._selection), self._dialect)
         slots: Sequence[int] = self._generator.slots(self._selection)
@@ -176,7 +176,7 @@ class GeneratedFile(ServedFile):
             self.size -= len(self._dialect.newline)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes asked for, in pieces of 64 kB at least (the last may be less)."""
+        """Yield the requested bytes, in pieces of at least 64 kB but for the last."""
         stop = self.size if stop is None else min(stop, self.size)
         waiting: list[bytes] = []
         held = 0
@@ -219,7 +219,7 @@ class GeneratedFile(ServedFile):
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The event bodies of a pool as they stand in a file, around the timestamp."""
+    """The event bodies of a pool as a file has them, around the timestamp."""
 
     before: list[str] | None
     """``None`` if nothing comes before the timestamp."""
@@ -238,7 +238,7 @@ def _rows_by_identity(pool: _PoolRef, row_format: RowFormat) -> _Rows:
 
 
 class _PoolRef:
-    """A pool as a key of a cache: equal only if it is the very same object."""
+    """A pool as a key of a cache: equal only if it is the same object."""
 
     __slots__ = ("pool",)
 
@@ -268,7 +268,7 @@ def compressed(file: ServedFile) -> StoredFile | None:
 
 
 def compress_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress a large file on its way."""
+    """Compress a large file piece by piece."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     for piece in pieces:
         if packed := packer.compress(piece):

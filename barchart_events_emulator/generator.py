@@ -1,11 +1,11 @@
-"""Events made on demand from the seed and the time: the same range, the same events, always.
+"""Events generated on demand: the same seed and range give the same events.
 
-Time is cut into slots of one length. The events of a slot depend on the seed, the customer,
-the product and the slot only, so it does not matter by which query a slot is reached. Knows
-nothing of jobs, files or HTTP.
+Time is divided into slots of equal length. The events of a slot depend on the seed, the
+customer, the product and the slot only, and so not on the query. Does not depend on jobs,
+files or HTTP.
 
-Inside, an event is one whole number, its *key*: its offset in the slot in milliseconds above
-``POOL_BITS`` bits that number its body in the pool. Sorting keys sorts events by time.
+Inside, an event is an integer, its *key*: its offset in the slot in milliseconds, followed by
+``POOL_BITS`` bits with the number of its body in the pool. Sorted keys are sorted by time.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ MASK = POOL_SIZE - 1
 
 _SLOTS = (HOUR, 900_000, 300_000, 60_000, 10_000, 1_000)
 _EVENTS_IN_SLOT = 2000
-"""A slot is made as long as fits this many events on average: one piece of work."""
+"""Mean number of events in a slot at most; a slot is generated at once."""
 
 _EDGE_EVENTS = 3
-"""At each full hour: an event on it, one a millisecond after, one a millisecond before."""
+"""At each full hour: an event at it, one a millisecond later, one a millisecond earlier."""
 
 _ONE_IN = 128
-"""Of so many events one is an exact repeat, and one shares the time of another."""
+"""One in this many events repeats another exactly, and one has the time of another."""
 
 _NORMAL_FROM = 30.0
-"""From this mean on the number of events is drawn from a normal distribution."""
+"""From this mean on, the number of events has a normal distribution."""
 
 
 class Event(NamedTuple):
@@ -59,7 +59,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The events that a query asks for, and what of them can be seen."""
+    """The events that a query selects."""
 
     customer: str
     product: str
@@ -70,14 +70,14 @@ class Selection:
     types: frozenset[str] | None
     """Codes of the event types wanted; ``None`` for all."""
     late_until: int
-    """Late events that occurred after this instant are not there yet (milliseconds)."""
+    """Late events that occurred after this instant are not included (milliseconds)."""
 
 
 class Generator:
-    """Makes the events of one setting of the options."""
+    """Generates the events for given options."""
 
     def __init__(self, options: Options) -> None:
-        """Take what matters for events out of the options."""
+        """Take the options that determine events."""
         self._seed = options.seed
         self._rate = options.events_per_hour
         self._rhythm = options.rhythm
@@ -199,7 +199,7 @@ def _weights(rhythm: str, name: str) -> tuple[float, ...]:
 
 
 def _draw(mean: float, luck: float) -> int:
-    """Return a number of events: Poisson by inversion, or its normal likeness."""
+    """Return a number of events: Poisson by inversion, or its normal approximation."""
     if mean <= 0:
         return 0
     if mean >= _NORMAL_FROM:

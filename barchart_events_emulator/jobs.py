@@ -1,4 +1,4 @@
-"""Export jobs: started, running for a while, ended. Knows nothing of HTTP."""
+"""Export jobs: started, running for a while, ended. Does not depend on HTTP."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ FAILED = "FAILED"
 
 
 class Outage(NamedTuple):
-    """A time in which every job that is running or is started fails."""
+    """A time in which every job fails that runs or is started."""
 
     start: float
     """First moment (``time.monotonic``)."""
     end: float
-    """The moment after which jobs succeed again."""
+    """From this moment on, jobs succeed again."""
 
 
 @dataclass(eq=False)
 class ExportJob:
-    """An export job, as the emulator sees it."""
+    """An export job of the emulator."""
 
     filter: dict[str, Any]
     """What was requested."""
@@ -61,7 +61,7 @@ class ExportJob:
     source: str = field(default_factory=lambda: f"JOB-{uuid4()}")
     started: float = field(default_factory=time.monotonic)
     outcome: str | None = None
-    """The status it ends with whatever it holds; ``RUNNING`` if it never ends."""
+    """The status that a fault gives it; ``RUNNING`` if it never ends."""
     stopped: float | None = None
     """When ``end_as`` ended it (``time.monotonic``)."""
     file: ServedFile | None = None
@@ -72,7 +72,7 @@ class ExportJob:
     generation: int = 0
     """Raised when the stored object is replaced: another ETag."""
     false_filter: dict[str, Any] | None = None
-    """What answers give as its filter, instead of ``filter``; empty for no filter at all."""
+    """The filter in answers, instead of ``filter``; empty for none."""
 
     @property
     def seconds(self) -> float:
@@ -92,7 +92,7 @@ class ExportJob:
 
     @property
     def status(self) -> str:
-        """What the service calls its state now."""
+        """Its status now."""
         return self._end()[0]
 
     def _end(self) -> tuple[str, float | None]:
@@ -112,12 +112,12 @@ class ExportJob:
 
     @property
     def ready(self) -> bool:
-        """Whether its file can be had."""
+        """Whether its file can be downloaded."""
         return self.file is not None and self.status == self.options.complete_status
 
     @property
     def kept(self) -> bool:
-        """Whether the service still knows it."""
+        """Whether it is not forgotten yet."""
         ended, keep = self.ended, self.options.keep_seconds
         return ended is None or keep is None or time.monotonic() < ended + keep
 
@@ -127,12 +127,12 @@ class ExportJob:
         return '"' + sha256(f"{self.source}/{self.generation}".encode()).hexdigest()[:32] + '"'
 
     def end_as(self, status: str) -> None:
-        """Decide how it ends; it ends now, unless it has ended (or never, as ``RUNNING``)."""
+        """Set its status; it ends now, unless it has ended before (or never, as ``RUNNING``)."""
         self.stopped = self.ended or time.monotonic()
         self.outcome = status
 
     def replace_file(self, data: bytes | str) -> None:
-        """Put another object in the place of its file."""
+        """Replace its file."""
         self.file = StoredFile(data.encode() if isinstance(data, str) else data)
         self.generation += 1
 
@@ -165,10 +165,10 @@ def new_job(
     now: int,
     outages: Sequence[Outage] = (),
 ) -> ExportJob:
-    """Start a job on a filter that is known to be sound.
+    """Start a job on a valid filter.
 
-    Both ends are optional at the service, which does not say what it takes then. Here an open
-    end is the present, and an open start lies a day before the end.
+    Both ends are optional; the service does not document what it takes then. Here a missing
+    end is the present, and a missing start is a day before the end.
     """
     end = query.get("end", now)
     start = query.get("start", end - _DAY)
@@ -182,14 +182,14 @@ async def export(
     source: Callable[[], Iterator[Event]] | None,
     body: Callable[[ExportJob], bytes] | None,
 ) -> None:
-    """Make the job's file, in small steps between other work; it can be had afterwards.
+    """Plan the job's file, in small steps between other work.
 
     Args:
         job: The job.
-        generator: The maker of events.
-        selection: What the job exports.
-        source: Events that stand in for the generator's.
-        body: Bytes that stand in for the file.
+        generator: Generates the events.
+        selection: The events that the job exports.
+        source: Replaces the generator.
+        body: Replaces the contents of the file.
     """
     options = job.options
     row_format = row_format_of(options, selection.product, job.output.get("delimiter", "|"))

@@ -1,4 +1,4 @@
-"""Download links: signed, good for a while, a secret of whoever holds them."""
+"""Download links: signed, valid for a limited time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Link:
-    """A download link that was given out."""
+    """A download link that a client received."""
 
     job: ExportJob
     expires: float
-    """When it stops working (``time.monotonic``)."""
+    """When it expires (``time.monotonic``)."""
 
     @property
     def expired(self) -> bool:
-        """Whether it has stopped working."""
+        """Whether it has expired."""
         return time.monotonic() >= self.expires
 
 
 class Links:
-    """Signs links and knows them again."""
+    """Signs links and verifies them."""
 
     def __init__(self, secret: bytes) -> None:
-        """Sign with a secret."""
+        """Take the secret to sign with."""
         self._secret = secret
         self._given: dict[str, Link] = {}
 
@@ -40,7 +40,7 @@ class Links:
         """Return the signature of a path and its query (without the signature)."""
         return hmac.new(self._secret, f"GET\n{path}\n{query}".encode(), sha256).hexdigest()
 
-    def give(self, job: ExportJob, seconds: float) -> tuple[str, str]:
+    def new(self, job: ExportJob, seconds: float) -> tuple[str, str]:
         """Return path and signed query of a new link to a job's file."""
         path = f"/exports/{job.source}.csv"
         moment = datetime.now(timezone.utc)
@@ -62,7 +62,7 @@ class Links:
         return self._given.get(signature)
 
     def expire(self, job: ExportJob) -> None:
-        """End the life of all links to a job's file."""
+        """Let all links to a job's file expire."""
         for link in self._given.values():
             if link.job is job:
                 link.expires = time.monotonic()

@@ -1,4 +1,4 @@
-"""Two servers on loopback in one thread: the API and the object store. Knows no calls."""
+"""HTTP servers on loopback in one thread. Does not depend on the calls that they serve."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, MutableMapping, Sequence
+    from collections.abc import MutableMapping, Sequence
 
     from starlette.types import ASGIApp
 
     Transports = MutableMapping[tuple[str, int], asyncio.Transport]
 
 HOST = "127.0.0.1"
-"""Never another: an emulator has no business on a network."""
+"""An emulator never listens on a network."""
 
-_PATIENCE = 5.0
-"""Seconds that starting and stopping may take at most."""
+_TIMEOUT_SECONDS = 5.0
+"""For starting and for stopping."""
 
 
 class Loopback:
-    """Serves applications, each on a port of its own, from a daemon thread."""
+    """Serves applications from a daemon thread, each on a port of its own."""
 
     def __init__(self, ports: Sequence[int]) -> None:
-        """Listen; nothing is answered before ``start``.
+        """Bind the ports; no request is answered before ``start``.
 
         Args:
             ports: The ports, 0 for a free one.
@@ -50,11 +50,10 @@ class Loopback:
         self.ports = [sock.getsockname()[1] for sock in self._sockets]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halt: asyncio.Event | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
 
     def start(self, applications: Sequence[ASGIApp]) -> None:
-        """Begin to answer, with one application for each port."""
+        """Start a server for each port, with one application each."""
         ready = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(applications, ready)),
@@ -62,23 +61,17 @@ class Loopback:
             daemon=True,
         )
         self._thread.start()
-        if not ready.wait(_PATIENCE):
+        if not ready.wait(_TIMEOUT_SECONDS):
             raise RuntimeError("the emulator did not start")
 
     def stop(self) -> None:
-        """Break all connections and stop answering."""
+        """Break all connections and stop the servers."""
         if self._loop is not None and self._halt is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._halt.set)
         if self._thread is not None:
-            self._thread.join(_PATIENCE)
+            self._thread.join(_TIMEOUT_SECONDS)
         self._close()
-
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Begin work beside the answering; must be called from an application."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, applications: Sequence[ASGIApp], ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,31 +85,29 @@ class Loopback:
             server.close()
         for transport in list(self.transports.values()):
             transport.abort()
-        for task in self._tasks:
-            task.cancel()
         if answering := [task for state in states for task in state.tasks]:
-            await asyncio.wait(answering, timeout=_PATIENCE)
+            await asyncio.wait(answering, timeout=_TIMEOUT_SECONDS)
 
     async def _server(
         self, app: ASGIApp, state: ServerState, sock: socket.socket
     ) -> asyncio.AbstractServer:
         config = Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
-        # Longer than any pause between polls: the end of a connection is left to the faults.
+        # Longer than any pause between polls: only faults end a connection.
         config.timeout_keep_alive = 75
         config.load()
         transports = self.transports
 
         class TrackedProtocol(H11Protocol):
-            """Keeps its transport where a fault can break it."""
+            """Records its transport, so that a fault can break the connection."""
 
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-                """Remember the connection."""
+                """Record the transport."""
                 super().connection_made(transport)
                 if self.client is not None:
                     transports[self.client] = transport
 
             def connection_lost(self, exc: Exception | None) -> None:
-                """Forget it."""
+                """Remove the transport."""
                 if self.client is not None:
                     transports.pop(self.client, None)
                 super().connection_lost(exc)
@@ -131,7 +122,7 @@ class Loopback:
 
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol named, asyncio options Nagle's algorithm off: no 40 ms for an answer.
+    # With the protocol given, asyncio disables Nagle's algorithm, which delays answers by 40 ms.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""The options of the emulator: what may differ between services, and what nobody promises.
+"""The options of the emulator: what the service's documentation leaves open.
 
 Each option is an argument of ``Emulator``, an attribute that may be changed while it runs
-(jobs keep what held when they started), and a flag of the command.
+(jobs keep the values of their start), and a flag of the command.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def option(default: Any, meaning: str, *choices: str) -> Any:  # noqa: ANN401 - 
 
 @dataclass(kw_only=True)
 class Options:
-    """Everything that can be chosen about the emulated service."""
+    """All options of the emulated service."""
 
-    seed: int = option(7, "what events there are: the same seed, the same events")
+    seed: int = option(7, "the same seed gives the same events")
     events_per_hour: float = option(
-        1000.0, "mean number of events of a customer and product, with the rhythm of day and week"
+        1000.0, "mean number of events an hour of a customer and product"
     )
     rhythm: str = option(
         "product", "how events spread over the week", "product", "working-week", "none"
@@ -63,27 +63,30 @@ class Options:
     time_order: bool = option(default=True, meaning="rows come in order of time")
     quoting: str = option("none", "which fields are quoted", "none", "minimal", "all")
     awkward_values: bool | None = option(
-        None, "some values hold delimiters, quotes, line breaks; as a rule if there is quoting"
+        None,
+        "some values have delimiters, quotes, line breaks; by default if there is quoting",
     )
     newline: str = option("\n", "end of each row", "\n", "\r\n")
     last_newline: bool = option(default=True, meaning="the last row has its newline too")
     gzip: bool = option(default=True, meaning="compress downloads for clients that accept gzip")
-    content_length: bool = option(default=True, meaning="downloads tell their length")
-    throttle: float | None = option(None, "bytes a second that a download gets at most")
+    content_length: bool = option(default=True, meaning="downloads have a Content-Length")
+    throttle: float | None = option(None, "upper limit of bytes a second of a download")
     complete_status: str = option(
-        "COMPLETE", "what a finished job is called", "COMPLETE", "COMPLETED"
+        "COMPLETE", "the status of a finished job", "COMPLETE", "COMPLETED"
     )
     numbers_as_strings: bool = option(
         default=False, meaning="answers give the filter's start and end as strings"
     )
     layout: str = option("current", "columns of the file", "current", "documented")
     added_column: str | None = option(
-        None, "a column that the vendor has put into the middle of every product's file"
+        None, "a column that the vendor has added in the middle of every product's file"
     )
     link_seconds: float = option(900.0, "how long a download link works")
-    late_share: float = option(0.0, "share of the events that appear late, 0 to 1")
+    late_share: float = option(
+        0.0, "share of events that can be exported only some time after they occurred, 0 to 1"
+    )
     late_seconds: float | None = option(
-        None, "how long after they occurred late events appear; never by themselves if left out"
+        None, "how long after they occurred late events can be exported; never if left out"
     )
 
     columns: Mapping[str, Sequence[str]] | None = None

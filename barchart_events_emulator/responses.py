@@ -49,11 +49,11 @@ def storage_error(status: int, code: str, message: str) -> Response:
 
 
 def answer_of(fault: Fault, elsewhere: str) -> Response | None:
-    """Return the answer that a fault gives in the call's stead, if it gives one.
+    """Return the answer that a fault puts in the place of the call's own, if it does.
 
     Args:
-        fault: The fault that hits.
-        elsewhere: Where a redirect leads that has no location.
+        fault: The fault that applies.
+        elsewhere: The target of a redirect without a location.
     """
     if fault.kind == "redirect":
         if fault.call == "link" and fault.details["location"] is None:

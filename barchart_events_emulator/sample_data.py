@@ -1,7 +1,7 @@
-"""What events say: the values that the emulator puts into the columns of each product.
+"""Sample data: the values in the columns of each product.
 
-A *pool* is a fixed list of event bodies (type and context values) made from the seed; the
-generator draws from it. This room knows nothing of time, files or HTTP.
+A *pool* is a fixed list of event bodies (type and context values) for a seed; the generator
+chooses from it. Does not depend on time, files or HTTP.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SYMBOLS = (
     "BTC-USD",
     "KCH27",
 )
-_PHRASES = (
+_TEXTS = (
     "main",
     "My Watchlist",
     "Größte Gewinner",
@@ -77,7 +77,7 @@ _UNKNOWN_PRODUCT = ("userId", "item", "value")
 
 @lru_cache(maxsize=64)
 def product_of(code: str) -> Product:
-    """Return what is known of a product; for an unknown code, a small vocabulary of its own."""
+    """Return the known product, or for an unknown code a product with three event types."""
     if known := PRODUCTS.get(code):
         return known
     types = {
@@ -94,7 +94,7 @@ def columns_of(code: str, layout: str, added_column: str | None = None) -> tuple
     Args:
         code: The product's code.
         layout: ``current``, or ``documented`` for the oldest one known.
-        added_column: A column that the vendor has put into the middle since.
+        added_column: A column that the vendor has added in the middle since then.
     """
     layouts = product_of(code).layouts
     columns = list(layouts[0] if layout == "documented" else layouts[-1])
@@ -118,17 +118,17 @@ def pool_of(
         customer: The customer's code: another customer has other events.
         product: The product's code.
         awkward: Let some values hold delimiters, quotes and line breaks.
-        added_column: A column that some event types carry since lately; the other values are
-            the same with it and without.
+        added_column: A column that some event types have recently been given; the other values
+            are the same with it and without it.
     """
     contexts = tuple(product_of(product).event_types.items())
     stream = shake_128(f"pool {seed}/{customer}/{product}".encode()).digest(POOL_SIZE * _BYTES)
-    people = f"{seed}/{customer}"
+    users = f"{seed}/{customer}"
     return tuple(
         _body(
             contexts,
             stream[at : at + _BYTES],
-            people,
+            users,
             awkward=awkward,
             added_column=added_column,
         )
@@ -138,35 +138,35 @@ def pool_of(
 
 def _body(
     contexts: tuple[tuple[str, tuple[str, ...]], ...],
-    chance: bytes,
-    people: str,
+    random: bytes,
+    users: str,
     *,
     awkward: bool,
     added_column: str | None,
 ) -> tuple[str, Mapping[str, str]]:
-    number = chance[0] | chance[1] << 8
-    # The product of two draws: some types, and some people, are far busier than others. A
-    # quarter of the bodies has all types alike, lest any be missing.
-    share = chance[2] + 1 if chance[7] % 4 else 256
+    number = random[0] | random[1] << 8
+    # The product of two random numbers: some types, and some users, have far more events than
+    # others. In a quarter of the bodies all types are equally likely, so that none is missing.
+    share = random[2] + 1 if random[7] % 4 else 256
     kind, names = contexts[(number * share >> 8) * len(contexts) >> 16]
     values: dict[str, str] = {}
     for at, name in enumerate(names, start=8):
-        one, two = chance[at % _BYTES], chance[at * 7 % _BYTES]
+        one, two = random[at % _BYTES], random[at * 7 % _BYTES]
         if name == "userId":
-            values[name] = _user(people, (chance[3] | chance[4] << 8) * (chance[5] + 1) >> 8)
+            values[name] = _user(users, (random[3] | random[4] << 8) * (random[5] + 1) >> 8)
         elif one % 16:
             values[name] = value_of(name, one << 8 | two)
             if awkward and two % 16 == 0:
                 values[name] = _AWKWARD[one % len(_AWKWARD)]
-    if added_column is not None and added_column not in names and chance[6] % 2:
-        values[added_column] = value_of(added_column, chance[7])
+    if added_column is not None and added_column not in names and random[6] % 2:
+        values[added_column] = value_of(added_column, random[7])
     return kind, values
 
 
 @lru_cache(maxsize=8192)
-def _user(people: str, number: int) -> str:
+def _user(users: str, number: int) -> str:
     rank = number * _USERS >> 16
-    name = shake_128(f"user {people}/{rank}".encode()).hexdigest(8)
+    name = shake_128(f"user {users}/{rank}".encode()).hexdigest(8)
     return f"{name[:8]}-{name[8:12]}-{name[12:]}" if rank % 50 else f"zoë müller {name[:4]}"
 
 
@@ -181,17 +181,17 @@ _SHAPES: tuple[tuple[str, Callable[[str, int], str]], ...] = (
     (".*[zZ]ipCode", lambda _, n: f"{n % 90000:05}"),
     (".*[dD]ate", lambda _, n: f"20{n % 7 + 20}-{n % 12 + 1:02}-{n % 28 + 1:02}"),
     (".*Id", lambda name, n: shake_128(f"{name} {n % 4096}".encode()).hexdigest(6)),
-    (".*", lambda _, n: _pick(_PHRASES, n)),
+    (".*", lambda _, n: _pick(_TEXTS, n)),
 )
-"""Columns by name (a regular expression) and what is in them; the first that fits counts."""
+"""Columns by name (a regular expression) and their values; the first match counts."""
 
 
 @lru_cache(maxsize=65536)
 def value_of(name: str, number: int) -> str:
-    """Return a value fit for a column; never empty, the same for the same number.
+    """Return a value for a column; never empty, the same for the same number.
 
-    Holds none of the characters ``| , ; tab " ^ ~`` and no line break, so that every usual
-    delimiter can be asked for without quoting.
+    It has none of the characters ``| , ; tab " ^ ~`` and no line break, so that every usual
+    delimiter can be used without quoting.
     """
     return next(shape(name, number) for names, shape in _SHAPES if re.fullmatch(names, name))
 

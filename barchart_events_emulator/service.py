@@ -1,30 +1,28 @@
-"""The emulator as a whole: its state, its clock, its faults, and the truth that it holds."""
+"""The emulated service without HTTP: its events, jobs, links, clock and faults."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass, fields
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from barchart_events_emulator import api, storage
 from barchart_events_emulator.faults import Fault, Faults
-from barchart_events_emulator.faulty_transport import FaultMiddleware, RequestSeen
 from barchart_events_emulator.generator import Event, Generator, Selection
 from barchart_events_emulator.jobs import RUNNING, ExportJob, Outage, export, new_job
 from barchart_events_emulator.links import Links
-from barchart_events_emulator.loopback import HOST, Loopback
+from barchart_events_emulator.loopback import HOST
 from barchart_events_emulator.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from types import TracebackType
 
-    from typing_extensions import Self
+    from barchart_events_emulator.faulty_transport import RequestSeen
 
 _ALWAYS = 1 << 62
+"""An instant later than any other."""
 
 
 def wall_clock() -> int:
@@ -43,27 +41,27 @@ class StartedWindow(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False)
-class Emulator(Options):
-    """The Barchart Event Tracking System on loopback; a context manager.
+class Service(Options):
+    """The state of the emulated service; ``Emulator`` serves it over HTTP.
 
-    Every option is an argument, and an attribute that may be changed while it runs.
+    Every option is an argument, and an attribute that may be changed while the service runs.
     """
 
     username: str = "emulator"
-    password: str = "loopback only"  # noqa: S105 - guards nothing but an emulator
+    password: str = "loopback only"  # noqa: S105 - protects nothing but an emulator
     port: int = 0
     """Port of the API; 0 for a free one."""
     storage_port: int = 0
     """Port of the object store; 0 for a free one."""
     clock: Callable[[], int] = wall_clock
-    """What time it is for the service, in milliseconds: later events are not there yet."""
+    """The service's time in milliseconds; events after it cannot be exported yet."""
     source: Callable[[str, str, int, int], Iterable[Event]] | None = None
-    """Stands in for the generator: customer, product, start, end (exclusive) → events."""
+    """Replaces the generator: customer, product, start, end (exclusive) → events."""
     body: Callable[[ExportJob], bytes] | None = None
-    """Stands in for the contents of every file."""
+    """Replaces the contents of every file."""
 
     def __post_init__(self) -> None:
-        """Refuse options that are none, and prepare an empty service."""
+        """Check the options, and prepare a service without jobs."""
         self.check()
         self.requests: list[RequestSeen] = []
         """All requests so far but the emulator's own, oldest first."""
@@ -71,74 +69,24 @@ class Emulator(Options):
         """All jobs so far, forgotten ones too, oldest first."""
         self.starts: Counter[StartedWindow] = Counter()
         """How often each window's job was started; starts that were refused do not count."""
-        self._outages: list[Outage] = []
         self.links = Links(secrets.token_bytes(32))
-        self._faults = Faults()
+        self.armed_faults = Faults()
+        self._outages: list[Outage] = []
         self._known: dict[str, ExportJob] = {}
         self._released: int | None = None
-        self._loopback: Loopback | None = None
+        self._exports: set[asyncio.Task[None]] = set()
 
     @property
     def api_url(self) -> str:
-        """Where the API answers."""
+        """URL of the API."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def storage_url(self) -> str:
-        """Where the object store answers: another origin."""
+        """URL of the object store: another origin."""
         return f"http://{HOST}:{self.storage_port}"
 
-    def start(self) -> None:
-        """Begin to answer on both ports.
-
-        Raises:
-            OSError: A port is taken.
-        """
-        self._loopback = loopback = Loopback((self.port, self.storage_port))
-        self.port, self.storage_port = loopback.ports
-        api_gate = FaultMiddleware(
-            api.api_application(self),
-            host="api",
-            call_of=api.call_of,
-            faults=self._faults,
-            log=self.requests,
-            transports=loopback.transports,
-            elsewhere=f"{self.storage_url}/elsewhere",
-            date=self._date,
-        )
-        storage_gate = FaultMiddleware(
-            storage.storage_application(self),
-            host="storage",
-            call_of=storage.call_of,
-            faults=self._faults,
-            log=self.requests,
-            transports=loopback.transports,
-            elsewhere=f"{self.api_url}/elsewhere",
-            date=self._date,
-            throttle=lambda: self.throttle,
-        )
-        loopback.start((api_gate, storage_gate))
-
-    def stop(self) -> None:
-        """Break all connections and stop answering; ``start`` comes back on the same ports."""
-        if self._loopback is not None:
-            self._loopback.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
-
-    # What its calls need
+    # For the calls of the API
 
     @property
     def is_busy(self) -> bool:
@@ -147,22 +95,22 @@ class Emulator(Options):
         return limit is not None and sum(job.status == RUNNING for job in self.jobs) >= limit
 
     def start_job(self, query: dict[str, Any], output: dict[str, Any], shift: int = 0) -> ExportJob:
-        """Start a job; for the API.
+        """Start a job; must be called from the event loop.
 
         Args:
             query: Its filter.
             output: The form of its file.
             shift: Export the events that occurred so many milliseconds later instead.
         """
-        if self._loopback is None:
-            raise AssertionError("jobs run while the emulator does")
         job = new_job(self._options(), query, output, self.clock(), self._outages)
         customer, product = query["customer"], query["product"]
         start, end = job.start + shift, job.end + shift + job.options.end_inclusive
         selection = self._selection(customer, product, start, end, query.get("types"))
         source = (lambda: self._from_source(selection)) if self.source else None
         work = export(job, Generator(job.options), selection, source, self.body)
-        self._loopback.run(work)
+        task = asyncio.get_running_loop().create_task(work)
+        self._exports.add(task)
+        task.add_done_callback(self._exports.discard)
         self.jobs.append(job)
         self.starts[StartedWindow(customer, product, job.start, job.end)] += 1
         self._known[job.source] = job
@@ -175,10 +123,10 @@ class Emulator(Options):
 
     def new_link(self, job: ExportJob, seconds: float) -> str:
         """Return a new signed link to a job's file."""
-        path, query = self.links.give(job, seconds)
+        path, query = self.links.new(job, seconds)
         return f"{self.storage_url}{path}?{query}"
 
-    # What tests and scripts need
+    # For tests and scripts
 
     def fault(
         self,
@@ -190,24 +138,24 @@ class Emulator(Options):
         every: int = 1,
         **details: Any,  # noqa: ANN401 - each kind of fault has details of its own
     ) -> Fault:
-        """Arm a fault for the calls to come; ``faults.KINDS`` lists them.
+        """Arm a fault for later calls; ``faults.KINDS`` lists them.
 
         Args:
             call: ``start``, ``poll``, ``link``, ``download``, ``authenticate`` or ``version``.
             kind: What goes wrong.
-            times: How many calls it hits; ``None`` for all.
-            after: How many calls pass before the first hit.
-            every: Hit each so-many-th call only.
-            details: What the kind of fault takes.
+            times: Number of calls with the fault; ``None`` for all.
+            after: Number of calls without it that come before.
+            every: Every n-th call has it, the others do not.
+            details: Details of the kind of fault.
 
         Raises:
             ValueError: There is no such call, kind or detail.
         """
-        return self._faults.arm(Fault(call, kind, times, after, every, details))
+        return self.armed_faults.arm(Fault(call, kind, times, after, every, details))
 
     def clear_faults(self) -> None:
         """Disarm all faults."""
-        self._faults.clear()
+        self.armed_faults.clear()
 
     def forget_jobs(self) -> None:
         """Forget all jobs, as a restart of the service would; links go on working."""
@@ -252,9 +200,9 @@ class Emulator(Options):
         end: int,
         types: Collection[str] | None = None,
     ) -> Iterator[Event]:
-        """Return the truth: the events in ``[start, end)`` that can be exported now.
+        """Yield the events in ``[start, end)`` that can be exported now.
 
-        In order of time; with the values that the files of today have columns for.
+        In order of time; with the values for which the files have columns at present.
 
         Args:
             customer: The customer's code.
@@ -284,15 +232,12 @@ class Emulator(Options):
         end: int,
         types: Collection[str] | None = None,
     ) -> int:
-        """Return how many ``events`` there are; much faster than counting those."""
+        """Return the number of ``events``; much faster than counting them."""
         selection = self._selection(customer, product, start, end, types)
         if self.source:
             return sum(1 for _ in self._from_source(selection))
         generator = Generator(self._options())
         return sum(len(generator.keys(selection, slot)) for slot in generator.slots(selection))
-
-    def _date(self) -> str | None:
-        return formatdate(self.clock() / 1000, usegmt=True) if self.date_header else None
 
     def _options(self) -> Options:
         return Options(**{one.name: getattr(self, one.name) for one in fields(Options)})

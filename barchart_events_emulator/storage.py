@@ -1,7 +1,6 @@
-"""The object store that download links lead to: signed links, ranges, compression.
+"""The object store that serves the files: signed links, ranges, compression.
 
-Another origin than the API. It takes the signature of the link for identity and refuses any
-other.
+It has another origin than the API, and refuses requests with credentials beside the signature.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from barchart_events_emulator.faults import Fault
     from barchart_events_emulator.jobs import ExportJob
     from barchart_events_emulator.links import Link
-    from barchart_events_emulator.service import Emulator
+    from barchart_events_emulator.service import Service
 
 _MEGABYTE = 1 << 20
 _BLOCK = 16
@@ -39,33 +38,33 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def call_of(method: str, path: str) -> str | None:
-    """Return the name of a call, or ``None`` for what leads to no file."""
+    """Return the name of a call, or ``None`` for a request of no file."""
     return "download" if method == "GET" and path.startswith("/exports/") else None
 
 
-def storage_application(emulator: Emulator) -> Starlette:
+def storage_application(service: Service) -> Starlette:
     """Return the object store as an ASGI application."""
 
     async def fetch(request: Request) -> Response:
-        link = emulator.links.find(request.url.path, request.url.query)
+        link = service.links.find(request.url.path, request.url.query)
         if "authorization" in request.headers:
             return storage_error(400, "InvalidArgument", _TWO_IDENTITIES)
         if link is None or request.method != "GET":
             return storage_error(FORBIDDEN, "SignatureDoesNotMatch", "The signature differs.")
-        return _answer(emulator, request, link)
+        return _answer(service, request, link)
 
     return Starlette(routes=[Route("/{path:path}", fetch, methods=None)])
 
 
-def _answer(emulator: Emulator, request: Request, link: Link) -> Response:
+def _answer(service: Service, request: Request, link: Link) -> Response:
     fault: Fault | None = request.state.fault
     kind = fault.kind if fault else None
-    # With ``at``, what goes wrong does so while the body is on its way: the wire sees to that,
-    # and the next request meets what has become of the file.
+    # With ``at``, the fault occurs while the body is sent (``faulty_transport.py``); here, the
+    # file or the link changes for the next request.
     later = fault is not None and fault.details.get("at") is not None
     expired = link.expired
     if kind == "expire":
-        emulator.links.expire(link.job)
+        service.links.expire(link.job)
         expired = expired or not later
     if expired:
         return storage_error(FORBIDDEN, "AccessDenied", "Request has expired")
@@ -75,13 +74,13 @@ def _answer(emulator: Emulator, request: Request, link: Link) -> Response:
         link.job.replace_file(fault.details["body"])
     if kind == "etag" and not later:
         link.job.generation += 1
-    response = _file(request, link.job)
+    response = _file_response(request, link.job)
     if kind == "etag" and later:
         link.job.generation += 1
     return response
 
 
-def _file(request: Request, job: ExportJob) -> Response:
+def _file_response(request: Request, job: ExportJob) -> Response:
     file = job.file
     if file is None:
         raise AssertionError("a job without a file has no link")
@@ -98,20 +97,20 @@ def _file(request: Request, job: ExportJob) -> Response:
         streamed = small is None
         file = small or file
     if streamed:
-        # Its compressed length is not known: no range can be served, the whole file is.
+        # Its compressed length is not known, so the whole file is served, without ranges.
         del headers["accept-ranges"]
         return StreamedResponse(compress_stream(file.read()), 200, headers)
-    return _part(request, file, headers, tell_length=job.options.content_length)
+    return _range_response(request, file, headers, tell_length=job.options.content_length)
 
 
-def _part(
+def _range_response(
     request: Request, file: ServedFile, headers: dict[str, str], *, tell_length: bool
 ) -> Response:
     start, stop, status = 0, file.size, 200
-    asked = _RANGE.fullmatch(request.headers.get("range", ""))
+    requested = _RANGE.fullmatch(request.headers.get("range", ""))
     condition = request.headers.get("if-range")
-    if asked and any(asked.groups()) and condition in {None, headers["etag"]}:
-        first, last = asked.groups()
+    if requested and any(requested.groups()) and condition in {None, headers["etag"]}:
+        first, last = requested.groups()
         status = 206
         if first:
             start = int(first)

@@ -1,4 +1,4 @@
-"""What a start request asks for, and whether it may be asked so. Knows no HTTP beyond that."""
+"""Validation of start requests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class InvalidRequestError(Exception):
-    """A request that the service does not accept; the message says why."""
+    """A request that the service refuses; the message says why."""
 
 
 def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the ``filter`` and the ``output`` of a start request.
 
     Raises:
-        InvalidRequestError: It is no JSON, or a key is missing, unknown, or of the wrong type.
+        InvalidRequestError: The body is no JSON, or a key is missing, unknown, or of a wrong type.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequestError("The body must be application/json.")
@@ -43,8 +43,8 @@ def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[
     return query, output
 
 
-def _refuse_unless(sound: object, message: str) -> None:
-    if not sound:
+def _refuse_unless(valid: object, message: str) -> None:
+    if not valid:
         raise InvalidRequestError(message)
 
 

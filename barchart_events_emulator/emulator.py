@@ -1,0 +1,80 @@
+"""The emulator: the emulated service behind two HTTP servers on loopback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from barchart_events_emulator import api, storage
+from barchart_events_emulator.faulty_transport import FaultMiddleware
+from barchart_events_emulator.loopback import Loopback
+from barchart_events_emulator.service import Service
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+
+@dataclass(kw_only=True, eq=False)
+class Emulator(Service):
+    """The Barchart Event Tracking System on loopback; a context manager."""
+
+    def __post_init__(self) -> None:
+        """Prepare the service; it answers from ``start`` on."""
+        super().__post_init__()
+        self._loopback: Loopback | None = None
+
+    def start(self) -> None:
+        """Start both servers.
+
+        Raises:
+            OSError: A port is taken.
+        """
+        self._loopback = loopback = Loopback((self.port, self.storage_port))
+        self.port, self.storage_port = loopback.ports
+        api_app = FaultMiddleware(
+            api.api_application(self),
+            host="api",
+            call_of=api.call_of,
+            faults=self.armed_faults,
+            log=self.requests,
+            transports=loopback.transports,
+            elsewhere=f"{self.storage_url}/elsewhere",
+            date=self._date,
+        )
+        storage_app = FaultMiddleware(
+            storage.storage_application(self),
+            host="storage",
+            call_of=storage.call_of,
+            faults=self.armed_faults,
+            log=self.requests,
+            transports=loopback.transports,
+            elsewhere=f"{self.api_url}/elsewhere",
+            date=self._date,
+            throttle=lambda: self.throttle,
+        )
+        loopback.start((api_app, storage_app))
+
+    def stop(self) -> None:
+        """Break all connections and stop both servers; ``start`` reuses the same ports."""
+        if self._loopback is not None:
+            self._loopback.stop()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _date(self) -> str | None:
+        return formatdate(self.clock() / 1000, usegmt=True) if self.date_header else None
