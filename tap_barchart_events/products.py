@@ -71,14 +71,6 @@ def columns_of(products: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in RESERVED]
 
 
-def unknown_types(event_types: Sequence[str], products: Sequence[str]) -> list[str]:
-    """Return the event types that none of the products has; none while a product is unknown."""
-    if not set(products) <= set(PRODUCTS):
-        return []
-    known = {code for product in products for code in PRODUCTS[product].event_types}
-    return [code for code in event_types if code not in known]
-
-
 def products_with_column(column: str, products: Sequence[str] | None = None) -> list[str]:
     """Return the codes of the products (of those given, or of all) that have a column."""
     return [

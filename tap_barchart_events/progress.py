@@ -13,7 +13,6 @@ from singer_sdk import metrics
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
 
     from tap_barchart_events.exports.scheduler import Export
 
@@ -44,8 +43,6 @@ class Progress:
         *,
         customer: str,
         stream: str,
-        total: int,
-        windows_left: Callable[[], int],
     ) -> None:
         """Start the clock.
 
@@ -53,15 +50,12 @@ class Progress:
             logger: Where lines go.
             customer: Customer code.
             stream: Name of the stream, for metrics.
-            total: What the sync covers, over all products, in milliseconds.
-            windows_left: Tells how many windows are not finished yet, the one told of included.
         """
         self._logger = logger
         self._metrics = metrics.get_metrics_logger()
         self._customer = customer
         self._stream = stream
-        self._total = total
-        self._windows_left = windows_left
+        self._total = 0
         self._began = time.monotonic()
         self._done = 0
         self._windows = 0
@@ -70,6 +64,10 @@ class Progress:
         self._requests: dict[str, metrics.Counter] = {}
         self._shown = contextlib.ExitStack()
         self._bar: Any = None
+
+    def begin(self, total: int) -> None:
+        """Take what the sync covers, over all products, in milliseconds."""
+        self._total = total
         if sys.stderr.isatty() and total:
             self._show_bar()
 
@@ -88,20 +86,21 @@ class Progress:
                 self._requests[endpoint] = counter
             counter.increment()
 
-    def finished(self, export: Export, events: int, seconds: float) -> None:
+    def finished(self, export: Export, events: int, seconds: float, windows_left: int) -> None:
         """Tell that a window is finished: its events written, its bookmark moved.
 
         Args:
             export: The window's export.
             events: How many events it had.
             seconds: From its finished file to its bookmark.
+            windows_left: How many windows are not finished yet, this one included.
         """
         self._done += export.window.size
         self._windows += 1
         self._events += events
         share = self._done / self._total
         elapsed = time.monotonic() - self._began
-        left = self._windows_left() - 1
+        left = windows_left - 1
         self._logger.info(
             "%s/%s %s · %s events, %s/s · job %s, download %s · window %s of %s, %.0f %%, %s",
             self._customer,

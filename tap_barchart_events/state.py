@@ -13,7 +13,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
+    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
     from typing import TypeGuard
 
     from tap_barchart_events.windows import Window
@@ -128,6 +128,45 @@ class ProductState:
         if not event_types:
             return f"all but {', '.join(self.event_types)}" if self.event_types else "all"
         return ", ".join(code for code in event_types if code not in self.event_types)
+
+
+def warnings(
+    state: ProductState, *, start_date: int, lookback: int, event_types: Sequence[str]
+) -> Iterator[str]:
+    """Yield what a run with these settings will not extract, though one may expect it to.
+
+    Args:
+        state: What STATE holds of a product.
+        start_date: In milliseconds.
+        lookback: In milliseconds.
+        event_types: The types asked for; none means all.
+    """
+    if state.bookmark is None:
+        return
+    bookmark = to_iso(state.bookmark)
+    start = max(start_date, state.bookmark - lookback)
+    if start_date > state.bookmark:
+        yield (
+            f"start_date is later than the bookmark, so events from {bookmark} to "
+            f"{to_iso(start_date)} are not extracted; set start_date back to have them"
+        )
+    elif start_date < state.history_start < start:
+        yield (
+            f"start_date is earlier than where STATE's history began, so events from "
+            f"{to_iso(start_date)} to {to_iso(state.history_start)} are not extracted; {_HOW}"
+        )
+    types = state.incomplete_types(event_types)
+    if types and state.history_start < start <= state.bookmark:
+        yield (
+            f"event_types have changed: events before the bookmark, {bookmark}, have not all been "
+            f"extracted of {types}; {_HOW}"
+        )
+
+
+_HOW = (
+    "to have them, run once with a state id of its own, or reset STATE to extract everything "
+    "again (docs/operations.md)"
+)
 
 
 def _bookmark(partition: Mapping[str, Any]) -> int | None:

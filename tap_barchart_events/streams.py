@@ -22,14 +22,16 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import FileError, SettingError
-from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.writer import Interrupted
-from tap_barchart_events.products import PRODUCTS, columns_of, unknown_types
+from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import schema
-from tap_barchart_events.sync import Sync, private_folder
-from tap_barchart_events.windows import Window, from_iso, to_iso
+from tap_barchart_events.state import ProductState
+from tap_barchart_events.state import warnings as unextracted
+from tap_barchart_events.sync import open_sync, private_folder
+from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
+    from tap_barchart_events.exports.scheduler import Export
     from tap_barchart_events.files.export_file import Contents
     from tap_barchart_events.output.writer import MessageWriter
+    from tap_barchart_events.sync import Sync
     from tap_barchart_events.tap import TapBarchartEvents
 
     Context = Mapping[str, Any]
@@ -62,7 +66,9 @@ class EventsStream(Stream):
         """Make the schema; the products configured decide its columns."""
         self._settings = tap.settings
         self._writer: MessageWriter = tap.message_writer
+        self._states: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
+        """While a sync is under way; the SDK calls get_records without a way to pass it."""
         super().__init__(tap, schema=schema(tap.products))
 
     @property
@@ -106,64 +112,36 @@ class EventsStream(Stream):
 
     # What is to be exported ---------------------------------------------------------------
 
-    def _bookmark(self, context: Context) -> int | None:
-        if self.replication_method != REPLICATION_INCREMENTAL:
-            return None
-        value = self.get_context_state(context).get("replication_key_value")
-        if value is None:
-            return None
-        try:
-            return from_iso(value)
-        except (AttributeError, ValueError):
-            raise SettingError(
-                f"STATE holds no date-time as bookmark of {context['product']} but {value!r}; "
-                "correct it, or remove it to begin at start_date"
-            ) from None
-
-    def _plans(self) -> dict[str, WindowPlanner]:
+    def _read_states(self) -> dict[str, ProductState]:
+        """Read what STATE holds of each product, in the order of the setting."""
         settings = self.settings
-        latest = time.time_ns() // 1_000_000 - settings.lag
-        strange = unknown_types(settings.event_types, settings.products)
-        if strange:
-            self.logger.warning(
-                "event_types: no product configured is known to have %s; asked for all the same",
-                ", ".join(strange),
+        start_date, event_types = settings.start_date, settings.event_types
+        if not self._is_incremental:
+            return {p: ProductState(start_date, event_types or None) for p in settings.products}
+        return {
+            context["product"]: ProductState.read(
+                self.get_context_state(context), start_date=start_date, event_types=event_types
             )
-        unread = set(settings.products) - set(PRODUCTS) - set(settings.columns)
-        for product in sorted(unread):
-            self.logger.warning(
-                "product %s is not known here: if it is no slip, its files need a header, or the "
-                "setting columns; known are %s",
-                product,
-                ", ".join(PRODUCTS),
-            )
-        plans = {}
-        for context in self.partitions:
-            covered = range_to_cover(
-                start=settings.start_date,
-                end=settings.end_date,
-                bookmark=self._bookmark(context),
+            for context in self.partitions
+        }
+
+    def _warn(self, states: Mapping[str, ProductState]) -> None:
+        """Log, before anything is requested, what this sync will not extract."""
+        settings = self.settings
+        for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
+            self.logger.warning(warning)
+        for product, state in states.items():
+            for warning in unextracted(
+                state,
+                start_date=settings.start_date,
                 lookback=settings.lookback,
-                latest=latest,
-            )
-            if self._is_connection_test:
-                # A few records are wanted to see that all works: from the newest window.
-                covered = Window(max(covered.start, covered.end - settings.window), covered.end)
-            if not covered.size:
-                self.logger.info(
-                    "%s/%s: nothing to export: it would begin at %s, which is not before end_date "
-                    "and now minus lag_minutes",
-                    settings.customer,
-                    context["product"],
-                    to_iso(covered.start),
-                )
-            plans[context["product"]] = WindowPlanner(
-                covered,
-                largest=settings.window,
-                smallest=settings.smallest_window,
-                jobs=settings.max_concurrent_jobs,
-            )
-        return plans
+                event_types=settings.event_types,
+            ):
+                self.logger.warning("%s/%s: %s", settings.customer, product, warning)
+
+    @property
+    def _is_incremental(self) -> bool:
+        return self.replication_method == REPLICATION_INCREMENTAL
 
     @property
     def _is_connection_test(self) -> bool:
@@ -182,34 +160,32 @@ class EventsStream(Stream):
     # Windows, their files, and the bookmark -----------------------------------------------
 
     @contextmanager
-    def _syncing(self) -> Iterator[Sync]:
+    def _syncing(self) -> Iterator[None]:
         """Hold open what a sync needs; leave nothing behind, however it ends."""
+        self._states = self._read_states()
+        self._warn(self._states)
         with private_folder() as folder:
-            sync = Sync(
-                self.settings,
-                self._plans(),
-                folder=folder,
-                stream=self.name,
-                logger=self.logger,
-                retry=self.retry,
-            )
-            self._sync_now = sync
             try:
-                if self._is_connection_test:
-                    sync.client.authenticate()
-                    self.logger.info("%s accepts the credentials", self.settings.api_url)
-                yield sync
+                with open_sync(
+                    self.settings,
+                    self._states,
+                    folder=folder,
+                    stream=self.name,
+                    logger=self.logger,
+                    retry=self.retry,
+                    is_connection_test=self._is_connection_test,
+                ) as self._sync_now:
+                    yield
             except (Interrupted, KeyboardInterrupt):
                 # DuckDB puts a KeyboardInterrupt in the place of what a signal's handler raises.
                 self._writer.discard()
                 if self._writer.interrupted:
                     self.logger.warning("interrupted: the next run goes on from the bookmarks")
                     with suppress(Interrupted):  # when nobody reads any more
-                        self._write_bookmarks()
+                        self._write_state()
                     raise self._writer.interrupted from None
                 raise
             finally:
-                sync.close()
                 self._sync_now = None
 
     def _files(self, context: Context) -> Iterator[tuple[ExportFile, Contents]]:
@@ -261,18 +237,25 @@ class EventsStream(Stream):
                     self.logger.warning("%s %s: %s", export.product, export.window, doubt)
                 yield file, contents
             self._writer.flush()
-            self._move_bookmark(context, export.window.end)
-            sync.progress.finished(export, contents.events, time.monotonic() - began)
+            self._move_bookmark(sync, export)
+            seconds = time.monotonic() - began
+            sync.progress.finished(export, contents.events, seconds, sync.exports.windows_left)
 
-    def _move_bookmark(self, context: Context, end: int) -> None:
-        if self._is_connection_test or self.replication_method != REPLICATION_INCREMENTAL:
+    def _move_bookmark(self, sync: Sync, export: Export) -> None:
+        product = export.product
+        done = Window(sync.ranges[product].start, export.window.end)
+        self._states[product] = self._states[product].advanced(done, self.settings.event_types)
+        self._write_state()
+
+    def _write_state(self) -> None:
+        """Write a STATE message with what is known now; a connection test writes none."""
+        if self._is_connection_test or not self._is_incremental:
             return
-        bookmark = self._bookmark(context)
-        if bookmark is None or end > bookmark:
-            self.get_context_state(context).update(
-                replication_key=self.replication_key, replication_key_value=to_iso(end)
-            )
-        self._write_bookmarks()
+        for context in self.partitions:
+            state = self._states[context["product"]]
+            if state.bookmark is not None:
+                state.write_to(self.get_context_state(context), "end")
+        self._emit_state()
 
     # Two ways out, and a third for BATCH --------------------------------------------------
 
@@ -300,11 +283,7 @@ class EventsStream(Stream):
     @property
     def _in_bulk(self) -> bool:
         """Whether nothing stands between the query and the target."""
-        return (
-            self.replication_method == REPLICATION_INCREMENTAL
-            and not self._is_connection_test
-            and self._unmapped
-        )
+        return self._is_incremental and not self._is_connection_test and self._unmapped
 
     @property
     def _unmapped(self) -> bool:
@@ -361,7 +340,7 @@ class EventsStream(Stream):
 
     # The SDK's private names are touched here and nowhere else, each for a reason. ---------
 
-    def _write_bookmarks(self) -> None:
+    def _emit_state(self) -> None:
         # STATE is due when a window is finished, not when the SDK counts 10,000 records.
         self._tap.state_writer.write_state(self.tap_state)
 

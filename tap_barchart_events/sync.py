@@ -1,21 +1,24 @@
-"""What one sync holds open: client, exports, progress. Put together from the settings."""
+"""One sync: what it covers, and what it holds open. Put together from the settings."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import threading
+import time
 import uuid
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.job_runner import Limits, Request
+from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
 from tap_barchart_events.exports.scheduler import Exports
 from tap_barchart_events.output.writer import signals_held
 from tap_barchart_events.progress import Progress
+from tap_barchart_events.windows import Window, to_iso
 
 if TYPE_CHECKING:
     import logging
@@ -23,54 +26,83 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.api.retry import RetryPolicy
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.state import ProductState
+
+CLOCK_TOLERANCE = 60_000
+"""Milliseconds by which the clocks of service and machine may differ without a warning."""
 
 
+@dataclass(frozen=True, slots=True)
 class Sync:
-    """What one sync holds open: a private folder, the client, the exports, the progress."""
+    """What one sync holds open."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        plans: Mapping[str, WindowPlanner],
-        *,
-        folder: Path,
-        stream: str,
-        logger: logging.Logger,
-        retry: RetryPolicy,
-    ) -> None:
-        """Open nothing on the network yet.
+    folder: Path
+    """Private; its owner removes it."""
 
-        Args:
-            settings: The settings.
-            plans: The windows of each product, in the order in which they will be read.
-            folder: An existing private folder.
-            stream: Name of the stream, for metrics.
-            logger: Where progress goes.
-            retry: How calls are tried again, but for how often: that is a setting.
-        """
-        self.folder = folder
-        self.stopped = threading.Event()
-        self.progress = Progress(
-            logger,
-            customer=settings.customer,
-            stream=stream,
-            total=sum(plan.span.size for plan in plans.values()),
-            windows_left=lambda: self.exports.windows_left,
-        )
-        self.client = ReportsClient(
+    ranges: Mapping[str, Window]
+    """What the sync covers of each product, possibly empty."""
+
+    exports: Exports
+    progress: Progress
+
+
+@contextmanager
+def open_sync(
+    settings: Settings,
+    states: Mapping[str, ProductState],
+    *,
+    folder: Path,
+    stream: str,
+    logger: logging.Logger,
+    retry: RetryPolicy,
+    is_connection_test: bool = False,
+) -> Iterator[Sync]:
+    """Check the credentials, find out what is to be exported, and hold it all open.
+
+    Args:
+        settings: The settings.
+        states: What STATE holds of each product, in the order in which they will be read.
+        folder: An existing private folder.
+        stream: Name of the stream, for metrics.
+        logger: Where progress goes.
+        retry: How calls are tried again, but for how often: that is a setting.
+        is_connection_test: Whether a few records are enough.
+
+    Raises:
+        CredentialsError: The service refuses the credentials.
+        ServiceError: The service failed, again and again.
+    """
+    stopped = threading.Event()
+    with ExitStack() as stack:
+        progress = Progress(logger, customer=settings.customer, stream=stream)
+        stack.callback(progress.close)
+        client = ReportsClient(
             settings.api_url,
             settings.username,
             settings.password,
-            stopped=self.stopped,
+            stopped=stopped,
             timeout=settings.request_timeout_seconds,
             retry=replace(retry, max_retries=settings.max_retries),
             connections=2 * settings.max_concurrent_jobs,
-            on_request=self.progress.request,
+            on_request=progress.request,
         )
-        self.exports = Exports(
-            self.client,
-            plans,
+        stack.callback(client.close)
+        client.authenticate()
+        if is_connection_test:
+            logger.info("%s accepts the credentials", settings.api_url)
+        now = _now(client, logger)
+        ranges = _ranges(settings, states, now, logger, is_connection_test=is_connection_test)
+        exports = Exports(
+            client,
+            {
+                product: WindowPlanner(
+                    covered,
+                    largest=settings.window,
+                    smallest=settings.smallest_window,
+                    jobs=settings.max_concurrent_jobs,
+                )
+                for product, covered in ranges.items()
+            },
             request=Request(settings.customer, settings.event_types, settings.delimiter),
             limits=Limits(
                 settings.max_concurrent_jobs,
@@ -78,14 +110,72 @@ class Sync:
                 settings.poll_interval_seconds,
             ),
             directory=folder,
-            stopped=self.stopped,
+            stopped=stopped,
         )
+        stack.callback(exports.close)
+        progress.begin(sum(covered.size for covered in ranges.values()))
+        yield Sync(folder, ranges, exports, progress)
 
-    def close(self) -> None:
-        """End all work at once; leave the folder to its owner."""
-        self.exports.close()
-        self.client.close()
-        self.progress.close()
+
+def _now(client: ReportsClient, logger: logging.Logger) -> int:
+    """Return the present time: the service's where it is behind this machine's."""
+    machine = time.time_ns() // 1_000_000
+    offset = client.clock_offset
+    if offset is None:
+        return machine
+    service = machine + round(offset * 1000)
+    if abs(service - machine) > CLOCK_TOLERANCE:
+        logger.warning(
+            "the clocks differ: this machine's shows %s, the service's %s; set this machine's "
+            "clock. Nothing is extracted that is later than the earlier of the two",
+            to_iso(machine),
+            to_iso(service),
+        )
+    return min(machine, service)
+
+
+def _ranges(
+    settings: Settings,
+    states: Mapping[str, ProductState],
+    now: int,
+    logger: logging.Logger,
+    *,
+    is_connection_test: bool,
+) -> dict[str, Window]:
+    """Return what a sync covers of each product; log what is odd about it."""
+    latest = now - settings.lag
+    ranges = {}
+    for product, state in states.items():
+        what = f"{settings.customer}/{product}"
+        if state.bookmark is not None and state.bookmark > now:
+            logger.warning(
+                "%s: the bookmark, %s, is later than the present time, %s, so events before it "
+                "may never have been extracted; set it back in STATE to an instant that is "
+                "certain (docs/operations.md)",
+                what,
+                to_iso(state.bookmark),
+                to_iso(now),
+            )
+        covered = range_to_cover(
+            start=settings.start_date,
+            end=settings.end_date,
+            bookmark=state.bookmark,
+            lookback=settings.lookback,
+            latest=latest,
+        )
+        if is_connection_test:
+            # A few records are wanted to see that all works: from the newest window.
+            covered = Window(max(covered.start, covered.end - settings.window), covered.end)
+        if not covered.size:
+            ends_by_setting = settings.end_date is not None and settings.end_date <= latest
+            logger.info(
+                "%s: nothing to export: it would begin at %s, which is not before %s",
+                what,
+                to_iso(covered.start),
+                "end_date" if ends_by_setting else f"now minus lag_minutes, {to_iso(latest)}",
+            )
+        ranges[product] = covered
+    return ranges
 
 
 @contextmanager

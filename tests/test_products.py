@@ -16,7 +16,6 @@ from tap_barchart_events.products import (
     columns_of,
     products_with_column,
     snake_case,
-    unknown_types,
 )
 
 
@@ -164,10 +163,3 @@ def test_the_products_that_fill_a_column_are_named() -> None:
         "WATCHLIST",
     ]
     assert products_with_column("unheard_of") == []
-
-
-def test_event_types_that_no_product_has_are_told_unless_a_product_is_unknown() -> None:
-    types = ["WATCHLIST-CREATED", "WATCHLIST-CREATD"]
-    assert unknown_types(types, ["ALERT", "WATCHLIST"]) == ["WATCHLIST-CREATD"]
-    assert unknown_types(types, ["ALERT"]) == types
-    assert unknown_types(types, ["ALERT", "GADGET"]) == []

@@ -103,6 +103,8 @@ class ReportsClient:
         self._on_request = on_request
         self._auth_lock = threading.Lock()
         self._known_good = False
+        self.clock_offset: float | None = None
+        """Seconds by which the service's clock is ahead of this machine's, if it is known."""
         self._refusal = ""
         self._asked: dict[str, ExportFilter] = {}
         self._warned_of_types = False

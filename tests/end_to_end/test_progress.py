@@ -59,7 +59,7 @@ def test_metrics_add_up_to_what_was_done(service: Emulator, tmp_path: Path) -> N
     assert max(found["export_job_duration"]) >= 0.05
     assert sum(found["record_count"]) == len(outcome.records)
     assert sum(found["http_request_count"]) == len(
-        [r for r in service.requests if r.call in {"start", "poll", "link"}]
+        [r for r in service.requests if r.call in {"authenticate", "start", "poll", "link"}]
     )
 
 

@@ -67,7 +67,7 @@ def test_wrong_credentials(service: Emulator, tmp_path: Path) -> None:
     outcome = refused(tmp_path, settings_of(service, password="wrong"))  # noqa: S106
     assert "answered 401: check username, password and customer" in last_line(outcome)
     assert outcome.records == []
-    assert [request.call for request in service.requests] == ["start"], "accounts get locked"
+    assert [request.call for request in service.requests] == ["authenticate"], "accounts get locked"
 
 
 def test_credentials_refused_later_keep_what_was_done(service: Emulator, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
     service: Emulator, tmp_path: Path
 ) -> None:
     settings = settings_of(
-        service, products=["WATCHLISTS"], end_date=START.replace("00:00", "01:00", 1)
+        service, products=["GADGETS"], end_date=START.replace("00:00", "01:00", 1)
     )
     settings |= {"window_hour": 1, "colour": "blue"}
     environ = {
@@ -256,7 +256,7 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
     assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
     assert "LOGLEVEL" not in log
     assert "__SELECT" not in log
-    assert "product WATCHLISTS is not known here" in log
+    assert "product GADGETS is not known; the service is asked for it all the same" in log
     assert "WATCHLIST, " in log
 
 

@@ -1,0 +1,167 @@
+"""STATE: what the bookmark stands for, and what is told when a run does not cover it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator
+from tap_barchart_events.windows import to_iso, to_milliseconds
+from tests.expected_events import arrived, truth
+from tests.tap_runs import START, Outcome, settings_of, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FIRST, SECOND = "2026-03-02T02:00:00.000+00:00", "2026-03-02T04:00:00.000+00:00"
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
+        yield emulator
+
+
+@pytest.fixture(autouse=True)
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings of the tap, in a list that grows."""
+    found: list[str] = []
+
+    def keep(record: Any) -> bool:  # noqa: ANN401 - a record of logging
+        if record.levelname == "WARNING" and record.name.startswith("tap-barchart-events"):
+            found.append(record.getMessage())
+        return True
+
+    caplog.handler.addFilter(keep)
+    return found
+
+
+def run(
+    service: Emulator,
+    state: Mapping[str, Any] | None = None,
+    **more: Any,  # noqa: ANN401 - settings
+) -> Outcome:
+    outcome = sync(settings_of(service, **{"end_date": FIRST, "window_hours": 2, **more}), state)
+    assert outcome.error is None
+    return outcome
+
+
+def partition(outcome: Outcome) -> dict[str, Any]:
+    [found] = outcome.states[-1]["bookmarks"]["events"]["partitions"]
+    assert found["context"] == {"customer": "TGAM", "product": "WATCHLIST"}
+    return {name: value for name, value in found.items() if name != "context"}
+
+
+def test_state_says_what_the_bookmark_stands_for(service: Emulator, warnings: list[str]) -> None:
+    outcome = run(service, event_types=["WATCHLIST-CREATED", "WATCHLIST-DELETED"])
+    assert partition(outcome) == {
+        "replication_key": "end",
+        "replication_key_value": FIRST,
+        "event_types": ["WATCHLIST-CREATED", "WATCHLIST-DELETED"],
+        "history_start": START,
+    }
+    assert partition(run(service))["event_types"] == "all"
+    assert warnings == []
+
+
+def test_types_added_later_are_told_at_each_run_until_they_are_there(
+    service: Emulator, warnings: list[str]
+) -> None:
+    first = run(service, event_types=["WATCHLIST-CREATED"])
+    both = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
+    state = first.states[-1]
+    for end in (SECOND, "2026-03-02T06:00:00.000+00:00"):
+        before = len(service.requests)
+        outcome = run(service, state, event_types=both, end_date=end)
+        [warning] = warnings
+        assert warning.startswith("TGAM/WATCHLIST: event_types have changed")
+        assert "have not all been extracted of WATCHLIST-DELETED;" in warning
+        assert "a state id of its own" in warning
+        assert len(service.requests) > before
+        assert {record["type"] for record in outcome.records} == set(both)
+        state = outcome.states[-1]
+        assert partition(outcome)["event_types"] == ["WATCHLIST-CREATED"]
+        warnings.clear()
+    run(service, event_types=both, end_date=SECOND)  # after a reset
+    run(service, state, event_types=["WATCHLIST-CREATED"], end_date=SECOND)
+    assert warnings == []
+
+
+def test_the_warning_comes_before_anything_is_requested(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = run(service, event_types=["WATCHLIST-CREATED"]).states[-1]
+    wrong = settings_of(service, api_url="http://127.0.0.1:1", max_retries=0)
+    assert sync(wrong, state).error
+    assert "all but WATCHLIST-CREATED" in warnings[0]
+
+
+def test_a_state_of_an_earlier_release_is_taken_as_it_is(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = run(service).states[-1]
+    old = state["bookmarks"]["events"]["partitions"][0]
+    del old["event_types"], old["history_start"]
+    outcome = run(service, state, end_date=SECOND, event_types=["WATCHLIST-CREATED"])
+    assert warnings == []
+    assert partition(outcome)["event_types"] == ["WATCHLIST-CREATED"]
+    assert partition(outcome)["history_start"] == START
+
+
+@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99"])
+def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damage: object) -> None:
+    state = run(service).states[-1]
+    names = ("event_types", "history_start", "jobs", "learnt")
+    state["bookmarks"]["events"]["partitions"][0] |= dict.fromkeys(names, damage)
+    outcome = run(service, state, end_date=SECOND)
+    assert arrived(outcome.records) == truth(service, ["WATCHLIST"], FIRST, SECOND)
+    assert outcome.bookmarks == {"WATCHLIST": SECOND}
+
+
+def test_a_start_date_later_than_the_bookmark_is_a_warning_with_the_range(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = run(service).states[-1]
+    start = "2026-03-02T03:00:00.000+00:00"
+    outcome = run(service, state, start_date=start, end_date=SECOND)
+    [warning] = warnings
+    assert f"events from {FIRST} to {start} are not extracted" in warning
+    assert partition(outcome)["history_start"] == start
+
+
+def test_a_start_date_earlier_than_the_history_is_a_warning_with_the_range(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = run(service).states[-1]
+    start = "2026-03-01T00:00:00.000+00:00"
+    outcome = run(service, state, start_date=start, end_date=SECOND)
+    [warning] = warnings
+    assert f"events from {start} to {START} are not extracted" in warning
+    assert partition(outcome)["history_start"] == START
+
+
+def test_two_products_are_warned_of_apart(service: Emulator, warnings: list[str]) -> None:
+    types = ["WATCHLIST-CREATED", "ALERT-CREATED"]
+    state = run(service, products=["WATCHLIST", "ALERT"], event_types=types).states[-1]
+    run(service, state, products=["ALERT", "WATCHLIST"], end_date=SECOND)
+    assert [warning.partition(":")[0] for warning in warnings] == ["TGAM/ALERT", "TGAM/WATCHLIST"]
+
+
+# The clock ---------------------------------------------------------------------------------
+
+
+def test_a_bookmark_later_than_now_is_a_warning_that_says_what_to_do(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = run(service).states[-1]
+    ahead = to_iso(to_milliseconds(datetime.now(timezone.utc)) + 3_600_000)
+    state["bookmarks"]["events"]["partitions"][0]["replication_key_value"] = ahead
+    for _ in range(2):
+        outcome = run(service, state, end_date=None)
+        assert outcome.records == []
+        assert outcome.bookmarks == {"WATCHLIST": ahead}
+    assert len(warnings) == 2
+    assert f"the bookmark, {ahead}, is later than the present time" in warnings[0]
+    assert "set it back in STATE" in warnings[0]
