@@ -12,7 +12,8 @@
     │   └── JobFailedError      the job broke: start a new one, a few times
     │       └── JobMismatchError    the job is not about what was asked for: the same
     └── FileError               an export file is not what it must be
-        └── LayoutError         its columns cannot be told with certainty
+        ├── LayoutError         its columns cannot be told with certainty
+        └── WrongRangeError     its events occurred in another time range than was asked for
 
 One class for each decision that a caller takes, not one for each place of origin. The
 message is what the user reads last: what failed, why, and what to do. It never holds a
@@ -76,6 +77,10 @@ class FileError(BarchartEventsError):
 
 class LayoutError(FileError):
     """The columns of an export file cannot be told with certainty."""
+
+
+class WrongRangeError(FileError):
+    """An export file has rows, and none occurred in the window that was asked for."""
 
 
 class SyncStopped(Exception):  # noqa: N818 - no error: the sync is ending

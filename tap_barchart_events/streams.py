@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.scheduler import Export
-    from tap_barchart_events.files.export_file import Contents
+    from tap_barchart_events.files.export_file import FileContents
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync
     from tap_barchart_events.tap import TapBarchartEvents
@@ -188,7 +188,7 @@ class EventsStream(Stream):
             finally:
                 self._sync_now = None
 
-    def _files(self, context: Context) -> Iterator[tuple[ExportFile, Contents]]:
+    def _files(self, context: Context) -> Iterator[tuple[ExportFile, FileContents]]:
         """Yield the checked files of a product, window by window.
 
         The consumer asks for the next one when all events of the last one are with the
@@ -207,6 +207,7 @@ class EventsStream(Stream):
             if name in named or ("properties", name) in self.metadata
         ]
         told: set[str] = set()
+        warned_of_outside = False
         for export in sync.exports.of(context["product"]):
             began = time.monotonic()
             with ExportFile(
@@ -233,8 +234,17 @@ class EventsStream(Stream):
                         export.product,
                         ", ".join(sorted(new)),
                     )
-                for doubt in contents.doubts:
-                    self.logger.warning("%s %s: %s", export.product, export.window, doubt)
+                for warning in contents.warnings:
+                    self.logger.warning("%s %s: %s", export.product, export.window, warning)
+                if contents.outside and not warned_of_outside:
+                    warned_of_outside = True
+                    self.logger.warning(
+                        "%s %s: %s rows of the export are outside the window that was asked for, "
+                        "and were dropped; for this product, this is logged once",
+                        export.product,
+                        export.window,
+                        f"{contents.outside:,}",
+                    )
                 yield file, contents
             self._writer.flush()
             self._move_bookmark(sync, export)

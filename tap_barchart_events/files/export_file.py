@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from isal import isal_zlib
 
-from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
 from tap_barchart_events.files.layout import Layout, detect_layout, layout_conflicts
 from tap_barchart_events.files.queries import COUNT_FEW, DROP_FEW, EventsQuery, Source, literal
 from tap_barchart_events.files.scanner import Dialect, FileStats, Scanner
 from tap_barchart_events.files.validation import DISORDER, IN_ORDER, NEAR, TIES, RowStats
 from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,16 +74,19 @@ class FileFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class FileContents:
     """What a checked file holds."""
 
     events: int
-    """Events inside the window; those outside are dropped."""
+    """Rows inside the window."""
+
+    outside: int
+    """Rows outside the window, which are dropped; those exactly at its ``end`` are not counted."""
 
     extra_columns: tuple[str, ...]
     """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
 
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     """What does not stop the sync but should be known."""
 
 
@@ -140,7 +144,7 @@ class ExportFile:
         self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
         self._raw = Scanner(path, self._dialect)
         self._engine = Engine(path, directory, MEMORY)
-        self._contents: Contents | None = None
+        self._contents: FileContents | None = None
         self._query: EventsQuery | None = None
         self._bytes_per_row = 1
 
@@ -156,23 +160,24 @@ class ExportFile:
         """Free what it holds in memory and on disk."""
         self._engine.close()
 
-    def check(self) -> Contents:
+    def check(self) -> FileContents:
         """Read the whole file once, before anything of it is emitted.
 
         Raises:
             FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
                 UTF-8, or cannot be read with certainty. The message names its line.
             LayoutError: The columns cannot be told with certainty, or event types contradict.
+            WrongRangeError: There are rows, none of them inside the window or at its ``end``.
         """
         if self._contents is None:
             with self._named():
                 self._contents = self._check()
         return self._contents
 
-    def _check(self) -> Contents:
+    def _check(self) -> FileContents:
         first = next(self._raw.rows(), None)
         if first is None:
-            return Contents(0, (), ())
+            return FileContents(0, 0, (), ())
         try:
             fields = [value.decode() for value in self._raw.fields(first.body)]
         except UnicodeDecodeError:
@@ -192,7 +197,8 @@ class ExportFile:
                 "it is not certain where its fields end (a space before a quoted value does "
                 "that); if the file does not quote its values, set quote_character to empty"
             )
-        doubts = self._check_layout(layout, tally)
+        self._check_range(tally)
+        warnings = self._check_layout(layout, tally)
         filled = {name: count for name, count in sorted(tally.filled.items()) if count}
         extra = tuple(
             name
@@ -213,18 +219,29 @@ class ExportFile:
             # of a window, all events come out or none: so better fail now than half way
             for _ in self._lines(self._query, "", "\n"):
                 pass
-        return Contents(tally.inside, extra, doubts)
+        return FileContents(tally.inside, tally.rows - tally.inside - tally.at_end, extra, warnings)
 
     def _tally(self, source: Source, layout: Layout) -> RowStats | None:
         """Sum up all rows; None if DuckDB cannot read one of them."""
         product = PRODUCTS.get(self.product)
         types = product.event_types if product and not layout.header else {}
-        query = RowStats.query(source, self.window, by_type=bool(types))
+        query = RowStats.query(source, self.window, event_types=types)
         try:
             rows = chain.from_iterable(self._engine.fetch(query, 1_000))
-            return RowStats.of(rows, layout.names, types)
+            return RowStats.of(rows, layout.names)
         except UnreadableRowError:
             return None
+
+    def _check_range(self, tally: RowStats) -> None:
+        """Check that the rows, if there are any, are those of the window."""
+        if tally.first is None or tally.last is None or tally.inside or tally.at_end:
+            return
+        raise WrongRangeError(
+            f"none of its {tally.rows:,} rows is inside this window: their timestamps are from "
+            f"{_instant(tally.first)} to {_instant(tally.last)}. The service, or a cache in "
+            "between, sent another export than was asked for: run again; if it goes on, ask "
+            "Barchart's support"
+        )
 
     def _check_layout(self, layout: Layout, tally: RowStats) -> tuple[str, ...]:
         """Let the event types testify, where the layout was chosen by count."""
@@ -381,3 +398,10 @@ def _memory_for(survey: FileStats, columns: int) -> int:
     if survey.stretch <= USUAL_STRETCH:
         return memory
     return min(memory + BUFFER_COPIES * survey.stretch + 4 * survey.longest, MOST_MEMORY)
+
+
+def _instant(milliseconds: int) -> str:
+    try:
+        return to_iso(milliseconds)
+    except OverflowError:
+        return f"{milliseconds} ms"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tap_barchart_events.files.queries import Source, identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tap_barchart_events.windows import Window
 
@@ -35,6 +35,15 @@ class RowStats:
     inside: int = 0
     """Rows whose timestamp is inside the window."""
 
+    at_end: int = 0
+    """Rows whose timestamp is the window's ``end``, which belongs to the next window."""
+
+    first: int | None = None
+    """The earliest timestamp, in milliseconds."""
+
+    last: int | None = None
+    """The latest timestamp, in milliseconds."""
+
     bad: int = 0
     """Rows whose timestamp is no integer in its shortest form."""
 
@@ -51,8 +60,14 @@ class RowStats:
     """For each event type kept apart: its code, its rows, and ``filled`` of these."""
 
     @staticmethod
-    def query(source: Source, window: Window, *, by_type: bool) -> str:
-        """Return the query of the sums: one row of them, or one for each event type."""
+    def query(source: Source, window: Window, *, event_types: Iterable[str]) -> str:
+        """Return the query of the sums.
+
+        Its result has a row for each of the event types given, and one, of the type NULL, for
+        all others together: a file may hold more event types than fit in memory.
+        """
+        known = ", ".join(map(literal, event_types))
+        group = f"CASE WHEN type IN ({known}) THEN type END" if known else "NULL"
         columns = [identifier(name) for name in source.names]
         values = [identifier(name) for name in source.names if name != "timestamp"]
         if source.survey.quoted:
@@ -62,9 +77,12 @@ class RowStats:
         t = MILLISECONDS
         return f"""
             SELECT
-                {"type" if by_type else "NULL"},
+                {group},
                 count(*),
                 count(*) FILTER ({t} >= {window.start} AND {t} < {window.end}),
+                count(*) FILTER ({t} = {window.end}),
+                min({t}),
+                max({t}),
                 count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
                 max(CASE
                     WHEN {t} > "1 back" OR "1 back" IS NULL THEN {IN_ORDER}
@@ -83,35 +101,34 @@ class RowStats:
                     FROM {source.relation("VARCHAR")}
                 )
             )
-            {"GROUP BY 1" if by_type else ""}"""
+            GROUP BY 1"""
 
     @classmethod
     def of(
         cls,
         result: Iterable[tuple[Any, ...]],
         names: Sequence[str],
-        event_types: Container[str],
     ) -> RowStats:
         """Add up the result of the query.
 
         Args:
             result: Its rows.
             names: The file's columns.
-            event_types: Those to be kept apart.
         """
         tally = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
-        for code, rows, inside, bad, order, content, *counts in result:
-            if not rows:
-                continue
+        for code, rows, inside, at_end, first, last, bad, order, content, *counts in result:
             tally.rows += rows
             tally.inside += inside
+            tally.at_end += at_end
+            tally.first = min((t for t in (first, tally.first) if t is not None), default=None)
+            tally.last = max((t for t in (last, tally.last) if t is not None), default=None)
             tally.bad += bad
             tally.order = max(tally.order, order or IN_ORDER)
             tally.content += content
             filled = dict(zip(tally.filled, counts, strict=True))
             for name, count in filled.items():
                 tally.filled[name] += count
-            if code in event_types:
+            if code is not None:
                 tally.by_type.append((code, rows, filled))
         return tally
 

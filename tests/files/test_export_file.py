@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
-from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
 from tap_barchart_events.files import export_file
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.files.validation import NEAR
@@ -122,6 +122,10 @@ def test_what_is_quoted_well_is_read_exactly(
     expected = events_of(rows, WATCHLIST)
 
     with File(data, file_format=FileFormat(delimiter, quote, {}, "warning")) as export:
+        if not expected:  # each row is earlier than the window
+            with pytest.raises(WrongRangeError):
+                export.check()
+            return
         contents = export.check()
         records = list(export.records())
         in_lines = list(records_in_lines(export))
@@ -327,6 +331,40 @@ def test_events_outside_the_half_open_window_are_dropped() -> None:
     assert found == [to_iso(START), to_iso(START + 9)]
 
 
+def test_rows_outside_the_window_are_counted_but_those_at_its_end() -> None:
+    window = Window(START, START + 10)
+    data = text([row(at) for at in (START - 1, START, START + 10, START + 10, START + 11)])
+    with File(data, window=window) as export:
+        assert export.check().outside == 2
+    with File(text([WATCHLIST, *(row(START + n) for n in range(12))]), window=window) as export:
+        assert export.check().outside == 1
+
+
+@pytest.mark.parametrize("header", [[], [WATCHLIST]])
+def test_a_file_with_rows_of_another_range_only_is_an_error_that_says_what_came(
+    header: list[Sequence[str]],
+) -> None:
+    data = text([*header, row(DAY.end + 1), row(DAY.end + 7), row(DAY.start - 1)])
+    with File(data) as export, pytest.raises(WrongRangeError) as error:
+        export.check()
+    assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in str(error.value)
+    assert "none of its 3 rows" in str(error.value)
+    assert "from 2019-10-14T04:59:59.999+00:00 to 2019-10-15T05:00:00.007+00:00" in str(error.value)
+    assert "run again" in str(error.value)
+
+
+def test_timestamps_beyond_all_years_are_another_range_like_any_other() -> None:
+    at = (1 << 63) - 1
+    with File(text([row(at)])) as export, pytest.raises(WrongRangeError, match=f"to {at} ms"):
+        export.check()
+
+
+def test_a_file_with_rows_exactly_at_the_end_of_the_window_alone_has_no_events() -> None:
+    with File(text([row(DAY.end), row(DAY.end)])) as export:
+        contents = export.check()
+    assert (contents.events, contents.outside) == (0, 0)
+
+
 @pytest.mark.parametrize("at", [-62_135_596_800_000, -1, 0, 999, 253_402_300_799_998])
 def test_timestamps_of_all_times_are_written_as_utc_with_milliseconds(at: int) -> None:
     (record,) = read(text([row(at)]), window=Window(at, at + 1))
@@ -412,7 +450,7 @@ def test_a_shifted_column_is_a_warning_if_the_setting_says_so() -> None:
     with File(text(rows), file_format=TRUSTING) as export:
         contents = export.check()
         assert contents.events == 500
-        assert contents.doubts == ("WATCHLIST-ACCESSED carries symbol in 500 rows",)
+        assert contents.warnings == ("WATCHLIST-ACCESSED carries symbol in 500 rows",)
 
 
 def test_a_header_is_believed_and_unknown_event_types_are_passed_on() -> None:
@@ -632,6 +670,12 @@ print(count)
     )
     assert done.stdout.split() == [b"60000"]
     assert [*home.rglob("*"), *cwd.rglob("*"), *temporary.rglob("*")] == []
+
+
+def test_event_types_without_number_are_read_in_bounded_memory() -> None:
+    rows = b"".join(b"%d|%d%s\n" % (START + n, n, b"|" * 62) for n in range(400_000))
+    with File(rows, product="CMDTYVIEW", properties=["type"]) as export:
+        assert export.check().events == 400_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss has another unit")
