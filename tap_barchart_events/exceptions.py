@@ -4,6 +4,7 @@
     ├── SettingError            a setting is missing or wrong: nothing was requested
     ├── ServiceError            the service did not do what its documentation says
     │   ├── CredentialsError    401 or 403: the credentials are wrong; never retried
+    │   ├── JobRefusedError     no more jobs at once: go on with those in flight
     │   ├── JobForgottenError   the service knows no such job: start a new one
     │   ├── JobNotReadyError    the link was asked for before the file was ready
     │   └── LinkExpiredError    the download link has run out: ask for a new one
@@ -37,6 +38,15 @@ class ServiceError(BarchartEventsError):
 
 class CredentialsError(ServiceError):
     """The service refuses the credentials (401 or 403)."""
+
+
+class JobRefusedError(ServiceError):
+    """The service starts no more jobs (429 or 503) while jobs of this sync are in flight."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        """Keep how many seconds the service asks to wait, if it does."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class JobForgottenError(ServiceError):

@@ -14,7 +14,7 @@ from singer_sdk import metrics
 if TYPE_CHECKING:
     import logging
 
-    from tap_barchart_events.exports.scheduler import Export
+    from tap_barchart_events.exports.tasks import Export
 
 HOUR = 3_600_000
 

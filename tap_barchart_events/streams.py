@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.exports.scheduler import Export
+    from tap_barchart_events.exports.tasks import Export
     from tap_barchart_events.files.export_file import FileContents
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.exports.job_runner import Limits, Request
+from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
-from tap_barchart_events.exports.scheduler import Exports
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.output.writer import signals_held
 from tap_barchart_events.progress import Progress
 from tap_barchart_events.windows import Window, to_iso
@@ -42,7 +43,7 @@ class Sync:
     ranges: Mapping[str, Window]
     """What the sync covers of each product, possibly empty."""
 
-    exports: Exports
+    exports: Exporter
     progress: Progress
 
 
@@ -92,7 +93,7 @@ def open_sync(
             logger.info("%s accepts the credentials", settings.api_url)
         now = _now(client, logger)
         ranges = _ranges(settings, states, now, logger, is_connection_test=is_connection_test)
-        exports = Exports(
+        exports = Exporter(
             client,
             {
                 product: WindowPlanner(

@@ -10,8 +10,8 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.exports.job_runner import PollSchedule
 from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.poll_schedule import PollSchedule
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ from tap_barchart_events.exceptions import (
     JobForgottenError,
     JobMismatchError,
     JobNotReadyError,
+    JobRefusedError,
     LinkExpiredError,
     ServiceError,
     SyncStopped,
@@ -61,6 +62,9 @@ LONGEST_ANSWER = 1 << 20
 
 PATIENCE = 10
 """Time-outs that the body of an answer of the API may take to come."""
+
+REFUSALS = frozenset({429, 503})
+"""Statuses by which the service refuses one more job, beside those in flight."""
 
 ERRORS = {
     "EVENT_JOB_GET_FAILED": JobFailedError,
@@ -137,6 +141,7 @@ class ReportsClient:
         end: int,
         types: Sequence[str] = (),
         delimiter: str = DEFAULT_DELIMITER,
+        is_only_job: bool = True,
     ) -> Job:
         """Start an export job: ``POST /reports``.
 
@@ -147,10 +152,12 @@ class ReportsClient:
             end: Last instant, in milliseconds; whether it is inclusive is not documented.
             types: Event type codes; none for all.
             delimiter: Field separator; the service's default is not sent.
+            is_only_job: Whether no other job is in flight. Then a refusal is tried again.
 
         Raises:
             CredentialsError: The credentials are wrong.
             JobMismatchError: The service answered with the job of another export.
+            JobRefusedError: The service starts no more jobs beside those in flight.
             ServiceError: The service failed, again and again.
         """
         asked = ExportFilter(customer, product, start, end, tuple(types))
@@ -158,7 +165,8 @@ class ReportsClient:
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
-        job = parse_job(self._call("start", "POST", "/reports", what, body, parse_job))
+        final = frozenset() if is_only_job else REFUSALS
+        job = parse_job(self._call("start", "POST", "/reports", what, body, parse_job, final))
         self._check_job(job, what, asked)
         if self._asked.setdefault(job.source, asked) != asked:
             raise JobMismatchError(
@@ -166,6 +174,10 @@ class ReportsClient:
                 "started for another window; a cache in between may be the reason"
             )
         return job
+
+    def expect(self, source: str, *, customer: str, product: str, start: int, end: int) -> None:
+        """Compare the answers about a job, which an earlier run has started, with its export."""
+        self._asked[source] = ExportFilter(customer, product, start, end)
 
     def poll(self, source: str) -> Job:
         """Ask how a job is doing: ``GET /reports/{source}/availability``.
@@ -262,8 +274,12 @@ class ReportsClient:
         what: str,
         body: dict[str, Any] | None = None,
         check: Callable[[Any], object] | None = None,
+        final: frozenset[int] = frozenset(),
     ) -> Any:  # noqa: ANN401 - JSON
-        """Make one call of the API, tried again as the policy says; return the answer's JSON."""
+        """Make one call of the API, tried again as the policy says; return the answer's JSON.
+
+        After a status in ``final`` it is not tried again.
+        """
 
         def attempt() -> Any:  # noqa: ANN401 - JSON
             with self._authenticate_once():
@@ -280,7 +296,16 @@ class ReportsClient:
                 return answer
             raise problem
 
-        return self._retry.run(attempt, self._stopped)
+        def attempt_unless_refused() -> Any:  # noqa: ANN401 - JSON
+            try:
+                return attempt()
+            except TransientError as error:
+                if error.status not in final:
+                    raise
+                refusal = JobRefusedError(str(error), error.retry_after)
+            raise refusal
+
+        return self._retry.run(attempt_unless_refused, self._stopped)
 
     @contextmanager
     def _authenticate_once(self) -> Iterator[None]:
@@ -352,6 +377,7 @@ class ReportsClient:
             raise TransientError(
                 f"could not {what}: the service answered {status}" + (f" {code}" if code else ""),
                 retry_after(response.headers),
+                status,
             )
         if not response.ok or response.is_redirect:
             raise ServiceError(

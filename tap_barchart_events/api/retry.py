@@ -40,10 +40,13 @@ NETWORK_FAILURES = (
 class TransientError(ServiceError):
     """A failure that may pass: worth another try."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        """Keep how many seconds the other side asked to wait, if it did."""
+    def __init__(
+        self, message: str, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        """Keep how many seconds the other side asked to wait, if it did, and the HTTP status."""
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,12 @@ from tap_barchart_events.exceptions import (
     ServiceError,
     TooLargeError,
 )
-from tap_barchart_events.exports.job_runner import Limits, PollSchedule, Request
+from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.scheduler import Exports
+from tap_barchart_events.exports.poll_schedule import PollSchedule
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
 
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 START = 492_000 * HOUR
+
+QUICK = JobRetryPolicy(
+    wait_initial=0.01, wait_factor=1, forgotten_wait_initial=0.01, forgotten_timeout=0.5
+)
 
 
 @dataclass
@@ -60,7 +67,7 @@ def service() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
+def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
     made = []
 
     def build(
@@ -71,7 +78,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
         smallest: int = 1000,
         jobs: int = 4,
         job_timeout: float = 60,
-    ) -> Exports:
+    ) -> Exporter:
         covered = Window(START, START + round(hours * HOUR))
         stopped = threading.Event()
         client = ReportsClient(
@@ -82,7 +89,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
             timeout=5,
             retry=RetryPolicy(max_retries=3, first_pause=0.01),
         )
-        exports = Exports(
+        exports = Exporter(
             client,
             {
                 product: WindowPlanner(covered, largest=window, smallest=smallest)
@@ -92,6 +99,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
             limits=Limits(jobs, job_timeout, 0.02),
             directory=tmp_path,
             stopped=stopped,
+            retry=QUICK,
         )
         made.append((exports, client))
         return exports
@@ -103,7 +111,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exports]]:
 
 
 def read(
-    exports: Exports,
+    exports: Exporter,
     products: tuple[str, ...] = ("WATCHLIST",),
     *,
     between: Callable[[], object] = lambda: None,
@@ -154,7 +162,7 @@ def settled(service: Emulator) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_exports_come_in_the_order_of_time_product_by_product(
-    service: Emulator, make: Callable[..., Exports], jobs: int
+    service: Emulator, make: Callable[..., Exporter], jobs: int
 ) -> None:
     products = ("WATCHLIST", "ALERT", "PORTFOLIO")
     service.job_seconds = 0.05
@@ -168,7 +176,7 @@ def test_exports_come_in_the_order_of_time_product_by_product(
 
 
 def test_a_file_is_gone_once_the_next_one_is_asked_for(
-    make: Callable[..., Exports], tmp_path: Path
+    make: Callable[..., Exporter], tmp_path: Path
 ) -> None:
     paths: list[Path] = []
     for export in make(jobs=1).of("WATCHLIST"):
@@ -179,8 +187,8 @@ def test_a_file_is_gone_once_the_next_one_is_asked_for(
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 4])
-def test_as_many_files_wait_on_disk_as_jobs_may_be_in_flight_and_no_more(
-    service: Emulator, make: Callable[..., Exports], tmp_path: Path, jobs: int
+def test_four_files_for_each_job_wait_on_disk_at_most(
+    service: Emulator, make: Callable[..., Exporter], tmp_path: Path, jobs: int
 ) -> None:
     products = ("WATCHLIST", "ALERT")
     counts = []
@@ -189,14 +197,14 @@ def test_as_many_files_wait_on_disk_as_jobs_may_be_in_flight_and_no_more(
         settled(service)
         counts.append(len(list(tmp_path.iterdir())))
 
-    read(make(products, hours=5, jobs=jobs), products, between=look)
-    assert max(counts) == jobs
-    assert counts[0] == jobs, "the next files are fetched while the first one is read"
+    read(make(products, hours=8, jobs=jobs), products, between=look)
+    assert max(counts) <= 4 * jobs
+    assert counts[0] == 3 * jobs, "the next files are fetched while the first one is read"
     assert busiest(service) <= jobs
 
 
 def test_the_next_product_is_exported_while_one_is_read(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     products = ("WATCHLIST", "ALERT")
     exports = make(products, hours=1)
@@ -206,7 +214,7 @@ def test_the_next_product_is_exported_while_one_is_read(
 
 
 def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     products = ("WATCHLIST", "ALERT")
     service.job_seconds = 0.3
@@ -225,7 +233,7 @@ def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
 
 
 def test_an_empty_range_is_nothing_to_export(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     assert read(make(hours=0)).windows == {"WATCHLIST": []}
     assert service.requests == []
@@ -247,7 +255,7 @@ def evenly(step: int) -> Callable[..., Iterator[Event]]:
 @pytest.mark.parametrize("jobs", [1, 2, 3, 4])
 @pytest.mark.parametrize("dense", ["first", "last", "all"])
 def test_a_window_that_is_too_large_is_split_wherever_it_is(
-    service: Emulator, make: Callable[..., Exports], jobs: int, dense: str
+    service: Emulator, make: Callable[..., Exporter], jobs: int, dense: str
 ) -> None:
     # Later windows may hold all places by the time that the first one has to be split.
     ranges = {
@@ -271,7 +279,7 @@ def test_a_window_that_is_too_large_is_split_wherever_it_is(
 @pytest.mark.parametrize("jobs", [2, 4])
 @pytest.mark.parametrize(("windows", "following"), [(1, 8), (24, 1)])
 def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
-    service: Emulator, make: Callable[..., Exports], jobs: int, windows: int, following: int
+    service: Emulator, make: Callable[..., Exporter], jobs: int, windows: int, following: int
 ) -> None:
     # While a smaller size is tried, the products that follow get jobs, but not all places.
     products = tuple(PRODUCTS)[: 1 + following]
@@ -287,7 +295,7 @@ def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
 
 
 def test_a_job_that_hangs_counts_as_too_large(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     service.fault("start", "job-hangs", times=2)
     result = read(make(job_timeout=0.3))
@@ -296,7 +304,7 @@ def test_a_job_that_hangs_counts_as_too_large(
 
 
 def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_kept(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     burst = START + 2 * HOUR + 30 * MINUTE
     service.source = lambda *_: [Event(burst, "WATCHLIST-CREATED", {})] * 10
@@ -315,7 +323,7 @@ def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_k
 @pytest.mark.parametrize("jobs", [1, 4])
 @pytest.mark.parametrize("most", [300, 700])
 def test_the_stated_number_of_jobs_holds_at_the_service(
-    service: Emulator, make: Callable[..., Exports], jobs: int, most: int
+    service: Emulator, make: Callable[..., Exporter], jobs: int, most: int
 ) -> None:
     service.source, service.max_events = evenly(1000), most
     service.end_inclusive = False
@@ -329,7 +337,7 @@ def test_the_stated_number_of_jobs_holds_at_the_service(
 
 
 def test_a_burst_of_one_second_costs_a_logarithm_of_jobs_at_the_service(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     burst = START + 3 * HOUR + 12_345
     events = [Event(burst + at, "WATCHLIST-CREATED", {}) for at in range(1000)]
@@ -345,7 +353,7 @@ def test_a_burst_of_one_second_costs_a_logarithm_of_jobs_at_the_service(
 
 @pytest.mark.parametrize("kind", ["job-failed", "forget"])
 def test_a_job_that_broke_is_replaced_three_times(
-    service: Emulator, make: Callable[..., Exports], kind: str
+    service: Emulator, make: Callable[..., Exporter], kind: str
 ) -> None:
     service.fault("poll", kind, times=3)
     result = read(make(hours=1))
@@ -353,11 +361,10 @@ def test_a_job_that_broke_is_replaced_three_times(
     assert len(service.jobs) == 4
 
 
-@pytest.mark.parametrize("kind", ["job-failed", "forget"])
-def test_a_job_that_always_breaks_ends_it_with_product_and_window(
-    service: Emulator, make: Callable[..., Exports], kind: str
+def test_jobs_that_always_fail_end_it_with_product_and_window(
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
-    service.fault("poll", kind, times=None)
+    service.fault("poll", "job-failed", times=None)
     result = read(make(hours=1, jobs=1))
     assert isinstance(result.error, JobFailedError)
     assert "TGAM/WATCHLIST 2026-02-16 00:00 → 01:00: 4 export jobs failed" in str(result.error)
@@ -365,9 +372,28 @@ def test_a_job_that_always_breaks_ends_it_with_product_and_window(
     assert len(service.jobs) == 4
 
 
+def test_jobs_that_are_always_forgotten_end_it_after_a_bounded_time(
+    service: Emulator, make: Callable[..., Exporter]
+) -> None:
+    service.fault("poll", "forget", times=None)
+    result = read(make(hours=1, jobs=1))
+    assert isinstance(result.error, JobFailedError)
+    assert "TGAM/WATCHLIST 2026-02-16 00:00 → 01:00" in str(result.error)
+    assert len(service.jobs) > 4
+
+
+def test_jobs_that_were_forgotten_do_not_count_against_those_that_failed(
+    service: Emulator, make: Callable[..., Exporter]
+) -> None:
+    service.fault("poll", "forget", times=4)
+    service.fault("start", "job-failed", times=3, after=4)
+    assert read(make(hours=1, jobs=1)).error is None
+    assert len(service.jobs) == 8
+
+
 @pytest.mark.parametrize("call", ["link", "download"])
 def test_a_job_forgotten_when_its_file_is_ready_is_started_anew(
-    service: Emulator, make: Callable[..., Exports], call: str
+    service: Emulator, make: Callable[..., Exporter], call: str
 ) -> None:
     service.fault("link", "forget", after=1)
     if call == "download":
@@ -378,7 +404,7 @@ def test_a_job_forgotten_when_its_file_is_ready_is_started_anew(
 
 
 def test_a_link_asked_for_too_early_is_asked_for_again(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=5)
     result = read(make())
@@ -387,7 +413,7 @@ def test_a_link_asked_for_too_early_is_asked_for_again(
 
 
 def test_a_job_that_is_never_ready_is_given_up(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=None)
     result = read(make(hours=1, job_timeout=0.1))
@@ -396,7 +422,7 @@ def test_a_job_that_is_never_ready_is_given_up(
 
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
-    service: Emulator, make: Callable[..., Exports], jobs: int
+    service: Emulator, make: Callable[..., Exporter], jobs: int
 ) -> None:
     service.fault("start", "job-status", after=3)
     result = read(make(hours=24, jobs=jobs))
@@ -410,7 +436,7 @@ def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
 
 
 def test_refused_credentials_end_it_at_once(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     service.fault("start", "status", code=401, times=None)
     result = read(make(("WATCHLIST", "ALERT")), ("WATCHLIST", "ALERT"))
@@ -419,7 +445,7 @@ def test_refused_credentials_end_it_at_once(
 
 
 def test_jobs_start_side_by_side_once_the_credentials_are_known_to_be_right(
-    service: Emulator, make: Callable[..., Exports]
+    service: Emulator, make: Callable[..., Exporter]
 ) -> None:
     service.fault("start", "stall", seconds=0.5, times=4)
     assert read(make(jobs=4)).error is None
@@ -433,7 +459,7 @@ def test_jobs_start_side_by_side_once_the_credentials_are_known_to_be_right(
 
 @pytest.mark.parametrize("call", ["start", "poll", "link", "download"])
 def test_closing_does_not_wait_for_a_call_that_hangs(
-    service: Emulator, make: Callable[..., Exports], call: str
+    service: Emulator, make: Callable[..., Exporter], call: str
 ) -> None:
     service.fault(call, "stall", times=None)
     exports = make()
@@ -446,23 +472,25 @@ def test_closing_does_not_wait_for_a_call_that_hangs(
     assert time.monotonic() - began < 2
 
 
-def test_a_thread_that_cannot_start_ends_it_and_earlier_windows_are_kept(
-    make: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_where_no_more_threads_can_start_those_that_run_do_all_of_the_work(
+    make: Callable[..., Exporter], monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    start, started = threading.Thread.start, itertools.count(1)
+    start, started = threading.Thread.start, itertools.count()
 
     def limited(thread: threading.Thread) -> None:
-        if "(_work)" in thread.name and next(started) == 3:
+        if "(_work)" in thread.name and next(started) >= threads:
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    exports = make(jobs=1)
+    exports = make(jobs=4)
     monkeypatch.setattr(threading.Thread, "start", limited)
     result = read(exports, seconds=10)
-    assert result.covered() == Window(START, START + 2 * HOUR)
-    assert isinstance(result.error, ExportError)
-    assert "TGAM/WATCHLIST" in str(result.error)
-    assert "max_concurrent_jobs" in str(result.error)
+    if threads:
+        assert result.covered() == Window(START, START + 6 * HOUR)
+    else:
+        assert isinstance(result.error, ExportError)
+        assert "ulimit -u" in str(result.error)
 
 
 # Whatever comes together ---------------------------------------------------------------------
@@ -470,7 +498,7 @@ def test_a_thread_that_cannot_start_ends_it_and_earlier_windows_are_kept(
 
 @pytest.mark.parametrize("seed", range(8))
 def test_all_windows_come_whatever_happens_to_their_jobs(
-    service: Emulator, make: Callable[..., Exports], seed: int
+    service: Emulator, make: Callable[..., Exporter], seed: int
 ) -> None:
     rng = random.Random(seed)  # noqa: S311 - a seeded mess
     service.source = evenly(rng.choice([5 * MINUTE, 17 * MINUTE]))

@@ -1,0 +1,215 @@
+"""Windows in, finished export files out: the threads around the scheduler.
+
+Knows nothing of Singer, nor of what is in a file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.exceptions import BarchartEventsError, ExportError
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.job_runner import JobRunner
+from tap_barchart_events.exports.scheduler import Scheduler
+from tap_barchart_events.exports.tasks import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tap_barchart_events.api.client import ReportsClient
+    from tap_barchart_events.exports.job_runner import CountEvents
+    from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.exports.saved_jobs import Request, SavedJob
+    from tap_barchart_events.exports.tasks import Export, Limits, WindowTask
+
+SIGNAL_CHECK_SECONDS = 0.5
+"""How long the main thread waits at most before it runs Python code again: when two signals come
+at once, Python may run no handler before that."""
+
+LONGEST_WAIT = 3600
+"""Seconds that a thread waits at most; what it waits for may never come."""
+
+CLOSE_SECONDS = 1
+"""How long closing waits for threads."""
+
+
+class Exporter:
+    """The exports of a sync. Each product's come in the order of time, as files.
+
+    A few threads ask the scheduler for the next call, make it, and report what it led to.
+    """
+
+    def __init__(
+        self,
+        client: ReportsClient,
+        plans: Mapping[str, WindowPlanner],
+        *,
+        request: Request,
+        limits: Limits,
+        directory: Path,
+        stopped: threading.Event,
+        retry: JobRetryPolicy | None = None,
+        saved_jobs: Mapping[str, Sequence[SavedJob]] | None = None,
+        count_events: CountEvents | None = None,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            client: The service.
+            plans: The windows of each product, in the order in which they will be read.
+            request: What to ask of the service.
+            limits: How hard to work it.
+            directory: Where files go.
+            stopped: Ends everything when set.
+            retry: When a job that failed is replaced by a new one.
+            saved_jobs: Jobs that an earlier run has started, by product; their windows were
+                given to the planners as taken.
+            count_events: Counts the events of a downloaded file.
+        """
+        self._runner = JobRunner(client, request, count_events)
+        self._customer = request.customer
+        self._stopped = stopped
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._thread_limit = 2 * limits.max_concurrent_jobs  # as many calls, and downloads
+        self._scheduler = Scheduler(
+            plans,
+            request=request,
+            limits=limits,
+            retry=retry or JobRetryPolicy(),
+            directory=directory,
+            unix_time=time.time() - time.monotonic(),
+        )
+        for product, jobs in (saved_jobs or {}).items():
+            for job in jobs:
+                self._runner.take_over(product, job)
+                self._scheduler.take_over(product, job)
+
+    @property
+    def windows_left(self) -> int:
+        """How many windows are not emitted, as far as known."""
+        with self._changed:
+            return self._scheduler.windows_left
+
+    @property
+    def events_left(self) -> float | None:
+        """How many events are expected in what is not emitted; None if unknown."""
+        with self._changed:
+            return self._scheduler.events_left
+
+    def jobs(self, product: str) -> list[SavedJob]:
+        """Return the product's jobs that a later run can take over."""
+        with self._changed:
+            return self._scheduler.jobs(product)
+
+    def of(self, product: str) -> Iterator[Export]:
+        """Yield the exports of one product in the order of time.
+
+        A file is removed when the next one is asked for.
+
+        Raises:
+            BarchartEventsError: The export of the window that comes next cannot be had.
+                All earlier ones have been yielded.
+        """
+        with self._changed:
+            self._scheduler.read(product)
+            self._changed.notify_all()
+        while task := self._wait_for_next(product):
+            if task.error:
+                raise self._with_context(task, task.error) from None
+            if task.export:
+                yield task.export
+                self.emitted(task.export)
+
+    def emitted(self, export: Export) -> None:
+        """Learn that all events of a window have been written; remove its file."""
+        with self._changed:
+            self._scheduler.emitted(export)
+            self._changed.notify_all()
+        export.path.unlink(missing_ok=True)
+
+    def settle(self, seconds: float) -> None:
+        """Begin no more calls, and wait for the answers to starts of jobs, so long at most."""
+        self._stopped.set()
+        until = time.monotonic() + seconds
+        with self._changed:
+            self._scheduler.close()
+            self._changed.notify_all()
+            while self._scheduler.open_starts:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
+
+    def close(self) -> None:
+        """End all work at once; threads that hang in a call are left behind, harmless."""
+        self._stopped.set()
+        with self._changed:
+            self._scheduler.close()
+            self._changed.notify_all()
+        until = time.monotonic() + CLOSE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _wait_for_next(self, product: str) -> WindowTask | None:
+        """Wait for a product's next window to be on disk or failed; None at the end."""
+        with self._changed:
+            while not self._scheduler.is_at_end(product):
+                task = self._scheduler.following(product)
+                if task and task.state in {TaskState.ON_DISK, TaskState.FAILED}:
+                    return task
+                self._ensure_thread()
+                self._changed.wait(SIGNAL_CHECK_SECONDS)
+        return None
+
+    def _with_context(self, task: WindowTask, error: Exception) -> Exception:
+        if not isinstance(error, BarchartEventsError):
+            return error
+        return type(error)(f"{self._customer}/{task.queue.product} {task.window}: {error}")
+
+    # Threads ------------------------------------------------------------------------------
+
+    def _ensure_thread(self) -> None:
+        """Start a thread if none is idle and there may be more. The lock is held."""
+        if self._idle or self._stopped.is_set() or len(self._threads) >= self._thread_limit:
+            return
+        # A daemon: a call that hangs must not hold the process when the sync ends.
+        thread = threading.Thread(target=self._work, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                return  # those that are there do all of the work, with fewer calls at once
+            raise ExportError(
+                f"no thread could be started for export jobs ({error}); raise the limit of "
+                "threads (ulimit -u)"
+            ) from None
+        # Afterwards: a signal may come in between, and one not started cannot be joined.
+        self._threads.append(thread)
+
+    def _work(self) -> None:
+        """Make calls until the sync ends. Runs in a thread."""
+        while task := self._next_call():
+            outcome = self._runner.call(task)
+            with self._changed:
+                self._scheduler.finished(task, outcome, time.monotonic())
+                self._changed.notify_all()
+
+    def _next_call(self) -> WindowTask | None:
+        """Wait for the next call to make; None at the end."""
+        with self._changed:
+            while not self._stopped.is_set():
+                now = time.monotonic()
+                task = self._scheduler.next_call(now)
+                if task:
+                    self._ensure_thread()  # another one waits for the next call
+                    return task
+                until = self._scheduler.next_change(now)
+                self._idle += 1
+                self._changed.wait(min(until - now, LONGEST_WAIT))
+                self._idle -= 1
+        return None

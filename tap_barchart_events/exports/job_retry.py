@@ -1,0 +1,60 @@
+"""When a job that failed is replaced by a new one, and when no longer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobRetryPolicy:
+    """New jobs in the place of jobs that failed or that the service has forgotten.
+
+    Pauses grow by a factor, with jitter between half and all of each. With the defaults the
+    three pauses after failures add up to between 3.6 and 7.2 minutes, so that an outage of
+    several minutes is not the end. A job that was forgotten says nothing about its window, so
+    its pauses start shorter and only the total time bounds them.
+    """
+
+    attempts: int = 4
+    """Jobs of one window that may fail; after the last one the sync fails."""
+
+    wait_initial: float = 10
+    """Longest first pause after a job that failed, in seconds."""
+
+    wait_factor: float = 6
+    """By how much the pauses after failures grow."""
+
+    forgotten_timeout: float = 3600
+    """Seconds after the start of its first forgotten job in which a window gets new jobs."""
+
+    forgotten_wait_initial: float = 1
+    """Longest first pause after a job that was forgotten, in seconds; the next ones double."""
+
+    wait_max: float = 600
+    """Longest pause of all, in seconds."""
+
+    def wait_after_failure(self, failures: int, jitter: float) -> float | None:
+        """Return the pause before a new job, in seconds; None if there is to be none.
+
+        Args:
+            failures: How many jobs of the window have failed so far, at least one.
+            jitter: Between 0 and 1.
+        """
+        if failures >= self.attempts:
+            return None
+        return self._wait(self.wait_initial * self.wait_factor ** (failures - 1), jitter)
+
+    def wait_after_forgotten(self, times: int, seconds: float, jitter: float) -> float | None:
+        """Return the pause before a new job, in seconds; None if there is to be none.
+
+        Args:
+            times: How many jobs of the window have been forgotten so far, at least one.
+            seconds: How long ago the first one of these was started.
+            jitter: Between 0 and 1.
+        """
+        if seconds >= self.forgotten_timeout:
+            return None
+        return self._wait(self.forgotten_wait_initial * 2 ** min(times - 1, 30), jitter)
+
+    def _wait(self, longest: float, jitter: float) -> float:
+        return min(longest, self.wait_max) * (1 + jitter) / 2

@@ -1,0 +1,277 @@
+"""What the answer to a call leads to: one decision for each status of a job and each error.
+
+Makes no call and knows no thread. Times are seconds of the scheduler's clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.exceptions import (
+    CredentialsError,
+    JobFailedError,
+    JobForgottenError,
+    JobMismatchError,
+    JobNotReadyError,
+    JobRefusedError,
+    ServiceError,
+    SyncStopped,
+    TooLargeError,
+)
+from tap_barchart_events.exports.poll_schedule import PollSchedule
+from tap_barchart_events.exports.tasks import CALLS, Downloaded, Export, RunningJob, TaskState
+
+if TYPE_CHECKING:
+    import random
+
+    from tap_barchart_events.api.answers import Job
+    from tap_barchart_events.exports.budget import JobBudget
+    from tap_barchart_events.exports.job_retry import JobRetryPolicy
+    from tap_barchart_events.exports.tasks import Limits, WindowTask
+
+    Outcome = Job | Downloaded | Exception
+
+logger = logging.getLogger(__name__)
+
+LONGEST_JOB = 15 * 60
+"""Seconds after its start in which a job ends, by the vendor's promise."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Steps of the golden ratio spread the polls of jobs that started together evenly."""
+
+
+class Outcomes:
+    """Takes in what calls led to: changes the state of their windows, and the budget."""
+
+    def __init__(
+        self,
+        budget: JobBudget,
+        *,
+        customer: str,
+        limits: Limits,
+        retry: JobRetryPolicy,
+        rng: random.Random,
+        unix_time: float,
+    ) -> None:
+        """Start without knowledge of what jobs take.
+
+        Args:
+            budget: The jobs in flight.
+            customer: Customer code, for the log.
+            limits: How hard to work the service.
+            retry: When a job that failed is replaced by a new one.
+            rng: For jitter.
+            unix_time: When the scheduler's clock was 0, in seconds since the epoch.
+        """
+        self._budget = budget
+        self._customer = customer
+        self._limits = limits
+        self._retry = retry
+        self._rng = rng
+        self._unix_time = unix_time
+        self._polls = PollSchedule(limits.poll_interval)
+        self._jitter = rng.random()
+
+    def poll_due(self, task: WindowTask) -> float:
+        """Return when the job of a window is to be polled next, as far as known."""
+        job = task.job
+        assert job  # noqa: S101 - for the type checker: a running job
+        due = self._polls.due(job.last_poll, job.polls, job.jitter)
+        return job.began + min(due, self._limits.job_timeout)
+
+    def apply(self, task: WindowTask, outcome: Outcome, now: float) -> None:
+        """Take in what the call led to that a window's state names."""
+        call, task.state = task.state, CALLS[task.state]
+        if call is TaskState.STARTING:
+            self._count_start(outcome, now)
+        match outcome:
+            case Downloaded():
+                self._downloaded(task, outcome)
+            case Exception():
+                self._raised(task, outcome, call, now)
+            case job:
+                self._answered(task, job, now)
+        reason = task.queue.plan.size_changed()
+        if reason:
+            logger.info("%s/%s: %s", self._customer, task.queue.product, reason)
+
+    def _count_start(self, outcome: Outcome, now: float) -> None:
+        match outcome:
+            case JobRefusedError():
+                self._budget.refused(now, outcome.retry_after)
+            case Exception():
+                self._budget.start_failed()
+            case _:
+                self._budget.accepted()
+        limit = self._budget.limit_to_report()
+        if limit is not None:
+            logger.info(
+                "the service accepts %d export jobs at once (max_concurrent_jobs is %d)",
+                limit,
+                self._budget.maximum,
+            )
+
+    def _answered(self, task: WindowTask, answer: Job, now: float) -> None:
+        if task.job is None:
+            task.job = self._new_job(task, answer.source)
+        job, elapsed = task.job, now - task.job.began
+        is_plausible = answer.seconds is not None and 0 < answer.seconds <= elapsed
+        seconds = answer.seconds if is_plausible and answer.seconds else elapsed
+        match answer.status:
+            case "COMPLETE" | "COMPLETED":
+                if is_plausible or not job.is_taken_over:
+                    self._polls.learn(seconds)
+                self._end_job(task)
+                task.state, task.due, task.ready = TaskState.EXPORTED, now, now
+                # Now, not after the download: the windows that follow depend on it.
+                task.queue.plan.ready(task.window, seconds)
+            case "TIMEOUT":
+                self._end_job(task)
+                reason = f"job {job.source} was too large for the service (TIMEOUT)"
+                self._too_large(task, reason, seconds)
+            case "FAILED":
+                error = JobFailedError(f"job {job.source} failed at the service (FAILED)")
+                self._job_failed(task, error, now)
+            case "RUNNING" if elapsed >= self._limits.job_timeout:
+                minutes = self._limits.job_timeout / 60
+                job.is_running = False
+                self._budget.give_up(now, job.began + LONGEST_JOB)
+                reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
+                self._too_large(task, reason, elapsed)
+            case "RUNNING":
+                self._polled(task, now)
+            case status:
+                text = (
+                    f"job {job.source} has the status {status[:40]!r}, which is not "
+                    "documented; a newer version of this tap may know it"
+                )
+                self._service_failed(task, ServiceError(text))
+
+    def _raised(self, task: WindowTask, error: Exception, call: TaskState, now: float) -> None:
+        match error:
+            case SyncStopped():
+                pass  # the state before the call holds again
+            case JobRefusedError():
+                logger.debug("%s: %s", self._where(task), error)
+            case JobNotReadyError() if call is TaskState.POLLING:
+                self._polled(task, now)
+            case JobNotReadyError() if now - task.ready < self._limits.job_timeout:
+                task.due = now + self._limits.poll_interval
+            case JobNotReadyError():
+                self._job_failed(task, JobFailedError(str(error)), now)
+            case CredentialsError():
+                self._fail(task, error)
+            case JobForgottenError():
+                self._job_forgotten(task, error, now)
+            case JobFailedError():
+                self._job_failed(task, error, now)
+            case ServiceError():
+                self._service_failed(task, error)
+            case _:
+                self._fail(task, error)
+
+    # A job and its end --------------------------------------------------------------------
+
+    def _new_job(self, task: WindowTask, source: str) -> RunningJob:
+        if task.began is None:
+            task.began = task.called
+        job = RunningJob(source, task.called, round(task.called + self._unix_time))
+        self._spread(job)
+        return job
+
+    def _spread(self, job: RunningJob) -> None:
+        self._jitter = job.jitter = (self._jitter + GOLDEN) % 1
+
+    def _polled(self, task: WindowTask, now: float) -> None:
+        job = task.job
+        if job:
+            task.state = TaskState.RUNNING
+            job.last_poll = now - job.began
+            job.polls += 1
+            self._spread(job)
+
+    def _end_job(self, task: WindowTask) -> None:
+        if task.job and task.job.is_running:
+            task.job.is_running = False
+            self._budget.ended()
+
+    def _downloaded(self, task: WindowTask, file: Downloaded) -> None:
+        task.state = TaskState.ON_DISK
+        began = task.ready if task.began is None else task.began
+        task.export = Export(
+            task.queue.product, task.window, task.path, task.ready - began, file.seconds, file.size
+        )
+        if file.events_by_hour is not None:
+            task.queue.plan.counted(task.window, file.events_by_hour)
+
+    def _too_large(self, task: WindowTask, reason: str, seconds: float) -> None:
+        if task.queue.plan.too_large(task.window, seconds):
+            logger.info("%s is split: %s", self._where(task), reason)
+            del task.queue.tasks[task.window.start]
+            return
+        text = (
+            f"{reason}, and the window may not be split further; lower min_window_seconds, or "
+            "name fewer event_types"
+        )
+        self._fail(task, TooLargeError(text))
+
+    # Failures -----------------------------------------------------------------------------
+
+    def _job_failed(self, task: WindowTask, error: JobFailedError, now: float) -> None:
+        if self._is_dropped(task, error):
+            return
+        if task.job and task.job.is_running and isinstance(error, JobMismatchError):
+            # What was started for this window may still run, under whatever name.
+            task.job.is_running = False
+            self._budget.give_up(now, task.job.began + LONGEST_JOB)
+        task.failures += 1
+        wait = self._retry.wait_after_failure(task.failures, self._rng.random())
+        self._replace_job(task, error, wait, now)
+
+    def _job_forgotten(self, task: WindowTask, error: JobForgottenError, now: float) -> None:
+        if self._is_dropped(task, error):
+            return
+        task.forgotten += 1
+        if task.forgotten == 1:
+            task.first_forgotten = task.job.began if task.job else now
+        seconds = now - task.first_forgotten
+        wait = self._retry.wait_after_forgotten(task.forgotten, seconds, self._rng.random())
+        self._replace_job(task, error, wait, now)
+
+    def _service_failed(self, task: WindowTask, error: ServiceError) -> None:
+        if not self._is_dropped(task, error):
+            self._fail(task, error)
+
+    def _is_dropped(self, task: WindowTask, error: Exception) -> bool:
+        """Give the window back to the planner if an earlier run has started its job."""
+        if not (task.job and task.job.is_taken_over):
+            return False
+        logger.debug("%s: a job of an earlier run is not used: %s", self._where(task), error)
+        self._end_job(task)
+        del task.queue.tasks[task.window.start]
+        task.queue.plan.give_back(task.window)
+        return True
+
+    def _replace_job(
+        self, task: WindowTask, error: Exception, wait: float | None, now: float
+    ) -> None:
+        self._end_job(task)
+        task.job = None
+        if wait is not None:
+            task.state, task.due = TaskState.WAITING, now + wait
+            logger.warning("%s: %s; a new job in %.0f s", self._where(task), error, wait)
+            return
+        count = task.failures + task.forgotten
+        text = (
+            f"{count} export jobs failed; the last error: {error}; run again later: the next run "
+            "continues from the bookmark; if it goes on failing, ask Barchart's support"
+        )
+        self._fail(task, JobFailedError(text))
+
+    def _fail(self, task: WindowTask, error: Exception) -> None:
+        self._end_job(task)
+        task.state, task.error = TaskState.FAILED, error
+
+    def _where(self, task: WindowTask) -> str:
+        return f"{self._customer}/{task.queue.product} {task.window}"

@@ -1,0 +1,45 @@
+"""When a job is polled next. Pure: no clock, no thread."""
+
+from __future__ import annotations
+
+from collections import deque
+
+LONGEST_PAUSE = 15
+"""Longest pause between polls, in poll intervals."""
+
+SHORTEST_PAUSE = 0.1
+"""Shortest pause between polls once it is known what jobs take, in poll intervals."""
+
+
+class PollSchedule:
+    """When to poll a job next, learnt from what recent jobs took."""
+
+    def __init__(self, interval: float) -> None:
+        """Start without knowledge; ``interval`` is the first pause, in seconds."""
+        self._interval = interval
+        self._recent: deque[float] = deque(maxlen=9)
+
+    def learn(self, seconds: float) -> None:
+        """Learn how long a job ran, in seconds."""
+        self._recent.append(seconds)
+
+    def due(self, last: float, polls: int, jitter: float) -> float:
+        """Return when the next poll is due, in seconds after the job's start.
+
+        Args:
+            last: When the last poll was, in seconds after the job's start.
+            polls: How many there have been.
+            jitter: Between 0 and 1.
+        """
+        longest = LONGEST_PAUSE * self._interval
+        if not self._recent:
+            # 1.4 to the 20th is beyond the longest pause, whatever the interval.
+            return (
+                last + min(self._interval * 1.4 ** min(polls, 20), longest) * (1 + 3 * jitter) / 4
+            )
+        # The quicker quarter: an early poll costs a request, a late one delays a window.
+        expected = sorted(self._recent)[len(self._recent) // 4] * (1 + jitter / 50)
+        if last < expected:
+            return min(expected, last + longest)
+        pause = max(SHORTEST_PAUSE * self._interval, last * (1 + jitter) / 20)
+        return last + min(pause, longest)

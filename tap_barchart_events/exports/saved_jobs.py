@@ -1,0 +1,125 @@
+"""Export jobs that outlive a run: what STATE keeps of them, read tolerantly. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SOURCE = 64
+"""Characters of a ``source`` that is kept; the service's have 40."""
+
+MAX_AGE = 3600
+"""Seconds after its start in which a job is taken over.
+
+An export holds the events that were there when it was made. Events that arrive later come with a
+new export only, so an old one is not used. An hour covers the 15 minutes that a job may run and
+the retries of an orchestrator; a run that comes later is a new one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the service, the same for all windows."""
+
+    customer: str
+    types: Sequence[str]
+    delimiter: str
+
+    def fingerprint(self, product: str) -> str:
+        """Return eight hex digits that differ where the exports of a window may differ."""
+        asked = [self.customer, product, sorted(self.types), self.delimiter]
+        text = json.dumps(asked, ensure_ascii=True)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedJob:
+    """A job that was started for a window, whose events have not been emitted."""
+
+    source: str
+    """The name by which the service knows it."""
+
+    window: Window
+
+    started: int
+    """When it was started, in seconds since the epoch."""
+
+    fingerprint: str
+    """What was asked, as ``Request.fingerprint`` has it."""
+
+    @classmethod
+    def from_json(cls, value: object) -> SavedJob | None:
+        """Return what a JSON value holds; None if that is no job."""
+        match value:
+            case [str(source), int(start), int(end), int(started), str(fingerprint)]:
+                numbers = (start, end, started)
+            case _:
+                return None
+        if any(isinstance(number, bool) or abs(number) > 10**15 for number in numbers):
+            return None
+        if start >= end or not is_kept(source):
+            return None
+        return cls(source, Window(start, end), started, fingerprint)
+
+    def to_json(self) -> list[str | int]:
+        """Return a JSON value that ``from_json`` reads."""
+        return [self.source, self.window.start, self.window.end, self.started, self.fingerprint]
+
+
+def is_kept(source: str) -> bool:
+    """Return whether a job of this name is kept in STATE."""
+    return (
+        0 < len(source) <= LONGEST_SOURCE
+        and source.isascii()
+        and source.isprintable()
+        and source not in {".", ".."}  # in a URL these name another call
+    )
+
+
+def usable_jobs(
+    values: Iterable[object], *, span: Window, fingerprint: str, now: int, most: int
+) -> list[SavedJob]:
+    """Return the jobs of an earlier run that this one takes over, in the order of time.
+
+    Each one that is dropped gets a line at debug level.
+
+    Args:
+        values: What STATE holds.
+        span: What this run covers.
+        fingerprint: What this run asks for.
+        now: Seconds since the epoch.
+        most: How many to take at most.
+    """
+    usable: list[SavedJob] = []
+    jobs = [SavedJob.from_json(value) for value in values]
+    readable = [job for job in jobs if job]
+    if len(readable) < len(jobs):
+        logger.debug("STATE: %d entries of jobs cannot be read", len(jobs) - len(readable))
+    for job in sorted(readable, key=lambda job: (job.window, -job.started)):
+        if not span.start <= job.window.start < job.window.end <= span.end:
+            reason = "its window is not within what this run covers"
+        elif job.fingerprint != fingerprint:
+            reason = "it was asked for something else"
+        elif not 0 <= now - job.started <= MAX_AGE:
+            reason = f"it was not started within the last {MAX_AGE // 60} minutes"
+        elif usable and job.window.start < usable[-1].window.end:
+            reason = "its window overlaps that of another one"
+        elif any(job.source == other.source for other in usable):
+            reason = "another window has the same job"
+        elif len(usable) >= most:
+            reason = f"no more than {most} are taken over"
+        else:
+            usable.append(job)
+            continue
+        logger.debug("STATE: job %s is not used: %s", job.source, reason)
+    return usable

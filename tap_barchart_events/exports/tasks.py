@@ -1,0 +1,143 @@
+"""Windows on their way from a job to a file on disk. Data only."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard the service and the disk are worked."""
+
+    max_concurrent_jobs: int
+    """Jobs in flight at once; downloads at once, too."""
+
+    job_timeout: float
+    """Seconds after which a running job counts as too large."""
+
+    poll_interval: float
+    """First pause between polls, in seconds."""
+
+
+class TaskState(enum.Enum):
+    """Where a window is. One call at a time is made for it, in the states that name one."""
+
+    WAITING = "for a job, which may be started at ``due``"
+    STARTING = "call: the job is started"
+    RUNNING = "the job runs at the service"
+    POLLING = "call: the job is polled"
+    EXPORTED = "the file may be downloaded at ``due``"
+    DOWNLOADING = "call: the file is downloaded"
+    ON_DISK = "the file is on disk, until its events are emitted"
+    FAILED = "the window cannot be exported"
+
+
+CALLS = {
+    TaskState.STARTING: TaskState.WAITING,
+    TaskState.POLLING: TaskState.RUNNING,
+    TaskState.DOWNLOADING: TaskState.EXPORTED,
+}
+"""State in which a call is made → the state before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished export file."""
+
+    product: str
+    window: Window
+    path: Path
+    job_seconds: float
+    """From the start of the window's first job until its file was ready."""
+    download_seconds: float
+    size: int
+    """Bytes transferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What the download of an export led to."""
+
+    size: int
+    """Bytes transferred."""
+    seconds: float
+    events_by_hour: Mapping[int, int] | None = None
+    """Its events by hours since the epoch, if they have been counted."""
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """A job of a window, and how it is polled. Times are seconds of the scheduler's clock."""
+
+    source: str
+    """The name by which the service knows it."""
+    began: float
+    """When its start was sent."""
+    started: int
+    """The same, in seconds since the epoch, for STATE."""
+    is_running: bool = True
+    """Whether it counts as in flight."""
+    is_taken_over: bool = False
+    """Whether an earlier run has started it."""
+    jitter: float = 0.0
+    """Between 0 and 1, to spread the polls."""
+    last_poll: float = 0.0
+    """When it was last polled, in seconds after ``began``."""
+    polls: int = 0
+    """How often it has been polled."""
+
+
+@dataclass(slots=True, eq=False)
+class WindowTask:
+    """One window on its way from a job to a file on disk."""
+
+    queue: ProductQueue
+    window: Window
+    path: Path
+    state: TaskState = TaskState.WAITING
+    due: float = 0.0
+    """When the next call may be made, where the state says so."""
+    called: float = 0.0
+    """When its last call was handed out."""
+    is_only_job: bool = False
+    """Whether no other job was in flight when its start was handed out."""
+    began: float | None = None
+    """When its first job was started."""
+    job: RunningJob | None = None
+    ready: float = 0.0
+    """When its job had completed."""
+    failures: int = 0
+    """Jobs that failed."""
+    forgotten: int = 0
+    """Jobs that the service has forgotten."""
+    first_forgotten: float = 0.0
+    """When the first one of these was started."""
+    export: Export | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True, eq=False)
+class ProductQueue:
+    """One product's windows that are handed out and not yet emitted."""
+
+    product: str
+    plan: WindowPlanner
+    position: int
+    """End of the last window emitted, in milliseconds."""
+    tasks: dict[int, WindowTask] = field(default_factory=dict)
+    """By the start of their windows."""
+
+    @property
+    def first_failed(self) -> int | None:
+        """Start of the first window that cannot be exported; nothing after it will be read."""
+        failed = (start for start, task in self.tasks.items() if task.state is TaskState.FAILED)
+        return min(failed, default=None)
