@@ -40,9 +40,12 @@ demo: install  ## events through the real cycle into a target, twice, and a pict
 demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with its views
 	@.venv/bin/python -m demo.postgres
 
+# On two cores, with the coverage that pyproject.toml asks for; the groups are those of conftest.py.
+WHOLE_SUITE := --cov --numprocesses=2 --dist=loadgroup
+
 test:  ## the whole test suite but the soak
 	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
 soak: $(VENV)  ## ten minutes of crashes and resumptions
 	.venv/bin/python -m pytest -m soak $(ARGS)

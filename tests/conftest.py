@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.output.writer import SIGNALS
@@ -15,6 +17,23 @@ from tests.emulator_client import NOW, Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# A deadline for each example would measure what else the machine does.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what `make test` may run side by side: files, but for those that share one project.
+
+    Tests of pipelines and of the project use Meltano's database and the folder `output`.
+    """
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = "project" if folder in {"pipelines", "project"} else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 BUCKET = "s3://events-of-tgam"
 
 
