@@ -7,15 +7,12 @@ a window when all its events have been written, not one record earlier, and neve
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from fsspec import get_filesystem_class
-from fsspec.utils import get_protocol
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
@@ -25,6 +22,7 @@ from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.output.batch_files import check_storage, store
 from tap_barchart_events.output.writer import Interrupted
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import schema
@@ -327,8 +325,8 @@ class EventsStream(Stream):
                     except OSError as error:
                         raise FileError(
                             f"{file.customer}/{file.product} {file.window}: could not write a "
-                            f"batch file: {error.strerror or error}; check space and permissions "
-                            "where batch_config stores files, and in TMPDIR"
+                            f"batch file: {error.strerror or error}; check space, permissions and "
+                            "credentials where batch_config stores files, and space in TMPDIR"
                         ) from None
                     counter.increment(contents.events)
 
@@ -343,10 +341,9 @@ class EventsStream(Stream):
         ):
             stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
             name = f"{storage.prefix or ''}{stem}.{suffix}"
-            with path.open("rb") as source, storage.open(name, "wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            url = store(path, storage, name)
             path.unlink()
-            yield storage.get_url(name)
+            yield url
 
     # The SDK's private names are touched here and nowhere else, each for a reason. ---------
 
@@ -378,11 +375,7 @@ class EventsStream(Stream):
                 yield from super()._sync_records(context, write_messages=write_messages)
 
     def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:  # noqa: ANN401
-        root = batch_config.storage.root
-        try:
-            get_filesystem_class(get_protocol(root))
-        except (ImportError, ValueError) as error:
-            raise SettingError(f"setting batch_config: storage.root: {error}") from None
+        check_storage(batch_config.storage)
         # As for _sync_records.
         with self._syncing():
             super()._sync_batches(batch_config, context)

@@ -60,6 +60,7 @@ def environ_of(s3: str, home: Path, **more: str) -> dict[str, str]:
 
 
 def run(folder: Path, service: Emulator, s3: str, **more: Any) -> Outcome:  # noqa: ANN401 - settings
+    """Run the tap on two products, with credentials for the S3 server."""
     settings = settings_of(service, products=["WATCHLIST", "PORTFOLIO"], **more)
     return Tap(folder, settings, environ=environ_of(s3, folder)).end()
 
@@ -106,3 +107,19 @@ def test_batch_files_in_s3_hold_what_record_messages_hold(
     assert any(record["extra"] for record in found)
     assert found == records.records
     assert batches.bookmarks == records.bookmarks
+
+
+def test_without_credentials_the_last_line_says_so_and_no_bookmark_moves(
+    service: Emulator, s3: str, tmp_path: Path
+) -> None:
+    settings = settings_of(service, batch_config=batch_config({"format": "parquet"}, BUCKET))
+    environ = environ_of(s3, tmp_path, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+
+    outcome = Tap(tmp_path, settings, environ=environ).end()
+
+    assert outcome.code == 1
+    last_line = outcome.log.splitlines()[-1]
+    assert "could not write a batch file: NoCredentialsError: Unable to locate" in last_line
+    assert "credentials where batch_config stores files" in last_line
+    assert [message for message in outcome.messages if message["type"] == "BATCH"] == []
+    assert outcome.bookmarks == {}

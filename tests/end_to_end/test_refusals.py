@@ -260,7 +260,7 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
     assert "WATCHLIST, " in log
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/path", "nonsense://path"])
+@pytest.mark.parametrize("root", ["gs://bucket/path", "nonsense://path"])
 def test_a_storage_that_this_installation_cannot_reach(
     service: Emulator, tmp_path: Path, root: str
 ) -> None:
@@ -268,7 +268,8 @@ def test_a_storage_that_this_installation_cannot_reach(
         tmp_path, settings_of(service, batch_config=BATCHES | {"storage": {"root": root}})
     )
     assert "setting batch_config: storage.root: " in last_line(outcome)
-    assert "s3fs" in last_line(outcome) or "not known" in last_line(outcome)
+    assert "gcsfs" in last_line(outcome) or "not known" in last_line(outcome)
+    assert "for s3:// install tap-barchart-events[s3]" in last_line(outcome)
     assert service.requests == []
 
 

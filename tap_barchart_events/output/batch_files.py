@@ -1,0 +1,47 @@
+"""Where BATCH files are stored: a folder, or an object store that fsspec has a package for."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from fsspec import get_filesystem_class
+from fsspec.utils import get_protocol
+
+from tap_barchart_events.exceptions import SettingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from singer_sdk.helpers._batch import StorageTarget
+
+
+def check_storage(storage: StorageTarget) -> None:
+    """Check that there is a package for the protocol of ``storage.root``; nothing is requested.
+
+    Raises:
+        SettingError: There is none.
+    """
+    try:
+        get_filesystem_class(get_protocol(storage.root))
+    except (ImportError, ValueError) as error:
+        raise SettingError(
+            f"setting batch_config: storage.root: {error}; for s3:// install "
+            "tap-barchart-events[s3], for another protocol the package of fsspec"
+        ) from None
+
+
+def store(path: Path, storage: StorageTarget, name: str) -> str:
+    """Copy a finished file into its storage, and return its URL there.
+
+    Raises:
+        OSError: It could not be stored, whatever class the library of the store raised.
+    """
+    try:
+        with path.open("rb") as source, storage.open(name, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - libraries of object stores have classes of their own
+        raise OSError(f"{type(error).__name__}: {error}") from None
+    return storage.get_url(name)
