@@ -59,11 +59,12 @@ test-portable: $(VENV)  ## the part of the suite that needs no Linux, with .venv
 FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 # The hooks of .pre-commit-config.yaml are these commands; a test compares the two.
-lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, workflows
+lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, directions of imports, workflows
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
+	.venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms $(FORMS)
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml

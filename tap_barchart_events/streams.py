@@ -32,8 +32,9 @@ from tap_barchart_events.sync import open_sync, private_folder
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
+    from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.singerlib import Catalog
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import FileContents
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync
-    from tap_barchart_events.tap import TapBarchartEvents
 
     Context = Mapping[str, Any]
 
@@ -60,14 +60,28 @@ class EventsStream(Stream):
     retry = RetryPolicy()
     """How calls are tried again, but for how often: that is a setting."""
 
-    def __init__(self, tap: TapBarchartEvents) -> None:
-        """Make the schema; the products configured decide its columns."""
-        self._settings = tap.settings
-        self._writer: MessageWriter = tap.message_writer
+    def __init__(
+        self,
+        tap: Tap,
+        *,
+        settings: Settings | None,
+        products: Sequence[str],
+        writer: MessageWriter,
+    ) -> None:
+        """Make the schema.
+
+        Args:
+            tap: The tap.
+            settings: The settings; ``None`` for discovery without them.
+            products: Codes of the products, whose columns the schema has.
+            writer: Where messages go.
+        """
+        self._settings = settings
+        self._writer = writer
         self._states: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
         """While a sync is under way; the SDK calls get_records without a way to pass it."""
-        super().__init__(tap, schema=schema(tap.products))
+        super().__init__(tap, schema=schema(products))
 
     @property
     def settings(self) -> Settings:

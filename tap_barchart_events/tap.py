@@ -111,7 +111,14 @@ class TapBarchartEvents(Tap):
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""
-        return [EventsStream(self)]
+        return [
+            EventsStream(
+                self,
+                settings=self.settings,
+                products=self.products,
+                writer=self.message_writer,
+            )
+        ]
 
     @classmethod
     def get_singer_command(cls) -> click.Command:

@@ -1,0 +1,67 @@
+"""Imports go in one direction only; the contracts stand in ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "barchart_events_emulator",
+    "benchmarks",
+    "demo",
+    "orchestrate",
+    "tap_barchart_events",
+    "tests",
+)
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts for the packages in a folder."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [str(linter), "--no-cache", "--no-logo"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+
+
+def test_imports_keep_the_direction_of_the_architecture() -> None:
+    done = check(PROJECT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "contract"),
+    [
+        ("tap_barchart_events/api/session.py", "tap_barchart_events.config.settings", "leaves"),
+        ("tap_barchart_events/api/session.py", "tap_barchart_events.exports.planner", "leaves"),
+        ("tap_barchart_events/windows.py", "tap_barchart_events.output.writer", "leaves"),
+        ("tap_barchart_events/exports/planner.py", "tap_barchart_events.files.engine", "Exports"),
+        ("tap_barchart_events/schema.py", "tap_barchart_events.tap", "cycles"),
+        ("tap_barchart_events/urls.py", "barchart_events_emulator.options", "The tap imports"),
+        ("barchart_events_emulator/links.py", "tap_barchart_events.api.client", "The emulator"),
+        ("barchart_events_emulator/jobs.py", "barchart_events_emulator.service", "cycles"),
+    ],
+)
+def test_an_import_in_the_other_direction_is_found_even_for_types_only(
+    tmp_path: Path, module: str, imported: str, contract: str
+) -> None:
+    for package in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / package, tmp_path / package, ignore=ignored)
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    with (tmp_path / module).open("a", encoding="utf-8") as text:
+        text.write(f"\nif TYPE_CHECKING:\n    import {imported}\n")
+    done = check(tmp_path)
+    assert done.returncode == 1, done.stdout
+    broken = [line for line in done.stdout.splitlines() if line.endswith("BROKEN")]
+    assert contract in broken[0]
