@@ -34,7 +34,7 @@ help:  ## this list
 install:  ## the tap in .venv, Meltano in .venv-meltano with the plugins demo and tests use
 	$(call make_ready,$(VENV) $(PLUGINS))
 
-demo: install  ## events through the real cycle into a target, twice, and a picture of them
+demo: install .venv-dbt/.locked  ## events into a target, twice; a report of them by dbt
 	@.venv/bin/python -m demo
 
 demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with its views

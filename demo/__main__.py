@@ -1,4 +1,4 @@
-"""`python -m demo`: two runs of `meltano run` against the emulator, and what arrived, checked."""
+"""`python -m demo`: two runs of `meltano run` against the emulator, and a report by dbt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 import yaml
 
+from demo import marts, report
 from demo.command import run
 from demo.picture import draw
 from demo.pipeline import PROJECT, Pipeline, PipelineError, process
@@ -23,9 +24,12 @@ from tap_barchart_events.windows import to_milliseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from demo.summary import Arrived
+
 OUTPUT = PROJECT / "output"
 FOLDER = OUTPUT / "demo"
-PICTURE = OUTPUT / "events-per-hour.png"
+PICTURE = OUTPUT / "report.png"
+REPORT = OUTPUT / "report.html"
 STATE_ID = "demo:tap-barchart-events-to-target-jsonl"
 
 # The emulator's time when the demo begins. The tap reads up to 15 minutes before it, as it would
@@ -36,7 +40,7 @@ LATER_HOURS = 1
 
 EMULATOR = (
     "--seed=7",
-    "--events-per-hour=50",
+    "--events-per-hour=12",
     "--job-seconds=0.5",
     "--username=demo",
     "--password=demo",
@@ -56,6 +60,7 @@ def _demo() -> bool:
     start = datetime.fromisoformat(configured["start_date"].replace("Z", "+00:00"))
     first_end, second_end = NOW - LAG, NOW - LAG + timedelta(hours=LATER_HOURS)
     pipeline = Pipeline(FOLDER)
+    target = FOLDER / "events.jsonl"
     with process(
         [sys.executable, "-m", "barchart_events_emulator", *EMULATOR],
         stdout=subprocess.PIPE,
@@ -66,58 +71,81 @@ def _demo() -> bool:
         if not ready:
             raise PipelineError("the emulator did not start")
         service = Service(json.loads(ready)["api_url"])
-        print(f"The service, emulated: {service.url} · its time is {NOW:%Y-%m-%d %H:%M} UTC")
+        print(f"The emulator of the service: {service.url} · its time is {NOW:%Y-%m-%d %H:%M} UTC")
 
         seconds = [_run(pipeline, service, first_end, "first run")]
-        target = FOLDER / "events.jsonl"
-        brought = [_lines(target)]
+        after_first = _bookmarks(pipeline.state(STATE_ID))
+        loaded = [_lines(target)]
         service.advance(LATER_HOURS)
         print(f"\nIn the emulator, {LATER_HOURS} hour passes")
         seconds.append(_run(pipeline, service, second_end, "second run"))
-        brought.append(_lines(target) - brought[0])
+        loaded.append(_lines(target) - loaded[0])
 
         customer, products = configured["customer"], configured["products"]
-        truth = {p: service.count(customer, p, start, second_end) for p in products}
+        expected = {p: service.count(customer, p, start, second_end) for p in products}
         new = sum(service.count(customer, p, first_end, second_end) for p in products)
 
     arrived = read_back(target)
     bookmarks = _bookmarks(pipeline.state(STATE_ID))
-    print(f"\nRead back from {_relative(target)}:\n")
-    print(
-        f"  {'product':<12}{'events':>9}  {'held there':>10}  "
-        f"{'first event':<24}{'last event':<24}bookmark"
-    )
-    matches = set(arrived) == set(truth)
-    for product, held in truth.items():
-        found = arrived.get(product)
-        if found is None:
-            print(f"  {product:<12}{0:>9}  {held:>10,}")
-            continue
-        print(
-            f"  {product:<12}{found.rows:>9,}  {held:>10,}  {_time(found.first):<24}"
-            f"{_time(found.last):<24}{bookmarks.get(product, 'none')}"
-        )
-        whole = found.rows == found.distinct == held
-        matches &= whole and bookmarks.get(product) == _time(second_end)
-    total = sum(found.rows for found in arrived.values())
-    distinct = sum(found.distinct for found in arrived.values())
-    print(f"\n  {total:,} events, {distinct:,} different event_ids")
-    for name, count, took in zip(("first run", "second run"), brought, seconds, strict=True):
+    matches = _compare(target, arrived, expected, bookmarks, second_end)
+    for name, count, took in zip(("first run", "second run"), loaded, seconds, strict=True):
         print(f"  {name}: {count:,} events in {took:.1f} s")
-    if brought[1] != new:
-        print(f"  the second run should have brought {new:,} events")
+    if loaded[1] != new:
+        print(f"  the second run should have loaded {new:,} events")
         matches = False
-
-    draw(
-        {product: found.hours for product, found in arrived.items()}, first_end, second_end, PICTURE
-    )
-    print(f"\nEvents per hour by product: {_relative(PICTURE)}")
-    print("All that the service holds has arrived, once." if matches else "THE COUNTS DIFFER.")
+    _report(target, {p: (start, after_first[p], bookmarks[p]) for p in arrived})
+    print("\nAll events of the service were loaded, once." if matches else "\nTHE COUNTS DIFFER.")
+    print(f"Open {_relative(REPORT)} in a browser. Next: First run, in README.md.")
     return matches
 
 
+def _compare(
+    target: Path,
+    arrived: Mapping[str, Arrived],
+    expected: Mapping[str, int],
+    bookmarks: Mapping[str, datetime],
+    end: datetime,
+) -> bool:
+    """Print loaded and expected events of each product; return whether they match."""
+    print(f"\nRead back from {_relative(target)}:\n")
+    print(
+        f"  {'product':<12}{'events':>9}  {'expected':>9}  "
+        f"{'first event':<24}{'last event':<24}bookmark"
+    )
+    matches = set(arrived) == set(expected)
+    for product, count in expected.items():
+        found = arrived.get(product)
+        if found is None:
+            print(f"  {product:<12}{0:>9}  {count:>9,}")
+            continue
+        bookmark = bookmarks.get(product)
+        print(
+            f"  {product:<12}{found.rows:>9,}  {count:>9,}  {_time(found.first):<24}"
+            f"{_time(found.last):<24}{_time(bookmark) if bookmark else 'none'}"
+        )
+        matches &= found.rows == found.distinct == count and bookmark == end
+    total = sum(found.rows for found in arrived.values())
+    distinct = sum(found.distinct for found in arrived.values())
+    print(f"\n  {total:,} events, {distinct:,} different event_ids")
+    return matches
+
+
+def _report(target: Path, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]) -> None:
+    """Build the marts with dbt, and draw them."""
+    database = FOLDER / "marts.duckdb"
+    print("\ndbt build, on DuckDB")
+    began = time.monotonic()
+    marts.build(target, database)
+    built = marts.read(database)
+    drawing = FOLDER / "report.svg"
+    draw(built, bookmarks, (PICTURE, drawing))
+    report.write(built, bookmarks, drawing, REPORT)
+    print(f"  models, their tests and the report: {time.monotonic() - began:.1f} s")
+    print(f"  {_relative(database)}, {_relative(PICTURE)}, {_relative(REPORT)}")
+
+
 class Service:
-    """The emulator's own doors, which the real service does not have: its clock and its truth."""
+    """The emulator's calls that the real service does not have: its clock and its events."""
 
     def __init__(self, url: str) -> None:
         """Take the emulator at this URL."""
@@ -179,11 +207,11 @@ def _show_window(line: str) -> None:
         print(f"  {found[0]}", flush=True)
 
 
-def _bookmarks(state: Mapping[str, Any]) -> dict[str, str]:
+def _bookmarks(state: Mapping[str, Any]) -> dict[str, datetime]:
     partitions = state["singer_state"]["bookmarks"]["events"]["partitions"]
     return {
-        p["context"]["product"]: _time(
-            datetime.fromisoformat(p["replication_key_value"].replace("Z", "+00:00"))
+        p["context"]["product"]: datetime.fromisoformat(
+            p["replication_key_value"].replace("Z", "+00:00")
         )
         for p in partitions
     }

@@ -1,7 +1,4 @@
-"""The picture of the demo: events per hour, a panel for each product.
-
-It draws what it is given and knows nothing of where it came from.
-"""
+"""The picture of the demo: active users, sessions, event types and bookmarks, from the marts."""
 
 from __future__ import annotations
 
@@ -13,66 +10,159 @@ mpl.use("Agg")
 
 from matplotlib import dates as mdates
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
-_COLOURS = ("#2a6f97", "#bc6c25", "#588157", "#7b5ea7", "#b5446e", "#4d5156")
-_HOUR = 1 / 24  # matplotlib counts dates in days
-_NEW = "#f2cc5b"
+    from matplotlib.axes import Axes
+
+    from demo.marts import Marts
+
+# Okabe and Ito's colours, which the colour-blind can distinguish.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_BAND = "#d9d9d9"
+_INK = "#222222"
+TYPES_SHOWN = 10
 
 
 def draw(
-    hours: Mapping[str, Mapping[datetime, int]], first_end: datetime, second_end: datetime, to: Path
+    marts: Marts,
+    bookmarks: Mapping[str, tuple[datetime, datetime, datetime]],
+    files: tuple[Path, ...],
 ) -> None:
-    """Draw events per hour by product, and mark what the second run brought.
+    """Draw the marts, 1,200 pixels wide.
 
     Args:
-        hours: For each product, the start of an hour (UTC) → the number of events in it.
-        first_end: Where the first run stopped.
-        second_end: Where the second run stopped.
-        to: The PNG file to write.
+        marts: What dbt built.
+        bookmarks: For each product, start date and the bookmarks after the first and second run.
+        files: The files to write; the suffix chooses the format.
     """
-    figure, panels = plt.subplots(
-        len(hours),
-        1,
-        figsize=(11, 0.8 + 1.75 * len(hours)),
-        sharex=True,
-        layout="constrained",
-        squeeze=False,
+    products = [row.product for row in marts.overview]
+    colours = {p: COLOURS[number % len(COLOURS)] for number, p in enumerate(products)}
+    plt.rcParams.update({"font.size": 10, "text.color": _INK, "svg.fonttype": "none"})
+    figure, panels = plt.subplots(2, 2, figsize=(12, 8.4), width_ratios=(1.25, 1))
+    figure.subplots_adjust(
+        left=0.055, right=0.985, top=0.825, bottom=0.075, hspace=0.36, wspace=0.5
     )
-    for number, (panel, (product, counts)) in enumerate(
-        zip(panels[:, 0], sorted(hours.items()), strict=True)
-    ):
-        panel.axvspan(first_end, second_end, color=_NEW, alpha=0.6, linewidth=0)
-        panel.bar(
-            list(counts),
-            list(counts.values()),
-            width=_HOUR * 0.9,
-            align="edge",
-            color=_COLOURS[number % len(_COLOURS)],
-        )
-        panel.set_title(
-            f"{product} · {sum(counts.values()):,} events", loc="left", fontsize=10, pad=3
-        )
-        panel.set_xlim(min(counts), second_end)
-        panel.set_ylabel("events / hour", fontsize=8)
-        panel.tick_params(labelsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(axis="y", linewidth=0.4, alpha=0.6)
-        panel.set_axisbelow(True)
-    axis = panels[-1, 0].xaxis
-    axis.set_major_locator(mdates.DayLocator())
-    axis.set_minor_locator(mdates.HourLocator(byhour=(6, 12, 18)))
-    axis.set_major_formatter(mdates.DateFormatter("00:00\n%a %d %b"))
-    axis.set_minor_formatter(mdates.DateFormatter("%H:%M"))
-    panels[-1, 0].tick_params(axis="x", which="minor", labelsize=7)
-    figure.suptitle(
-        "Usage events per hour (UTC) as they arrived in the target · yellow: the second run",
+    _lines(panels[0, 0], marts, colours, "active_users", "Active users a day")
+    _lines(panels[1, 0], marts, colours, "sessions", "Sessions a day")
+    _types(panels[0, 1], marts, colours)
+    _bookmarks(panels[1, 1], bookmarks, colours)
+    events, users = (
+        sum(getattr(row, name) for row in marts.overview) for name in ("events", "users")
+    )
+    first, last = (min(r.first for r in marts.overview), max(r.last for r in marts.overview))
+    left = 0.012
+    figure.text(left, 0.955, headline(marts), fontsize=17, weight="bold")
+    figure.text(
+        left,
+        0.918,
+        f"{events:,} events of {len(products)} products and {users:,} users, each counted once "
+        f"a product; {first.day} {first:%b} to {last.day} {last:%b %Y}, UTC.",
         fontsize=11,
     )
-    to.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(to, dpi=120)
+    figure.text(
+        left, 0.886, "The events are made up by the emulator.", fontsize=11, color="#555555"
+    )
+    for number, (product, colour) in enumerate(reversed(colours.items())):
+        figure.text(
+            0.985 - 0.11 * number, 0.886, f"■ {product}", color=colour, weight="bold", ha="right"
+        )
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=100)
     plt.close(figure)
+
+
+def headline(marts: Marts) -> str:
+    """Return what one sees: how working days compare with weekends."""
+    whole_days = sorted({row.day for row in marts.days})[:-1]  # the last one is under way
+    totals = {day: sum(r.active_users for r in marts.days if r.day == day) for day in whole_days}
+    weekend = [count for day, count in totals.items() if day.weekday() >= 5]  # noqa: PLR2004
+    working = [count for day, count in totals.items() if day.weekday() < 5]  # noqa: PLR2004
+    if not weekend or not working:
+        return "Usage by product"
+    share = 1 - (sum(weekend) / len(weekend)) / (sum(working) / len(working))
+    return f"At the weekend {share:.0%} fewer users are active than on a working day"
+
+
+def _plain(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=12, weight="bold", pad=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+
+
+def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, title: str) -> None:
+    """Draw one line a product; the day under way is left out."""
+    _plain(axes, title)
+    under_way = max(row.day for row in marts.days)
+    for product, colour in colours.items():
+        rows = [row for row in marts.days if row.product == product and row.day < under_way]
+        days = [mdates.date2num(row.day) for row in rows]
+        values = [getattr(row, measure) for row in rows]
+        axes.plot(days, values, color=colour, linewidth=2, marker="o", markersize=3.5)
+    axes.set_ylim(bottom=0)
+    for day in {row.day for row in marts.days if row.day.weekday() >= 5}:  # noqa: PLR2004
+        axes.axvspan(
+            mdates.date2num(day) - 0.5, mdates.date2num(day) + 0.5, color="#f0f0f0", linewidth=0
+        )
+    axes.grid(axis="y", linewidth=0.5, alpha=0.6)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(mdates.WeekdayLocator(byweekday=mdates.MO))
+    axes.xaxis.set_minor_locator(mdates.DayLocator())
+    axes.xaxis.set_major_formatter(mdates.DateFormatter("%a %d %b"))
+    axes.text(1.0, 1.03, "grey: weekend", transform=axes.transAxes, ha="right", color="#555555")
+
+
+def _types(axes: Axes, marts: Marts, colours: Mapping[str, str]) -> None:
+    _plain(axes, f"Events by type: the {TYPES_SHOWN} most frequent")
+    shown = marts.types[:TYPES_SHOWN][::-1]
+    names = [row.code.capitalize().replace("-", " ") for row in shown]
+    bars = axes.barh(names, [r.events for r in shown], color=[colours[r.product] for r in shown])
+    axes.bar_label(bars, labels=[f"{row.events:,}" for row in shown], padding=4)
+    axes.margins(x=0.14)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _bookmarks(
+    axes: Axes,
+    bookmarks: Mapping[str, tuple[datetime, datetime, datetime]],
+    colours: Mapping[str, str],
+) -> None:
+    """Draw what is extracted of each product as a bar that ends at its bookmark."""
+    _plain(axes, "Extracted range, up to the bookmark")
+    (first_end, second_end) = max(bookmarks.values())[1:]
+    span = second_end - min(start for start, _, _ in bookmarks.values())
+    # One hour is thinner than a pixel beside weeks, so the axis shows the last hours only.
+    shown_from = second_end - min(span, 8 * (second_end - first_end))
+    begin, end = mdates.date2num(shown_from), mdates.date2num(second_end)
+    axes.axvspan(mdates.date2num(first_end), end, color=_BAND, linewidth=0, zorder=0)
+    axes.text(
+        (mdates.date2num(first_end) + end) / 2,
+        -0.02,
+        "second\nrun",
+        transform=axes.get_xaxis_transform(),
+        ha="center",
+        va="top",
+        color="#555555",
+    )
+    for row, (product, (_, _, bookmark)) in enumerate(sorted(bookmarks.items(), reverse=True)):
+        until = mdates.date2num(bookmark)
+        axes.barh(row, until - begin, left=begin, height=0.42, color=colours[product])
+        axes.text(end, row, f" {bookmark:%d %b %H:%M}", va="center")
+    axes.set_yticks(range(len(bookmarks)), sorted(bookmarks, reverse=True))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(begin, end + (end - begin) * 0.28)
+    hours = [shown_from + n * (second_end - first_end) for n in (0, 2, 4, 6)]
+    axes.set_xticks([mdates.date2num(hour) for hour in hours])
+    axes.xaxis.set_major_formatter(FuncFormatter(_hour))
+    axes.set_xlabel(f"{second_end:%d %b}, hour (UTC)", loc="left")
+
+
+def _hour(value: float, _position: int) -> str:
+    return f"{mdates.num2date(value):%H:%M}"

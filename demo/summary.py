@@ -1,11 +1,7 @@
-"""What a target wrote, read back: it looks at the target's file alone.
-
-It does not know what ought to be there.
-"""
+"""What a target wrote, read back from the target's file alone."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -25,8 +21,6 @@ class Arrived:
     """Number of different `event_id`s."""
     first: datetime
     last: datetime
-    hours: Counter[datetime]
-    """Start of an hour (UTC) → events in it."""
 
 
 def read_back(file: Path) -> dict[str, Arrived]:
@@ -49,15 +43,8 @@ def read_back(file: Path) -> dict[str, Arrived]:
             "SELECT product, count(*), count(DISTINCT event_id), min(ms), max(ms) "
             "FROM arrived GROUP BY product ORDER BY product"
         ).fetchall()
-        counts = database.execute(
-            "SELECT product, ms - ms % 3600000 AS started, count(*) "
-            "FROM arrived GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
-    hours: dict[str, Counter[datetime]] = {product: Counter() for product, *_ in products}
-    for product, started, count in counts:
-        hours[product][_utc(started)] = count
     return {
-        product: Arrived(rows, distinct, _utc(first), _utc(last), hours[product])
+        product: Arrived(rows, distinct, _utc(first), _utc(last))
         for product, rows, distinct, first, last in products
     }
 

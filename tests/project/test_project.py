@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections import Counter
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,10 +16,12 @@ import yaml
 
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
+from tests.project.commands import environ, ran
 from tests.settings_pages import README, about, between, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
 LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
 # Makefile targets that the README names, and what runs them: this file, tests/pipelines, .ci/run.
@@ -34,25 +31,6 @@ MAKE_TARGETS_RUN = {"demo", "demo-postgres", "install", "lint", "test", "help"}
 @pytest.fixture(scope="module")
 def said() -> dict[str, Any]:
     return about()
-
-
-def ran(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's folder to its end."""
-    return subprocess.run(
-        command,
-        cwd=PROJECT,
-        env=environ(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def environ(**more: str) -> dict[str, str]:
-    """Return the environment without what make, Meltano or the tap would heed."""
-    foreign = ("MAKE", "MFLAGS", "MELTANO_", "TAP_", "TARGET_")
-    return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | more
 
 
 @pytest.mark.parametrize(
@@ -261,69 +239,3 @@ def test_the_recipe_of_the_docs_computes_every_event_id(tmp_path: Path) -> None:
     }
     assert {record["event_id"] for record in records} == expected
     assert len(expected) == len(records)
-
-
-def test_make_demo_brings_every_event_and_draws_them() -> None:
-    picture = PROJECT / "output" / "events-per-hour.png"
-    picture.unlink(missing_ok=True)
-
-    done = ran("make", "demo")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "All that the service holds has arrived, once." in done.stdout
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 10_000
-
-
-def test_the_demo_fails_when_fewer_events_arrive_than_the_service_holds(tmp_path: Path) -> None:
-    # Half of the events appear an hour late: those of the first run's last hour are never read.
-    run = f"""
-import sys
-from pathlib import Path
-import demo.__main__ as demo
-demo.FOLDER = Path({str(tmp_path / "demo")!r})
-demo.PICTURE = Path({str(tmp_path / "picture.png")!r})
-demo.EMULATOR += ("--events-per-hour=20", "--late-share=0.5", "--late-seconds=3600")
-sys.exit(demo.main())
-"""
-
-    done = ran(sys.executable, "-c", run)
-
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "THE COUNTS DIFFER." in done.stdout
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to look around")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals) -> None:
-    mark = f"DEMO_MARK_{time.monotonic_ns()}"
-    with subprocess.Popen(
-        [sys.executable, "-m", "demo"],
-        cwd=PROJECT,
-        env=environ(**{mark: "1"}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as demo:
-        assert demo.stdout is not None
-        while "first run" not in (line := demo.stdout.readline()):
-            assert line, "the demo ended before its first run"
-        deadline = time.monotonic() + 60
-        while not any("tap-barchart-events" in name for name in marked(mark)):
-            assert time.monotonic() < deadline, "the tap never ran"
-            time.sleep(0.05)
-        demo.send_signal(number)
-        said = demo.stdout.read()
-
-    assert demo.returncode == 128 + number
-    assert "Traceback" not in said
-    assert list(marked(mark)) == []
-
-
-def marked(mark: str) -> Iterator[str]:
-    """Yield the command lines of the processes whose environment has the mark."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if mark.encode() in (process / "environ").read_bytes():
-                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()

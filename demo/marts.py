@@ -1,0 +1,128 @@
+"""The marts of the demo: dbt builds them on DuckDB from what the target wrote; this reads them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from demo.command import DemoError
+from demo.pipeline import PROJECT
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from pathlib import Path
+
+DBT = PROJECT / ".venv-dbt" / "bin" / "dbt"
+TRANSFORM = PROJECT / "transform"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One product in the mart of products."""
+
+    product: str
+    events: int
+    users: int
+    sessions: int
+    seconds_per_session: float
+    first: datetime
+    """First event, UTC."""
+    last: datetime
+    """Last event, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One product on one day (UTC)."""
+
+    product: str
+    day: date
+    active_users: int
+    new_users: int
+    sessions: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One event type over all days."""
+
+    product: str
+    code: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marts:
+    """What the picture and the report show."""
+
+    overview: tuple[Overview, ...]
+    days: tuple[Day, ...]
+    types: tuple[EventType, ...]
+    """Most events first."""
+
+
+def build(events: Path, database: Path) -> None:
+    """Run `dbt build`: models and their tests.
+
+    Args:
+        events: What target-jsonl wrote.
+        database: The DuckDB file to build the models in; what dbt itself writes goes beside it.
+
+    Raises:
+        DemoError: A model or a test failed; the message is the end of dbt's output.
+    """
+    scratch = database.with_suffix(".dbt")
+    foreign = ("DBT_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+    done = subprocess.run(
+        [
+            DBT,
+            "--no-use-colors",
+            "build",
+            f"--project-dir={TRANSFORM}",
+            f"--profiles-dir={TRANSFORM}",
+            f"--target-path={scratch / 'target'}",
+            f"--log-path={scratch}",
+        ],
+        env=kept
+        | {
+            "DBT_TARGET": "duckdb",
+            "DBT_DUCKDB_PATH": str(database),
+            "DBT_DUCKDB_FILES": str(events),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()
+        raise DemoError("\n".join([*lines[-30:], f"dbt ended with exit code {done.returncode}"]))
+
+
+def read(database: Path) -> Marts:
+    """Return the marts of a DuckDB file."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("USE barchart_marts")
+        overview = connection.execute(
+            "SELECT product, events, users, sessions, average_session_seconds, first_event_at, "
+            "last_event_at FROM barchart__product_overview ORDER BY product"
+        ).fetchall()
+        days = connection.execute(
+            "SELECT product, day, active_users, new_users, sessions, events "
+            "FROM barchart__daily_active_users ORDER BY product, day"
+        ).fetchall()
+        types = connection.execute(
+            "SELECT product, type, sum(events)::BIGINT AS events "
+            "FROM barchart__events_by_type_and_day GROUP BY ALL ORDER BY events DESC, type"
+        ).fetchall()
+    return Marts(
+        tuple(Overview(*row) for row in overview),
+        tuple(Day(*row) for row in days),
+        tuple(EventType(*row) for row in types),
+    )

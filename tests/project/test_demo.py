@@ -1,0 +1,160 @@
+"""`make demo`: what it loads, what it draws, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo import marts
+from demo.pipeline import PROJECT
+from tests.project.commands import environ, ran
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+OUTPUT = PROJECT / "output"
+
+
+@pytest.fixture(scope="module")
+def demo() -> str:
+    """Run `make demo`; return what it prints."""
+    for name in ("report.png", "report.html"):
+        (OUTPUT / name).unlink(missing_ok=True)
+    done = ran("make", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_make_demo_loads_every_event_and_draws_them(demo: str) -> None:
+    picture = OUTPUT / "report.png"
+
+    assert "All events of the service were loaded, once." in demo
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+
+
+def opened(page: Path, folder: Path) -> tuple[str, list[str]]:
+    """Open a page in Chromium; return its document and what it writes to the console."""
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            f"--user-data-dir={folder}",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def table(document: str, name: str) -> list[list[str]]:
+    """Return the cells of a table's rows."""
+    (body,) = re.findall(rf'<table id="{name}">.*?<tbody>(.*?)</tbody>', document, re.DOTALL)
+    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+@pytest.mark.usefixtures("demo")
+def test_the_report_opens_without_a_request_and_has_the_numbers_of_the_marts(
+    tmp_path: Path,
+) -> None:
+    document, console = opened(OUTPUT / "report.html", tmp_path)
+
+    assert console == []
+    built = marts.read(OUTPUT / "demo" / "marts.duckdb")
+    assert [row[:4] for row in table(document, "products")] == [
+        [row.product, f"{row.events:,}", f"{row.users:,}", f"{row.sessions:,}"]
+        for row in built.overview
+    ]
+    assert [[*row[:1], *row[2:]] for row in table(document, "days")] == [
+        [d.product, *(f"{n:,}" for n in (d.active_users, d.new_users, d.sessions, d.events))]
+        for d in built.days
+    ]
+    assert table(document, "types") == [[t.product, t.code, f"{t.events:,}"] for t in built.types]
+    assert len(built.days) > 40
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+@pytest.mark.usefixtures("demo")
+def test_the_report_may_not_request_anything(tmp_path: Path) -> None:
+    # The policy of the page forbids each request, and Chromium reports an attempt on the console.
+    page = tmp_path / "page.html"
+    text = (OUTPUT / "report.html").read_text(encoding="utf-8")
+    page.write_text(text.replace("</body>", '<img src="http://127.0.0.1:9/x.png"></body>'), "utf-8")
+
+    _, console = opened(page, tmp_path / "profile")
+
+    assert any("Content Security Policy" in line for line in console)
+
+
+def test_the_demo_fails_when_fewer_events_arrive_than_the_service_holds(tmp_path: Path) -> None:
+    # Half of the events appear an hour late: those of the first run's last hour are never read.
+    run = f"""
+import sys
+from pathlib import Path
+import demo.__main__ as demo
+demo.FOLDER = Path({str(tmp_path / "demo")!r})
+demo.PICTURE = Path({str(tmp_path / "report.png")!r})
+demo.REPORT = Path({str(tmp_path / "report.html")!r})
+demo.EMULATOR += ("--late-share=0.5", "--late-seconds=3600")
+sys.exit(demo.main())
+"""
+
+    done = ran(sys.executable, "-c", run)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "THE COUNTS DIFFER." in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to look around")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals) -> None:
+    mark = f"DEMO_MARK_{time.monotonic_ns()}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=PROJECT,
+        env=environ(**{mark: "1"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        while "first run" not in (line := demo.stdout.readline()):
+            assert line, "the demo ended before its first run"
+        deadline = time.monotonic() + 60
+        while not any("tap-barchart-events" in name for name in marked(mark)):
+            assert time.monotonic() < deadline, "the tap never ran"
+            time.sleep(0.05)
+        demo.send_signal(number)
+        said = demo.stdout.read()
+
+    assert demo.returncode == 128 + number
+    assert "Traceback" not in said
+    assert list(marked(mark)) == []
+
+
+def marked(mark: str) -> Iterator[str]:
+    """Yield the command lines of the processes whose environment has the mark."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
