@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from dataclasses import fields
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barchart_events_emulator.emulator import Emulator
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+TRIAL = timedelta(days=3)
+"""How far before the emulator's time a trial of the tap begins."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the emulator until SIGTERM or SIGINT; return the exit code.
 
@@ -29,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     faults, now, outages = options.pop("fault"), options.pop("now"), options.pop("outage")
+    env_file: Path | None = options.pop("env_file")
+    if env_file and env_file.exists():
+        parser.error(f"{env_file} exists; remove it, or name another file with --env-file")
     try:
         emulator = Emulator(**options)
         for call, kind, settings in faults:
@@ -42,14 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         with emulator:
+            if env_file:
+                env_file.write_text(_settings(emulator), encoding="utf-8")
             ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
             print(json.dumps(ready), flush=True)  # noqa: T201 - what scripts wait for
             for after, seconds in outages:
                 emulator.outage(seconds, after)
             stopped.wait()
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: cannot listen: {error}\n")
+        parser.exit(1, f"{parser.prog}: cannot listen, or write --env-file: {error}\n")
     return 0
+
+
+def _settings(emulator: Emulator) -> str:
+    """Return settings of the tap for a trial with the emulator, as lines of a ``.env``."""
+    now = datetime.fromtimestamp(emulator.clock() / 1000, timezone.utc)
+    settings = {
+        "API_URL": emulator.api_url,
+        "USERNAME": emulator.username,
+        "PASSWORD": emulator.password,
+        "CUSTOMER": "TGAM",
+        "PRODUCTS": '["WATCHLIST","PORTFOLIO"]',
+        "START_DATE": f"{now - TRIAL:%Y-%m-%dT00:00:00Z}",
+    }
+    lines = [f"TAP_BARCHART_EVENTS_{name}='{value}'" for name, value in settings.items()]
+    return "\n".join(["# Settings of the tap for the emulator on this machine.", *lines, ""])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="port of the API (a free one)")
     parser.add_argument(
         "--storage-port", type=int, default=0, help="port of the object store (a free one)"
+    )
+    parser.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="PATH",
+        help="write settings of the tap for this emulator to a new file, such as .env",
     )
     parser.add_argument("--username", default=Emulator.username, help="(%(default)s)")
     parser.add_argument("--password", default=Emulator.password, help="(%(default)s)")

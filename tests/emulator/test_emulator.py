@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -16,6 +18,9 @@ from barchart_events_emulator.generator import HOUR, Generator, Selection
 from barchart_events_emulator.options import Options
 from tap_barchart_events.products import PRODUCTS
 from tests.emulator_client import NOW, START, Client, as_multiset, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The cycle
 
@@ -338,6 +343,30 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
     assert header == "timestamp|type|userId|betaGroup|alertId|symbol"
     assert len(rows) > 100
     assert all(end - HOUR <= int(row[:13]) <= end + 60_000 for row in rows if row)
+
+
+def test_the_command_writes_settings_with_which_the_tap_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "barchart_events_emulator", "--env-file", ".env"]
+    command += ["--events-per-hour", "5", "--job-seconds", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        tap = subprocess.run(
+            [sys.executable, "-m", "tap_barchart_events", "--config=ENV"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            check=False,
+        )
+        again = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
+        process.terminate()
+
+    assert tap.returncode == 0, tap.stderr
+    assert 100 < tap.stdout.count(b'"type":"RECORD"') < 2_000
+    assert again.returncode == 2
+    assert ".env exists" in again.stderr
 
 
 @pytest.mark.parametrize(
