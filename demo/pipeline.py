@@ -27,7 +27,7 @@ MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
 _GRACE_SECONDS = 10
 # Variables of the caller that would reach into the pipeline's settings.
-_FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+_FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "DBT_", "PYTHON", "VIRTUAL_ENV")
 
 
 class PipelineError(DemoError):
@@ -49,8 +49,9 @@ class Pipeline:
             shutil.rmtree(folder)
         (self.folder / ".meltano").mkdir(parents=True)
         shutil.copy(PROJECT / "meltano.yml", self.folder)
-        for plugins in ("extractors", "loaders"):
+        for plugins in ("extractors", "loaders", "utilities"):
             (self.folder / ".meltano" / plugins).symlink_to(PROJECT / ".meltano" / plugins)
+        (self.folder / "transform").symlink_to(PROJECT / "transform")
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and what views say."""
+"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and what models say."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOLDER = PROJECT / "output" / "demo-postgres"
-VIEWS = PROJECT / "sql" / "postgres" / "views.sql"
 
 CUSTOMER = "TGAM"
 SCHEMA = "barchart"
+MARTS = "barchart_marts"
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
 # Each run: the products, and up to when. The second reads two hours again, and a further product.
 RUNS = (
@@ -28,6 +28,7 @@ RUNS = (
     (("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"), START + timedelta(days=3, hours=6)),
 )
 LOOKBACK_HOURS = 2
+BLOCKS = ("tap-barchart-events", "target-postgres", "dbt-postgres:build")
 
 
 def _demo() -> bool:
@@ -45,7 +46,6 @@ def _demo() -> bool:
         for products, end in RUNS:
             _run(pipeline, service, postgres, products, end)
             matches &= _compare(service, postgres, products, end)
-        postgres.execute(VIEWS.read_text(encoding="utf-8"), schema=SCHEMA)
         _show(postgres)
     print("All that the service holds has arrived, once." if matches else "THE COUNTS DIFFER.")
     return matches
@@ -58,7 +58,7 @@ def _run(
     products: Sequence[str],
     end: datetime,
 ) -> None:
-    print(f"\nmeltano run tap-barchart-events target-postgres, up to {end:%Y-%m-%d %H:%M} UTC")
+    print(f"\nmeltano run {' '.join(BLOCKS)}, up to {end:%Y-%m-%d %H:%M} UTC")
     began = time.monotonic()
     tap = {
         "API_URL": service.api_url,
@@ -71,12 +71,14 @@ def _run(
         "LOOKBACK_HOURS": str(LOOKBACK_HOURS),
     }
     pipeline.run(
-        "tap-barchart-events",
-        "target-postgres",
+        *BLOCKS,
         settings={
             **{f"TAP_BARCHART_EVENTS_{name}": value for name, value in tap.items()},
             "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
             "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": SCHEMA,
+            "DBT_POSTGRES_HOST": str(postgres.folder),
+            "DBT_POSTGRES_USER": "postgres",
+            "DBT_POSTGRES_DATABASE": "postgres",
         },
     )
     print(f"  {time.monotonic() - began:.1f} s")
@@ -99,18 +101,19 @@ def _compare(service: Emulator, postgres: Postgres, products: Sequence[str], end
 
 
 def _show(postgres: Postgres) -> None:
-    print("\nDaily active users (view daily_active_users):\n")
+    print("\nDaily active users (barchart__daily_active_users):\n")
     for row in postgres.rows(
-        "select product, day, active_users, events from daily_active_users order by 1, 2",
-        schema=SCHEMA,
+        "select product, day, active_users, events from barchart__daily_active_users order by 1, 2",
+        schema=MARTS,
     ):
         users, events = row["active_users"], row["events"]
         print(f"  {row['product']:<16}{row['day']}{users:>8,} users{events:>8,} events")
-    print("\nSessions (view sessions):\n")
+    print("\nSessions (barchart__product_overview):\n")
     for row in postgres.rows(
-        "select product, count(*) as sessions, round(avg(events), 1) as events,"
-        " round(avg(seconds)::numeric / 60, 1) as minutes from sessions group by 1 order by 1",
-        schema=SCHEMA,
+        "select product, sessions, round(events::numeric / sessions, 1) as events,"
+        " round(average_session_seconds::numeric / 60, 1) as minutes"
+        " from barchart__product_overview order by 1",
+        schema=MARTS,
     ):
         print(
             f"  {row['product']:<16}{row['sessions']:>8,} sessions, on average"

@@ -9,15 +9,23 @@ query, so those statements of the target are put in other words here, and nothin
 - MERGE from a query merges from a table made of that query first.
 
     python emulated_snowflake.py load FOLDER SETTINGS < messages     target-snowflake
-    python emulated_snowflake.py query FOLDER < statements           rows of the last, as JSON
+    python emulated_snowflake.py query FOLDER < statements           rows of each, as JSON
+    python emulated_snowflake.py serve FOLDER COMMAND...             a command, with a server
+
+A command finds the server's port on loopback in `SNOWFLAKE_PORT`. For dbt, one statement more is
+put in other words: a temporary table, which fakesnow cannot make in a schema, is a table.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
+import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +41,7 @@ _PUT = re.compile(r"put .* '@~/(?P<stage>[^']+)'")
 _REMOVE = re.compile(r"remove '@~/(?P<stage>[^']+)'")
 _DROP_FORMAT = re.compile(r"drop file format .*")
 _STAGED = re.compile(r"'@~/(?P<stage>[^']+)'\s*\(file_format => [^)]+\)")
+_TEMPORARY = re.compile(r"(?i)(create or replace) temporary (table)")
 _MERGED_QUERY = re.compile(r"using \((?P<query>select .*)\) s on ")
 
 _execute = FakeSnowflakeCursor.execute
@@ -67,6 +76,7 @@ class Stage:
             return _execute(cursor, "select 'dropped' as status")
         if staged := _STAGED.search(command):
             return _execute(cursor, self._merge(cursor, command, staged))
+        command = _TEMPORARY.sub(r"\1 \2", command, count=1)
         return _execute(cursor, command, params, *args, **kwargs)
 
     def _merge(self, cursor: Any, command: str, staged: re.Match[str]) -> str:  # noqa: ANN401
@@ -104,17 +114,16 @@ def load(settings: str) -> None:
 
 
 def query() -> None:
-    """Execute the statements on stdin, and print the rows of the last as lines of JSON."""
+    """Execute the statements on stdin, and print the rows of each as a line of JSON."""
     import snowflake.connector  # noqa: PLC0415 - as above
 
     cursor = snowflake.connector.connect(database=DATABASE, schema=SCHEMA).cursor()
     cursor.execute(f"use schema {DATABASE}.{SCHEMA}")
-    comments_left_out = re.sub(r"(?m)^\s*--.*$", "", sys.stdin.read())
-    for statement in filter(str.strip, comments_left_out.split(";")):
+    for statement in filter(str.strip, sys.stdin.read().split(";")):
         cursor.execute(statement)
-    names = [column.name for column in cursor.description]
-    for row in cursor.fetchall():
-        sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=_plain) + "\n")
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        sys.stdout.write(json.dumps(rows, default=_plain) + "\n")
 
 
 def _plain(value: object) -> int | str:
@@ -122,7 +131,29 @@ def _plain(value: object) -> int | str:
     return int(value) if isinstance(value, Decimal) and value == int(value) else str(value)
 
 
-def main() -> None:
+def serve(databases: Path, command: list[str]) -> int:
+    """Run a command while a server on loopback answers for Snowflake; return its exit code."""
+    # Only Python 3.11 or later has them here.
+    import fakesnow.server  # noqa: PLC0415
+    import uvicorn  # noqa: PLC0415
+
+    fakesnow.server.shared_fs = fakesnow.instance.FakeSnow(db_path=databases)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = uvicorn.Server(uvicorn.Config(fakesnow.server.app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            port = str(listening.getsockname()[1])
+            environ = {**os.environ, "SNOWFLAKE_PORT": port}
+            return subprocess.run(command, env=environ, check=False).returncode
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def main() -> int:
     """Do as the command line says."""
     action, folder, *rest = sys.argv[1:]
     stage = Stage(Path(folder) / "stage")
@@ -130,12 +161,15 @@ def main() -> None:
     FakeSnowflakeCursor.execute = lambda *args, **kwargs: stage.execute(*args, **kwargs)  # noqa: PLW0108
     databases = Path(folder) / "databases"
     databases.mkdir(parents=True, exist_ok=True)
+    if action == "serve":
+        return serve(databases, rest)
     with fakesnow.patch(db_path=databases):
         if action == "load":
             load(*rest)
         else:
             query()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from demo.postgres_server import Postgres
 
 PAGE = PROJECT / "docs" / "operations.md"
-FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
+FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "DBT_", "PYTHON", "VIRTUAL_ENV")
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
 
 # As on the page.

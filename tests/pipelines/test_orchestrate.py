@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 DAGSTER = PROJECT / ".venv-dagster" / "bin"
 LOADED = ("--module-name", "orchestrate.definitions")
-FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "PYTHON", "VIRTUAL_ENV", "DAGSTER_", "ORCHESTRATE_")
+FOREIGN = (
+    "MELTANO_",
+    "TAP_",
+    "TARGET_",
+    "DBT_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "DAGSTER_",
+    "ORCHESTRATE_",
+)
 
 PRODUCTS = ["ALERT", "WATCHLIST"]
 START = "2026-01-10T06:00:00+00:00"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from demo.pipeline import PROJECT, Pipeline
+from demo.pipeline import Pipeline
 from tap_barchart_events.products import PRODUCTS
 from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import load_into_postgres, messages, settings_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 START = "2026-03-02T00:00:00+00:00"
 DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7)]
-VIEWS = PROJECT / "sql" / "postgres" / "views.sql"
 
 
 class Nightly:
@@ -172,16 +171,13 @@ def test_batch_files_load_as_the_same_rows(
             assert kinds["RECORD"] == 0
             load_into_postgres(written, postgres, schema, tmp_path)
             assert_truth(postgres, schema, emulator, ["PORTFOLIO"], end)
-    postgres.execute(VIEWS.read_text(encoding="utf-8"), schema=schema)
-    extras = postgres.rows("select extra::text as extra from events_typed", schema=schema)
-    assert {row["extra"] for row in extras} == {'{"mood": "fair"}', '{"weather": "fair"}'}
 
 
 @pytest.mark.parametrize("use_copy", [True, False])
 def test_columns_made_with_a_time_zone_stay_and_hold_the_truth(
     tmp_path: Path, postgres: Postgres, schema: str, *, use_copy: bool
 ) -> None:
-    """In a session that is not in UTC; the views then need their one edit."""
+    """In a session that is not in UTC."""
     times = '"timestamp" timestamptz, "end" timestamptz'
     postgres.execute(
         f"create schema {schema}; create table {schema}.events (event_id text primary key, {times})"
@@ -192,13 +188,6 @@ def test_columns_made_with_a_time_zone_stay_and_hold_the_truth(
         load_into_postgres(written, postgres, schema, tmp_path, use_copy=use_copy)
         assert_truth(postgres, schema, emulator, ["ALERT"], DAYS[0])
     assert types(postgres, schema)["timestamp"] == "timestamp with time zone"
-    edited = VIEWS.read_text(encoding="utf-8").replace(
-        """(select "timestamp" at time zone 'UTC' as""", """(select "timestamp" as"""
-    )
-    postgres.execute(edited, schema=schema)
-    days = postgres.rows("select day, occurred_at from events_typed", schema=schema)
-    assert {row["day"] for row in days} == {START[:10]}
-    assert min(row["occurred_at"] for row in days).startswith(START[:10])
 
 
 def test_the_character_nul_does_not_stop_a_load_with_the_setting_advised(

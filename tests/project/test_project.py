@@ -45,16 +45,19 @@ def test_settings_are_written_as_about_says_them(said: dict[str, Any], name: str
 def test_meltano_yml_is_what_meltano_needs_and_never_asks_the_hub(said: dict[str, Any]) -> None:
     project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
     (tap,) = project["plugins"]["extractors"]
-    plugins = [tap, *project["plugins"]["loaders"]]
+    plugins = [tap, *project["plugins"]["loaders"], *project["plugins"]["utilities"]]
 
     assert [setting["name"] for setting in tap["settings"]] == [*said["settings"]["properties"]]
     assert sorted(tap["capabilities"]) == sorted(said["capabilities"])
-    assert all(plugin["namespace"] and plugin["pip_url"] for plugin in plugins)
+    own = [plugin for plugin in plugins if "inherit_from" not in plugin]
+    assert all(plugin["namespace"] and plugin["pip_url"] for plugin in own)
+    inherited = {plugin["inherit_from"] for plugin in plugins if "inherit_from" in plugin}
+    assert inherited <= {plugin["name"] for plugin in own}
     assert project["send_anonymous_usage_stats"] is False
     secret = {n for n, schema in said["settings"]["properties"].items() if schema.get("secret")}
     assert {s["name"] for s in tap["settings"] if s.get("sensitive")} == secret
     named = {name for block in project["jobs"][0]["tasks"] for name in block.split()}
-    assert named <= {plugin["name"] for plugin in plugins}
+    assert {name.partition(":")[0] for name in named} <= {plugin["name"] for plugin in plugins}
     assert {schedule["job"] for schedule in project["schedules"]} == {project["jobs"][0]["name"]}
 
 

@@ -52,7 +52,7 @@
     case json_type(to_json({{ column }})) when 'OBJECT' then json_merge_patch('{}', to_json({{ column }})) end
 {%- endmacro %}
 {% macro snowflake__json_object(column) -%}
-    case when typeof({{ column }}) = 'OBJECT' then {{ column }} end
+    case when not is_null_value({{ column }}) then {{ column }} end
 {%- endmacro %}
 
 
@@ -61,10 +61,10 @@
     {{ adapter.dispatch('seconds_between')(first, last) }}
 {%- endmacro %}
 {% macro default__seconds_between(first, last) -%}
-    cast(extract(epoch from {{ last }} - {{ first }}) as {{ dbt.type_float() }})
+    cast(extract(epoch from {{ last }} - {{ first }}) as double precision)
 {%- endmacro %}
 {% macro snowflake__seconds_between(first, last) -%}
-    datediff('millisecond', {{ first }}, {{ last }}) / 1000
+    cast(datediff('millisecond', {{ first }}, {{ last }}) / 1000 as double precision)
 {%- endmacro %}
 
 

@@ -35,7 +35,7 @@ select
     cast({{ dbt.datediff('cohorts.first_week', 'weeks.week', 'day') }} / 7 as {{ dbt.type_int() }}) as weeks_later,
     cohorts.users,
     coalesce(active.active_users, 0) as active_users,
-    coalesce(active.active_users, 0) * 1.0 / cohorts.users as retention
+    cast(coalesce(active.active_users, 0) as double precision) / cohorts.users as retention
 from cohorts
 inner join weeks
     on weeks.customer = cohorts.customer
