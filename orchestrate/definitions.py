@@ -27,11 +27,11 @@ from dagster import (
 from dotenv import dotenv_values
 
 from orchestrate import meltano
-from orchestrate.shards import Run, WindowPlanner
+from orchestrate.shards import Run, ShardPlan
 
 DOTENV = dotenv_values(meltano.project(os.environ) / ".env")
 ENVIRON = {name: text for name, text in DOTENV.items() if text is not None} | dict(os.environ)
-PLAN = WindowPlanner.from_environment(ENVIRON)
+PLAN = ShardPlan.from_environment(ENVIRON)
 
 SHARDS = MultiPartitionsDefinition(
     {

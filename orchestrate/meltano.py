@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
-EVENTS = re.compile(r"\bmetric_name=window_rows metric_value=(\d+)")
-"""How many events a window had, as Meltano shows the tap's metric."""
+EVENTS = "window_rows"
+"""The tap's metric of how many events a window had."""
 
 
 class MeltanoError(Exception):
@@ -49,7 +49,7 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     Raises:
         MeltanoError: It did not end well.
     """
-    command = [str(MELTANO), "--log-format=uncolored", "run", "tap-barchart-events", loader]
+    command = [str(MELTANO), "--log-format=json", "run", "tap-barchart-events", loader]
     if bounded.state_id_suffix:
         command += ["--state-id-suffix", bounded.state_id_suffix]
     if reread:
@@ -74,16 +74,31 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
         assert process.stdout is not None  # noqa: S101 - it was asked for above
         try:
             for line in process.stdout:
-                sys.stderr.write(line)
-                last.append(line)
-                if found := EVENTS.search(line):
-                    events += int(found[1])
+                text, count = _entry(line)
+                if text:
+                    sys.stderr.write(text)
+                    last.append(text)
+                events += count
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
     if process.returncode:
         raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
     return events
+
+
+def _entry(line: str) -> tuple[str, int]:
+    """Read a line of Meltano's log; return its text (none for a metric) and its events."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line, 0
+    match entry:
+        case {"metric_info": {"metric": metric, "value": value}}:
+            return "", int(value) if metric == EVENTS else 0
+        case {"event": event, "level": level}:
+            return f"{entry.get('timestamp', '')} [{level}] {event}\n", 0
+    return line, 0
 
 
 @contextmanager

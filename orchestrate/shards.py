@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class WindowPlanner:
+class ShardPlan:
     """Which products there are, and where history begins and ends."""
 
     products: tuple[str, ...]
@@ -69,7 +69,7 @@ class WindowPlanner:
     """The pause before a failed run is tried again; it doubles from try to try."""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> WindowPlanner:
+    def from_environment(cls, environ: Mapping[str, str]) -> ShardPlan:
         """Read the plan from environment variables.
 
         Raises:

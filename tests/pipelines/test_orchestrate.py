@@ -15,7 +15,7 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT, Pipeline, process
-from orchestrate.shards import PlanError, WindowPlanner
+from orchestrate.shards import PlanError, ShardPlan
 from tap_barchart_events.windows import from_iso
 from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import settings_of
@@ -160,14 +160,14 @@ def wait(dagster: Instance) -> None:
         time.sleep(0.5)
 
 
-def plan(**variables: str) -> WindowPlanner:
+def plan(**variables: str) -> ShardPlan:
     """Return the plan that a user's variables make; these stand for usable ones."""
     usable = {
         "TAP_BARCHART_EVENTS_PRODUCTS": "ALERT",
         "TAP_BARCHART_EVENTS_START_DATE": START,
         "ORCHESTRATE_HANDOVER": HANDOVER,
     }
-    return WindowPlanner.from_environment({**usable, **variables})
+    return ShardPlan.from_environment({**usable, **variables})
 
 
 @pytest.mark.parametrize(
