@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
-from tap_barchart_events.output.writer import signals_held
+from tap_barchart_events.output.signals import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -12,9 +12,10 @@
     │   ├── TooLargeError       too many events for one export: split the window
     │   └── JobFailedError      the job broke: start a new one, a few times
     │       └── JobMismatchError    the job is not about what was asked for: the same
-    └── FileError               an export file is not what it must be
-        ├── LayoutError         its columns cannot be told with certainty
-        └── WrongRangeError     its events occurred in another time range than was asked for
+    ├── FileError               an export file is not what it must be
+    │   ├── LayoutError         its columns cannot be told with certainty
+    │   └── WrongRangeError     its events occurred in another time range than was asked for
+    └── OutputError             stdout cannot be written to
 
 One class for each decision that a caller takes, not one for each place of origin. The
 message is what the user reads last: what failed, why, and what to do. It never holds a
@@ -91,6 +92,10 @@ class LayoutError(FileError):
 
 class WrongRangeError(FileError):
     """An export file has rows, and none occurred in the window that was asked for."""
+
+
+class OutputError(BarchartEventsError):
+    """Messages cannot be written to stdout."""
 
 
 class SyncStopped(Exception):  # noqa: N818 - no error: the sync is ending

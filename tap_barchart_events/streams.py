@@ -6,7 +6,6 @@ a window when all its events have been written, not one record earlier, and neve
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store
-from tap_barchart_events.output.writer import Interrupted
+from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import schema
 from tap_barchart_events.state import ProductState
@@ -32,6 +31,7 @@ from tap_barchart_events.sync import open_sync, private_folder
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from singer_sdk import Tap
@@ -82,6 +82,7 @@ class EventsStream(Stream):
         self._sync_now: Sync | None = None
         """While a sync is under way; the SDK calls get_records without a way to pass it."""
         super().__init__(tap, schema=schema(products))
+        self.logger.addFilter(is_no_sdk_notice)
 
     @property
     def settings(self) -> Settings:
@@ -109,18 +110,6 @@ class EventsStream(Stream):
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No upper bound is needed: a window never ends after now minus the lag."""
-
-    def log(
-        self,
-        message: str,
-        *args: Any,  # noqa: ANN401 - as logging has it
-        level: int = logging.INFO,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        """Log a message; the SDK's remark on any exception only where a traceback goes, too."""
-        if message.startswith("An unhandled error occurred"):
-            level = logging.DEBUG  # the command line tells each error, in its last line
-        super().log(message, *args, level=level, **kwargs)
 
     # What is to be exported ---------------------------------------------------------------
 
@@ -359,7 +348,8 @@ class EventsStream(Stream):
             path.unlink()
             yield url
 
-    # The SDK's private names are touched here and nowhere else, each for a reason. ---------
+    # The SDK's private names, and its wording, are touched from here on and nowhere else, each
+    # for a reason. --------------------------------------------------------------------------
 
     def _emit_state(self) -> None:
         # STATE is due when a window is finished, not when the SDK counts 10,000 records.
@@ -393,3 +383,14 @@ class EventsStream(Stream):
         # As for _sync_records.
         with self._syncing():
             super()._sync_batches(batch_config, context)
+
+
+def is_no_sdk_notice(record: logging.LogRecord) -> bool:
+    """Keep a log record but for two remarks of the SDK, which has no other way to stop them.
+
+    The first would be untrue: the tap reads the environment by itself. The second repeats that
+    there was an error, which the command line reports in its last line.
+    """
+    return not str(record.msg).startswith(
+        ("Skipping parse of env var", "An unhandled error occurred while syncing")
+    )

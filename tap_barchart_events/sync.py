@@ -17,7 +17,7 @@ from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.exports.tasks import Limits
-from tap_barchart_events.output.writer import signals_held
+from tap_barchart_events.output.signals import signals_held
 from tap_barchart_events.progress import Progress
 from tap_barchart_events.windows import Window, to_iso
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.output.writer import SIGNALS
+from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.output.writer import SIGNALS
+from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.expected_events import CUSTOMER
 

@@ -30,6 +30,9 @@ BATCH_SIZE = 50_000
 LARGEST = 1_000_000_000
 """Largest number of any setting: what counts seconds or hours goes no further."""
 
+DEEPEST = 50
+"""How many levels of objects and lists a value may have; each costs libraries stack frames."""
+
 SMALLEST_PARQUET = 2_048
 """Fewest records that a Parquet file can be cut at: DuckDB's rows come in vectors of so many."""
 
@@ -51,7 +54,7 @@ def from_environment(
             continue
         config[name] = value
         if {"boolean", "object", "integer"} & set(kind.get("type", ())):
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(RecursionError, ValueError):
                 plain = value.lower()
                 config[name] = json.loads(plain if plain in {"true", "false"} else value)
     return config
@@ -63,6 +66,22 @@ def unknown_settings(schema: Mapping[str, Any], environ: Mapping[str, str | None
     # Two underscores begin what Meltano has besides settings, such as __SELECT.
     ours = re.compile(ENVIRONMENT_PREFIX + "[^_]")
     return {name for name in environ if ours.match(name)} - known
+
+
+def is_nested_too_deeply(value: object) -> bool:
+    """Tell whether JSON is nested so deeply that libraries would fail on it."""
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list | tuple):
+                inner.extend(item)
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def text(value: object) -> str:
@@ -139,9 +158,12 @@ def _list(value: object, wanted: str) -> tuple[str, ...]:
 
 def _json(value: object, wanted: str) -> object:
     try:
-        return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
+        value = json.loads(value) if isinstance(value, str) else value
+    except (RecursionError, ValueError):
         raise ValueError(wanted) from None
+    if is_nested_too_deeply(value):
+        raise ValueError(wanted)
+    return value
 
 
 def products(value: object) -> tuple[str, ...]:

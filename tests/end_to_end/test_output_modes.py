@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import select
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.output.writer import Pipe
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.tap_runs import COMMAND, START, Outcome, Tap, settings_of, way_out
@@ -243,39 +237,3 @@ def test_trying_the_tap_writes_no_batch_file(service: Emulator, tmp_path: Path, 
 
     assert list(folder.iterdir()) == []
     assert "BATCH" not in {message["type"] for message in outcome.messages}
-
-
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from(["write", "read"]), st.integers(1, 70_000)), max_size=200
-    )
-)
-def test_a_pipe_always_has_the_room_that_is_counted_on(steps: list[tuple[str, int]]) -> None:
-    reading, writing = os.pipe()
-    # A descriptor that does not block cuts short what there is no room for.
-    os.set_blocking(writing, False)
-    os.set_blocking(reading, False)
-    written = read = 0
-    try:
-        pipe = Pipe((writing, os.fstat(writing).st_ino))
-        for step, size in steps:
-            if step == "read" and written > read:
-                read += len(os.read(reading, size))
-            elif step == "write" and pipe.poll(0):
-                some = min(size, pipe.room())
-                assert pipe.write(memoryview(bytes(some))) == some
-                written += some
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
-def test_an_empty_pipe_is_given_more_than_is_always_atomic() -> None:
-    reading, writing = os.pipe()
-    try:
-        room = Pipe((writing, os.fstat(writing).st_ino)).room()
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-    assert room > select.PIPE_BUF or sys.platform != "linux"

@@ -6,9 +6,13 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 
 from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.command import describe_error
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, truth
 from tests.tap_runs import START, Outcome, Tap, settings_of
@@ -49,6 +53,14 @@ def refused(
     assert "Traceback" not in outcome.log, outcome.log[-3000:]
     assert tap.left_behind == []
     return outcome
+
+
+def refused_at_once(*arguments: str) -> str:
+    """Run the command in this process; return what it logs last."""
+    command = TapBarchartEvents.cli
+    with pytest.raises(SettingError) as caught:
+        click.Command.main(command, list(arguments), standalone_mode=False)
+    return describe_error(caught.value)
 
 
 def last_line(outcome: Outcome) -> str:
@@ -158,7 +170,7 @@ def test_no_room_for_a_batch_file(service: Emulator, tmp_path: Path) -> None:
     settings = settings_of(service, max_concurrent_jobs=1, batch_config=batch_config)
     outcome = refused(tmp_path, settings, limits={"RLIMIT_FSIZE": 1_000_000})
     assert "WATCHLIST 2026-03-02 02:00 → 03:00: could not write a batch" in last_line(outcome)
-    assert "check space and permissions" in last_line(outcome)
+    assert "check space, permissions" in last_line(outcome)
     assert [message["type"] for message in outcome.messages].count("BATCH") == 1
     assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
 
@@ -343,24 +355,36 @@ def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> Non
     assert ".env is not UTF-8" in last_line(outcome)
 
 
-def test_a_folder_as_configuration(service: Emulator, tmp_path: Path) -> None:
-    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={tmp_path}",))
-    assert "a folder is where a file is wanted" in last_line(outcome)
-
-
-def test_a_configuration_that_is_no_json(tmp_path: Path, service: Emulator) -> None:
+@pytest.mark.parametrize("option", ["config", "state", "catalog"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "is not JSON: "),
+        (b"", "is not JSON: "),
+        (b"\xe9", "is not UTF-8"),
+        (b"null", "must hold a JSON object, not null"),
+        (b'"text"', "must hold a JSON object, not text"),
+        (b"5", "must hold a JSON object, not a number"),
+        (b"[]", "must hold a JSON object, not an array"),
+        (b"1" * 5000, "is not JSON: "),
+        (b'{"a":' * 60 + b"1" + b"}" * 60, "is nested too deeply"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (None, "cannot be read: No such file or directory; check the path"),
+        ("folder", "cannot be read: Is a directory; check the path"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_that_cannot_be_used_is_told_with_its_name_and_option(
+    service: Emulator, tmp_path: Path, option: str, content: bytes | str | None, why: str
+) -> None:
     bad = tmp_path / "bad.json"
-    bad.write_text("{", encoding="utf-8")
-    outcome = refused(tmp_path, settings_of(service), arguments=(f"--config={bad}",))
-    assert "JSON" in last_line(outcome)
-
-
-@pytest.mark.parametrize("option", ["--state", "--catalog"])
-def test_a_state_or_catalog_that_is_no_json(tmp_path: Path, service: Emulator, option: str) -> None:
-    bad = tmp_path / "bad.json"
-    bad.write_text("nonsense", encoding="utf-8")
-    outcome = refused(tmp_path, settings_of(service), arguments=(f"{option}={bad}",))
-    assert "is not JSON" in last_line(outcome)
+    if isinstance(content, bytes):
+        bad.write_bytes(content)
+    elif content:
+        bad.mkdir()
+    outcome = refused_at_once(f"--{option}={bad}")
+    assert f"the file {str(bad)!r}, given as --{option}, {why}" in outcome
+    assert service.requests == []
 
 
 def test_the_debug_log_has_the_place_of_an_error(service: Emulator, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.output.writer import Interrupted, MessageWriter
+from tap_barchart_events.output.signals import Interrupted
+from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.sync import private_folder
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, identified, truth
@@ -177,8 +178,8 @@ def test_while_it_is_blocked_on_a_pipe_that_nobody_reads(
     assert outcome.bookmarks == {}
 
 
-@pytest.mark.parametrize("length", [5_000, 50_000])
-def test_while_it_is_blocked_with_long_lines_none_is_torn(
+@pytest.mark.parametrize("length", [5_000, 50_000, 200_000])
+def test_a_reader_that_reads_on_gets_the_rest_of_a_long_line(
     service: Emulator, start: Callable[..., Tap], length: int
 ) -> None:
     first = from_iso(START)
@@ -187,7 +188,29 @@ def test_while_it_is_blocked_with_long_lines_none_is_torn(
     ]
     tap = start(settings_of(service))
     wait_for(lambda: pipe_is_full(tap))
-    assert ended_well(tap, signal.SIGTERM).records
+    tap.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    outcome = tap.end(SECONDS)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.records
+    check_the_rest(tap, outcome, service)
+
+
+def test_a_reader_that_stands_still_may_find_one_torn_line_and_nothing_after_it(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    first = from_iso(START)
+    service.source = lambda *_: [
+        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * 50_000}) for at in range(100)
+    ]
+    tap = start(settings_of(service))
+    wait_for(lambda: pipe_is_full(tap))
+    tap.process.send_signal(signal.SIGTERM)
+    assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
+    written, _ = tap.process.communicate()
+    *lines, _torn = written.splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["SCHEMA", "RECORD"]
+    assert tap.left_behind == []
 
 
 def test_while_it_is_blocked_on_a_socket_that_nobody_reads(
@@ -372,7 +395,8 @@ def test_a_full_pipe_that_is_read_again_gets_the_last_true_state(
     tap.process.send_signal(signal.SIGTERM)
     outcome = tap.end(SECONDS)
     assert outcome.code == 128 + signal.SIGTERM
-    assert outcome.states[-1] == state
+    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T01:00:00.000+00:00"}
+    assert outcome.messages[-1]["type"] == "STATE"
     ends = {record["end"] for record in outcome.records}
     assert ends == {"2026-03-02T02:00:00.000+00:00"}, "that window has begun to come"
 
@@ -429,7 +453,7 @@ def test_streams_closed_from_the_beginning(
     assert done.stdout.count(b'{"type":"STATE"') == (4 if code == 0 else 0)
 
 
-def test_a_stdout_that_was_never_there_is_an_error_in_a_sentence(
+def test_a_device_without_space_as_stdout_is_an_error_in_a_sentence(
     service: Emulator, start: Callable[..., Tap]
 ) -> None:
     with Path("/dev/full").open("wb") as full:
@@ -439,8 +463,24 @@ def test_a_stdout_that_was_never_there_is_an_error_in_a_sentence(
     assert code == 1
     assert "Traceback" not in log
     assert "Exception ignored" not in log
-    assert "No space left on device" in log.splitlines()[-1]
+    assert "could not write to stdout: No space left on device" in log.splitlines()[-1]
     assert tap.left_behind == []
+
+
+def test_a_file_on_a_full_disk_ends_in_a_whole_line_and_the_error_says_what_is_full(
+    service: Emulator, start: Callable[..., Tap], tmp_path: Path
+) -> None:
+    # A limit of a file's size does what a full disk does: a write comes out in part.
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        tap = start(settings_of(service), stdout=stdout, limits={"RLIMIT_FSIZE": 700_000})
+    outcome = tap.outcome(out.read_bytes() if tap.process.wait(30) else b"")
+    assert outcome.code == 1
+    assert outcome.records
+    last = outcome.log.splitlines()[-1]
+    assert "could not write to stdout: File too large; make room where the output goes" in last
+    assert "TMPDIR" not in last
+    check_the_rest(tap, outcome, service)
 
 
 def test_a_slow_target_gets_all_in_whole_lines(

@@ -18,7 +18,7 @@ from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
 from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA
-from tap_barchart_events.output.writer import CLOSED, SIGNALS
+from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
 from tests import scale_model
 from tests.tap_runs import Tap, settings_of, way_out

@@ -1,0 +1,175 @@
+"""The command line: the files given to it, the exit codes, and the last line on stderr."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+from singer_sdk.exceptions import ConfigValidationError, MappingError
+from singer_sdk.plugin_base import SingerCommand
+
+from tap_barchart_events.config.parsers import is_nested_too_deeply
+from tap_barchart_events.exceptions import BarchartEventsError, SettingError
+from tap_barchart_events.output.signals import (
+    CLOSED,
+    Interrupted,
+    handle_signals,
+    ignored_signals,
+    interrupt,
+    stderr_is_writable,
+)
+
+JSON_KINDS = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "an array",
+}
+
+UNSUPPORTED_NAMES = frozenset({"NameNotDefined", "FunctionNotDefined"})
+"""Errors of expressions whose text shows a name that the user wrote, and no value."""
+
+
+class Command(SingerCommand):
+    """The command line: whatever ends it, the last line on stderr says why, in a sentence."""
+
+    def __init__(self, command: click.Command, logger: logging.Logger) -> None:
+        """Take the SDK's command over, with checks of the files given to it."""
+        for option in command.params:
+            if option.name in {"config", "catalog", "state"}:
+                option.type = JsonFile(option.name)
+        super().__init__(
+            name=command.name,
+            callback=command.callback,
+            context_settings=command.context_settings,
+            help=command.help,
+            params=command.params,
+            logger=logger,
+        )
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
+        """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
+        if sys.stdout is None:  # closed from the beginning
+            sys.exit(CLOSED)
+        handle_signals(interrupt, ignored_signals())
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            except Exception as error:
+                self.logger.debug("Where it happened:", exc_info=error)
+                self.logger.error("%s", describe_error(error))  # noqa: TRY400 - no traceback
+        except Interrupted as end:
+            if not stderr_is_writable():
+                # The logging of a thread waits for it, and Python's own end for that.
+                os._exit(int(end.code or 0))
+            raise
+        _discard_stdout()
+        sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the callback, with warnings going to the log."""
+        logging.captureWarnings(capture=True)
+        return click.Command.invoke(self, ctx)
+
+
+class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before 8.3
+    """A file that must hold a JSON object; it is read, and refused, before anything else."""
+
+    name = "file"
+
+    def __init__(self, option: str) -> None:
+        """Take the option's name, for what is refused."""
+        self._option = option
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> Any:  # noqa: ANN401
+        """Return what the SDK expects: the path of a configuration, else an open file.
+
+        Raises:
+            SettingError: The file does not hold a JSON object.
+        """
+        if self._option == "config" and value == "ENV":
+            return value
+        what = f"the file {str(value)!r}, given as --{self._option},"
+        text = _read(what, Path(value))
+        hint = {
+            "state": "an empty STATE is passed by leaving out --state",
+            "config": "a file .env is read with --config=ENV",
+        }.get(self._option, "make one with --discover")
+        try:
+            content = json.loads(text)
+        except RecursionError:
+            raise SettingError(f"{what} is nested too deeply") from None
+        except ValueError as error:
+            raise SettingError(f"{what} is not JSON: {error}; {hint}") from None
+        if not isinstance(content, dict):
+            kind = JSON_KINDS[type(content)]
+            raise SettingError(f"{what} must hold a JSON object, not {kind}; {hint}")
+        if is_nested_too_deeply(content):
+            raise SettingError(f"{what} is nested too deeply")
+        return value if self._option == "config" else io.StringIO(text)
+
+
+def _read(what: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SettingError(f"{what} is not UTF-8; save it in that encoding") from None
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingError(f"{what} cannot be read: {reason}; check the path") from None
+
+
+def _discard_stdout() -> None:
+    """Drop what stdout cannot take: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def describe_error(error: Exception) -> str:
+    """Return the one sentence that says what failed and what to do."""
+    text = str(error).partition("\n")[0]
+    match error:
+        case BarchartEventsError():
+            return text
+        case MappingError():
+            # A name that is not there is the user's own; other reasons may show a value.
+            reason = f" {error.__cause__}" if _shows_only_a_name(error.__cause__) else ""
+            return f"setting stream_maps cannot be used: {text}{reason}"
+        case _ if _is_of_stream_map(error):
+            kind = type(error).__name__
+            return f"setting stream_maps cannot be used: an expression ends in {kind} for a record"
+        case ConfigValidationError():
+            return f"the configuration cannot be used: {'; '.join(error.errors)}"
+        case OSError():
+            return (
+                f"the operating system refuses: {text}; check permissions and free space (TMPDIR)"
+            )
+    return f"this should not happen: {type(error).__name__}: {text}"
+
+
+def _shows_only_a_name(cause: BaseException | None) -> bool:
+    return type(cause).__name__ in UNSUPPORTED_NAMES
+
+
+def _is_of_stream_map(error: Exception) -> bool:
+    """Tell whether an expression of the user's raised it: its text may show a value."""
+    modules = (
+        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    return "singer_sdk.mapper" in modules
