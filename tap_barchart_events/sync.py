@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
 
+CONNECTION_TEST_TIMEOUT = 10
+"""Seconds within which the last try of a call begins, when only the connection is tested."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sync:
@@ -74,6 +77,9 @@ def open_sync(
         ServiceError: The service failed, again and again.
     """
     stopped = threading.Event()
+    retry = replace(retry, attempts=1 + settings.max_retries)
+    if is_connection_test:
+        retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
     with ExitStack() as stack:
         progress = Progress(logger, customer=settings.customer, stream=stream)
         stack.callback(progress.close)
@@ -83,7 +89,7 @@ def open_sync(
             settings.password,
             stopped=stopped,
             timeout=settings.request_timeout_seconds,
-            retry=replace(retry, max_retries=settings.max_retries),
+            retry=retry,
             connections=2 * settings.max_concurrent_jobs,
             on_request=progress.request,
         )

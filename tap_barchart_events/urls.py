@@ -19,7 +19,13 @@ def is_safe(url: str) -> bool:
         return False
     if parts.scheme == "https":
         return bool(host)
+    return parts.scheme == "http" and is_loopback(url)
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether the host of a URL is this machine, reached without a network."""
     try:
-        return parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False

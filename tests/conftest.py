@@ -62,4 +62,4 @@ def client(emulator: Emulator) -> Iterator[Client]:
 @pytest.fixture
 def hardly_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let syncs in this process try again at once."""
-    monkeypatch.setattr(EventsStream, "retry", replace(EventsStream.retry, first_pause=0.01))
+    monkeypatch.setattr(EventsStream, "retry", replace(EventsStream.retry, wait_initial=0.01))

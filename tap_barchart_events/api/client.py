@@ -5,72 +5,35 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
-import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.api.answers import (
-    ExportFilter,
-    Job,
-    error_code,
-    parse_job,
-    parse_link,
-)
+from tap_barchart_events.api.answers import ExportFilter, Job, parse_job, parse_link
+from tap_barchart_events.api.caller import Caller, UnknownCallError
 from tap_barchart_events.api.download import Download
-from tap_barchart_events.api.retry import (
-    NETWORK_FAILURES,
-    TRANSIENT_STATUSES,
-    RetryPolicy,
-    TransientError,
-    failure,
-    retry_after,
-)
+from tap_barchart_events.api.retry import RetryPolicy, TransientError
 from tap_barchart_events.api.session import Session
-from tap_barchart_events.exceptions import (
-    CredentialsError,
-    JobFailedError,
-    JobForgottenError,
-    JobMismatchError,
-    JobNotReadyError,
-    JobRefusedError,
-    LinkExpiredError,
-    ServiceError,
-    SyncStopped,
-)
+from tap_barchart_events.exceptions import JobMismatchError, LinkExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import threading
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import requests
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_DELIMITER = "|"
 
-PROGRESS = 1 << 20
-"""Bytes that a broken transfer must have moved to count as progress, not as a failure."""
-
-LONGEST_ANSWER = 1 << 20
-"""Bytes of an answer of the API; one with more is none."""
-
-PATIENCE = 10
-"""Time-outs that the body of an answer of the API may take to come."""
-
 REFUSALS = frozenset({429, 503})
 """Statuses by which the service refuses one more job, beside those in flight."""
 
-ERRORS = {
-    "EVENT_JOB_GET_FAILED": JobFailedError,
-    "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
-    "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
-}
+PROGRESS = 1 << 20
+"""Bytes that a broken transfer must have moved to count as progress, not as a failure."""
 
 
 class ReportsClient:
@@ -100,22 +63,20 @@ class ReportsClient:
             connections: How many connections are kept open.
             on_request: Told the endpoint of each API request.
         """
-        self._api_url = api_url
         self._stopped = stopped
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
-        self._on_request = on_request
-        self._auth_lock = threading.Lock()
-        self._known_good = False
-        self.clock_offset: float | None = None
-        """Seconds by which the service's clock is ahead of this machine's, if it is known."""
-        self._refusal = ""
+        self._api = Caller(
+            api_url,
+            HTTPBasicAuth(username.encode(), password.encode()),
+            stopped=stopped,
+            timeout=timeout,
+            retry=self._retry,
+            connections=connections,
+            on_request=on_request,
+        )
         self._asked: dict[str, ExportFilter] = {}
         self._warned_of_types = False
-        self._api = Session(connections)
-        self._api.auth = HTTPBasicAuth(username.encode(), password.encode())
-        # Without it the service answers a call for a link with a redirection.
-        self._api.headers["Accept"] = "application/json"
         self._storage = Session(connections)
 
     def close(self) -> None:
@@ -123,14 +84,30 @@ class ReportsClient:
         self._api.close()
         self._storage.close()
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds that the service's clock is ahead of the machine's; negative if behind.
+
+        0 as long as the two may agree, as far as a ``Date`` of whole seconds and the time that
+        answers took allow to say; ``None`` if no answer had a ``Date``.
+        """
+        return self._api.clock.offset
+
     def authenticate(self) -> None:
-        """Check the credentials: ``GET /service/authenticate``.
+        """Check the credentials, and learn the service's time: ``GET /service/authenticate``.
+
+        Made once before all other calls, it has wrong credentials sent once, not by each thread.
+        A service that does not know the call (404) is no failure.
 
         Raises:
-            CredentialsError: They are wrong.
-            ServiceError: The service failed, again and again.
+            CredentialsError: The credentials are wrong.
+            ServiceError: The service cannot be reached, or failed again and again.
         """
-        self._call("authenticate", "GET", "/service/authenticate", "check the credentials")
+        path = "/service/authenticate"
+        with suppress(UnknownCallError):
+            self._api.call(
+                "authenticate", "GET", path, "check the credentials", parse=lambda _: None
+            )
 
     def start(
         self,
@@ -165,15 +142,19 @@ class ReportsClient:
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
+
+        def parse(answer: Any) -> Job:  # noqa: ANN401 - JSON
+            job = parse_job(answer)
+            self._check_job(job, what, asked)
+            if self._asked.setdefault(job.source, asked) != asked:
+                raise JobMismatchError(
+                    f"could not {what}: the service answered with job {job.source}, which this "
+                    "sync started for another window; a cache in between may be the reason"
+                )
+            return job
+
         final = frozenset() if is_only_job else REFUSALS
-        job = parse_job(self._call("start", "POST", "/reports", what, body, parse_job, final))
-        self._check_job(job, what, asked)
-        if self._asked.setdefault(job.source, asked) != asked:
-            raise JobMismatchError(
-                f"could not {what}: the service answered with job {job.source}, which this sync "
-                "started for another window; a cache in between may be the reason"
-            )
-        return job
+        return self._api.call("start", "POST", "/reports", what, body, parse=parse, final=final)
 
     def expect(self, source: str, *, customer: str, product: str, start: int, end: int) -> None:
         """Compare the answers about a job, which an earlier run has started, with its export."""
@@ -190,11 +171,15 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}/availability"
         what = f"poll job {source}"
-        job = parse_job(self._call("poll", "GET", path, what, None, parse_job))
-        if job.source != source:
-            raise ServiceError(f"could not {what}: the service answered about another job")
-        self._check_job(job, what, self._asked.get(source))
-        return job
+
+        def parse(answer: Any) -> Job:  # noqa: ANN401 - JSON
+            job = parse_job(answer)
+            if job.source != source:
+                raise JobMismatchError(f"could not {what}: the service answered about another job")
+            self._check_job(job, what, self._asked.get(source))
+            return job
+
+        return self._api.call("poll", "GET", path, what, parse=parse)
 
     def _check_job(self, job: Job, what: str, asked: ExportFilter | None) -> None:
         """Compare what a job exports, as far as the service echoes it, with what was asked for."""
@@ -226,7 +211,7 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        return parse_link(self._call("link", "GET", path, what, None, parse_link))
+        return self._api.call("link", "GET", path, what, parse=parse_link)
 
     def download(self, source: str, path: Path) -> int:
         """Bring the file of a job to disk, complete and decompressed.
@@ -262,133 +247,12 @@ class ReportsClient:
                 return False
             raise problem
 
-        while not self._retry.run(attempt, self._stopped):
-            pass
+        try:
+            while not self._retry.run(attempt, self._stopped):
+                pass
+        except Exception:
+            # Its window may be split, and then nobody asks for this file again.
+            if path.is_file():
+                path.unlink()
+            raise
         return download.received
-
-    def _call(
-        self,
-        endpoint: str,
-        method: str,
-        path: str,
-        what: str,
-        body: dict[str, Any] | None = None,
-        check: Callable[[Any], object] | None = None,
-        final: frozenset[int] = frozenset(),
-    ) -> Any:  # noqa: ANN401 - JSON
-        """Make one call of the API, tried again as the policy says; return the answer's JSON.
-
-        After a status in ``final`` it is not tried again.
-        """
-
-        def attempt() -> Any:  # noqa: ANN401 - JSON
-            with self._authenticate_once():
-                response, content = self._request(method, path, what, body)
-                if self._on_request:
-                    self._on_request(endpoint)
-                answer = self._answer(endpoint, what, response, content)
-            try:
-                if check:
-                    check(answer)
-            except (KeyError, TypeError, ValueError):
-                problem = TransientError(f"could not {what}: the answer is not as documented")
-            else:
-                return answer
-            raise problem
-
-        def attempt_unless_refused() -> Any:  # noqa: ANN401 - JSON
-            try:
-                return attempt()
-            except TransientError as error:
-                if error.status not in final:
-                    raise
-                refusal = JobRefusedError(str(error), error.retry_after)
-            raise refusal
-
-        return self._retry.run(attempt_unless_refused, self._stopped)
-
-    @contextmanager
-    def _authenticate_once(self) -> Iterator[None]:
-        """Let requests go one at a time until one is accepted; none follows if it is refused.
-
-        So wrong credentials are sent once, not by all threads: accounts get locked.
-        """
-        with self._auth_lock:
-            if self._stopped.is_set():
-                raise SyncStopped
-            if self._refusal:
-                raise CredentialsError(self._refusal)
-            if not self._known_good:
-                try:
-                    yield
-                except CredentialsError as error:
-                    self._refusal = str(error)
-                    raise
-                self._known_good = True
-                return
-        yield
-
-    def _request(
-        self, method: str, path: str, what: str, body: dict[str, Any] | None
-    ) -> tuple[requests.Response, bytes]:
-        """Make a request; return the answer and its body."""
-        broken: ServiceError
-        try:
-            with self._api.request(
-                method,
-                self._api_url + path,
-                json=body,
-                timeout=self._timeout,
-                stream=True,
-                # A redirection could lead credentials elsewhere.
-                allow_redirects=False,
-            ) as response:
-                return response, self._read(response, what)
-        except NETWORK_FAILURES as error:
-            broken = failure(error, what, self._api_url)
-        raise broken
-
-    def _read(self, response: requests.Response, what: str) -> bytes:
-        """Read an answer's body, which is short and soon over."""
-        until = time.monotonic() + PATIENCE * self._timeout
-        body = b""
-        while piece := response.raw.read1(LONGEST_ANSWER, decode_content=True):
-            body += piece
-            if len(body) > LONGEST_ANSWER or time.monotonic() > until:
-                raise TransientError(f"could not {what}: the answer does not end")
-        return body
-
-    @staticmethod
-    def _answer(endpoint: str, what: str, response: requests.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
-        """Return the JSON of an answer's body, or raise what its status means."""
-        status = response.status_code
-        if status in {401, 403}:
-            raise CredentialsError(
-                f"could not {what}: the service answered {status}: check username, password "
-                "and customer, and that api_url is the host they are meant for"
-            )
-        location = response.headers.get("Location")
-        if status in {302, 303, 307} and location and endpoint == "link":
-            return {"link": location}
-        code = error_code(body) if status >= 500 else None  # noqa: PLR2004
-        if code in ERRORS and endpoint in {"poll", "link"}:
-            raise ERRORS[code](f"could not {what}: the service answered {code}")
-        if status in TRANSIENT_STATUSES:
-            raise TransientError(
-                f"could not {what}: the service answered {status}" + (f" {code}" if code else ""),
-                retry_after(response.headers),
-                status,
-            )
-        if not response.ok or response.is_redirect:
-            raise ServiceError(
-                f"could not {what}: the service answered {status}, which is not documented; "
-                "check api_url"
-            )
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            problem = TransientError(
-                f"could not {what}: the answer is not JSON; check api_url, and what a proxy in "
-                "between may say"
-            )
-        raise problem

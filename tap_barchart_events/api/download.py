@@ -8,18 +8,15 @@ compression is undone on the way. The link is a secret: it stands in no error an
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from isal import isal_zlib
 
-from tap_barchart_events.api.retry import (
-    NETWORK_FAILURES,
-    TRANSIENT_STATUSES,
-    TransientError,
-    failure,
-    retry_after,
-)
+from tap_barchart_events.api.connection import Transfer, transfer_of
+from tap_barchart_events.api.redaction import replace_errors, without_url
+from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
 from tap_barchart_events.exceptions import FileError, LinkExpiredError, ServiceError, SyncStopped
 from tap_barchart_events.urls import is_safe
 
@@ -35,6 +32,15 @@ LONGEST_REDIRECTION = 5
 
 NO_EXPORT = ("html", "json", "xml")
 """In a content type, these tell of a message by something in between, never of a list of events."""
+
+MAX_FILE_BYTES = 4 << 30
+"""Bytes on disk of one export: 50 million events of 80 bytes."""
+
+MAX_DIGITS = 19
+"""Digits that no number of bytes has."""
+
+HTTP_1_1 = 11
+"""As http.client writes the version."""
 
 INFLATED_AT_LEAST = 1 << 30
 """Bytes that an export may inflate to in any case."""
@@ -77,6 +83,7 @@ class Download:
         self.best = 0
         """The most bytes received by any try."""
         self._inflated = 0
+        self._written = 0
 
     def run(self, link: str) -> None:
         """Transfer what is missing, with one request.
@@ -92,14 +99,17 @@ class Download:
         if self.received and self._etag:
             headers = {"Range": f"bytes={self.received}-", "If-Range": self._etag}
         with self._get(link, headers) as response:
+            transfer = transfer_of(response)
             total = self._begin(response, resumed=bool(headers))
             if self._stopped.is_set():  # the folder is about to be removed
                 raise SyncStopped
             flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self.received else os.O_TRUNC)
             try:
                 with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-                    for chunk in self._chunks(response):
+                    for chunk in self._chunks(response, transfer):
                         for piece in self._plain(chunk):
+                            self._written += len(piece)
+                            self._check_size(self._written)
                             file.write(piece)
                         self.received += len(chunk)
                         self.best = max(self.best, self.received)
@@ -109,6 +119,7 @@ class Download:
                     f"({error.strerror}); free space there, or set TMPDIR to a larger disk"
                 ) from None
         self._check(total)
+        transfer.is_complete = True
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
         for _ in range(LONGEST_REDIRECTION):
@@ -117,32 +128,29 @@ class Download:
                     f"could not {self._what}: the link is not https; nothing was sent there"
                 )
             host = urlsplit(link).hostname or ""
-            broken: ServiceError | None = None
-            try:
-                response = self._session.get(
-                    link,
-                    # Compression is object storage's business, but asking for none lets a
-                    # broken transfer go on at a byte that both sides agree upon.
-                    headers={"Accept-Encoding": "identity", **headers},
-                    timeout=self._timeout,
-                    stream=True,
-                    # By hand, so that each hop is checked and none gets credentials.
-                    allow_redirects=False,
-                )
-            except NETWORK_FAILURES as error:
-                broken = failure(error, self._what, host)
-            if broken:
-                raise broken
+            response = without_url(partial(self._request, link, headers), self._what, host)
             if not response.is_redirect:
                 return response
             response.close()
-            try:
-                link = urljoin(link, response.headers["Location"])
-            except ValueError:
-                broken = TransientError(f"could not {self._what}: it is redirected to no URL")
-            if broken:
-                raise broken
+            location = response.headers["Location"]
+            link = replace_errors(
+                partial(urljoin, link, location),
+                (ValueError,),
+                lambda _: TransientError(f"could not {self._what}: it is redirected to no URL"),
+            )
         raise ServiceError(f"could not {self._what}: object storage redirects without end")
+
+    def _request(self, link: str, headers: dict[str, str]) -> requests.Response:
+        return self._session.get(
+            link,
+            # Compression is object storage's business, but asking for none lets a
+            # broken transfer go on at a byte that both sides agree upon.
+            headers={"Accept-Encoding": "identity", **headers},
+            timeout=self._timeout,
+            stream=True,
+            # By hand, so that each hop is checked and none gets credentials.
+            allow_redirects=False,
+        )
 
     def _begin(self, response: requests.Response, *, resumed: bool) -> int | None:
         """Check the head of an answer; return the length of the whole body, if known."""
@@ -155,16 +163,16 @@ class Download:
                 )
             case 200:
                 self._restart(response)
-                if length is None:
-                    self._must_end_by_itself(response)
+                if self._has_certain_end(response) and length is None:
                     return None
-                if not length.isdecimal():
+                self._total = _whole_number(length)
+                if self._total is None:
                     raise TransientError(f"could not {self._what}: its length is no number")
-                self._total = int(length)
+                self._check_size(self._total)
                 return self._total
             case 206:
+                self._has_certain_end(response)
                 if resumed and self._continues(response):
-                    self._total = int(response.headers["Content-Range"].partition("/")[2])
                     return self._total
                 self.received = 0
                 raise TransientError(f"could not {self._what}: the wrong part came")
@@ -197,45 +205,57 @@ class Download:
         self._etag = etag if etag.startswith('"') else None
         self._inflate = isal_zlib.decompressobj(wbits=31) if "gzip" in encoding else None
         self._total = None
-        self.received = self._inflated = 0
+        self.received = self._inflated = self._written = 0
 
     def _continues(self, response: requests.Response) -> bool:
         """Tell whether a part follows what came so far, and is of the same file."""
         # Not everything in between heeds If-Range; parts of two files must not become one
         # (RFC 9110, 15.3.7.3).
-        span, _, total = response.headers.get("Content-Range", "").partition("/")
+        span, _, text = response.headers.get("Content-Range", "").partition("/")
+        total = _whole_number(text)
+        if total is None or self._total not in {None, total}:
+            return False
+        self._total = total
         return (
             span.startswith(f"bytes {self.received}-")
-            and total.isdecimal()
-            and self._total in {None, int(total)}
             and response.headers.get("ETag", self._etag) == self._etag
         )
 
-    def _must_end_by_itself(self, response: requests.Response) -> None:
-        # A chunked body says where it ends. Anything else may end anywhere: gzip, too, for one
-        # file of it may follow another.
-        chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-        if not chunked:
+    def _has_certain_end(self, response: requests.Response) -> bool:
+        """Tell whether a body says by itself where it ends: in chunks, and in nothing else.
+
+        Raises:
+            TransientError: The end is uncertain, for there is no length either; or the body is
+                coded in a way that was not asked for (RFC 9112, 6.1 and 6.3).
+        """
+        # Gzip does not say it: for one file of it may follow another.
+        codings = response.headers.get("Transfer-Encoding")
+        if codings and codings.lower() == "chunked" and response.raw.version >= HTTP_1_1:
+            return True
+        if codings or "Content-Length" not in response.headers:
             raise TransientError(
                 f"could not {self._what}: object storage does not say how long the file is, so "
                 "it could be cut short unnoticed; a proxy in between may be the reason"
             )
+        return False
 
-    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
-        stream = response.raw.stream(CHUNK, decode_content=False)
+    def _check_size(self, size: int) -> None:
+        if size > MAX_FILE_BYTES:
+            raise FileError(
+                f"could not {self._what}: it has over {MAX_FILE_BYTES:,} bytes, more than is read "
+                "as one file; lower window_hours"
+            )
+
+    def _chunks(self, response: requests.Response, transfer: Transfer) -> Iterator[bytes]:
+        # What is there, not the whole of CHUNK: a slow transfer is told from one that stands.
+        read = partial(response.raw.read1, CHUNK, decode_content=False)
         while True:
-            broken: ServiceError | None = None
-            chunk = b""
-            try:
-                chunk = next(stream, b"")
-            except NETWORK_FAILURES as error:
-                broken = failure(error, self._what, "object storage")
+            chunk = without_url(read, self._what, "object storage")
             if self._stopped.is_set():
                 raise SyncStopped
-            if broken:
-                raise broken
             if not chunk:
                 return
+            transfer.moved(len(chunk))
             yield chunk
 
     def _plain(self, chunk: bytes) -> Iterator[bytes]:
@@ -268,3 +288,8 @@ class Download:
         if self._inflate and not self._inflate.eof:
             self.received = 0
             raise TransientError(f"could not {self._what}: its compression is cut short")
+
+
+def _whole_number(text: str | None) -> int | None:
+    """Return a number of bytes; none if the text is no number, or is too long to be one."""
+    return int(text) if text and text.isdecimal() and len(text) < MAX_DIGITS else None

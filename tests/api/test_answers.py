@@ -27,7 +27,7 @@ def reports(emulator: Emulator) -> Iterator[ReportsClient]:
         emulator.password,
         stopped=threading.Event(),
         timeout=5,
-        retry=RetryPolicy(max_retries=0),
+        retry=RetryPolicy(attempts=1),
     )
     yield client
     client.close()

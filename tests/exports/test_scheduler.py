@@ -87,7 +87,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
             service.password,
             stopped=stopped,
             timeout=5,
-            retry=RetryPolicy(max_retries=3, first_pause=0.01),
+            retry=RetryPolicy(attempts=4, wait_initial=0.01),
         )
         exports = Exporter(
             client,

@@ -1,0 +1,218 @@
+"""One call of the API: sent, tried again, its answer judged by its status, then parsed.
+
+Knows what an answer's status means, but no call by name, except where the meaning depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tap_barchart_events.api.answers import error_code
+from tap_barchart_events.api.clock import ServiceClock
+from tap_barchart_events.api.connection import transfer_of
+from tap_barchart_events.api.redaction import replace_errors, without_url
+from tap_barchart_events.api.retry import (
+    TRANSIENT_STATUSES,
+    RetryPolicy,
+    TransientError,
+    UnreachableError,
+    retry_after,
+)
+from tap_barchart_events.api.session import Session
+from tap_barchart_events.exceptions import (
+    CredentialsError,
+    JobFailedError,
+    JobForgottenError,
+    JobNotReadyError,
+    JobRefusedError,
+    ServiceError,
+)
+from tap_barchart_events.urls import is_loopback
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    import requests
+    from requests.auth import AuthBase
+
+T = TypeVar("T")
+
+LONGEST_ANSWER = 1 << 20
+"""Bytes of an answer of the API; one with more is none."""
+
+UNREACHABLE_TIMEOUT = 10
+"""Seconds within which the last try begins at a host that never answered and cannot be reached."""
+
+ERRORS = {
+    "EVENT_JOB_GET_FAILED": JobFailedError,
+    "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
+    "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
+}
+
+
+class UnknownCallError(ServiceError):
+    """The service answers 404: it does not know the call."""
+
+
+class Caller:
+    """Makes calls of the API. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        api_url: str,
+        auth: AuthBase,
+        *,
+        stopped: threading.Event,
+        timeout: float,
+        retry: RetryPolicy,
+        connections: int,
+        on_request: Callable[[str], None] | None,
+    ) -> None:
+        """Open no connection yet; ``ReportsClient`` says what the arguments mean."""
+        self.clock = ServiceClock()
+        self._api_url = api_url
+        self._stopped = stopped
+        self._timeout = timeout
+        self._retry = retry
+        self._on_request = on_request
+        self._is_reached = False
+        self._refusal = ""
+        self._session = Session(connections)
+        self._session.auth = auth
+        # Without it the service answers a call for a link with a redirection.
+        self._session.headers["Accept"] = "application/json"
+        # A cache in between could answer every start with the same job.
+        self._session.headers["Cache-Control"] = "no-cache"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def call(
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        what: str,
+        body: dict[str, Any] | None = None,
+        *,
+        parse: Callable[[Any], T],
+        final: frozenset[int] = frozenset(),
+    ) -> T:
+        """Make one call of the API, tried again as the policy says; return its parsed answer.
+
+        Raises:
+            JobRefusedError: The answer has a status in ``final``; it is not tried again.
+        """
+
+        def attempt() -> T:
+            if self._refusal:
+                # One 401 is enough for all threads: accounts get locked.
+                raise CredentialsError(self._refusal)
+            try:
+                return self._request(endpoint, method, path, what, body, parse)
+            except TransientError as error:
+                if isinstance(error, UnreachableError) and not self._is_reached:
+                    error.timeout = UNREACHABLE_TIMEOUT
+                    error.advice = (
+                        "is the emulator running? barchart-events-emulator starts it"
+                        if is_loopback(self._api_url)
+                        else "check api_url, the network and the proxy"
+                    )
+                if error.status not in final:
+                    raise
+                refusal = JobRefusedError(str(error), error.retry_after)
+            raise refusal
+
+        return self._retry.run(attempt, self._stopped)
+
+    def _request(
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        what: str,
+        body: dict[str, Any] | None,
+        parse: Callable[[Any], T],
+    ) -> T:
+        """Make a request; return its parsed answer."""
+        sent = time.time()
+        response = without_url(
+            lambda: self._session.request(
+                method,
+                self._api_url + path,
+                json=body,
+                timeout=self._timeout,
+                stream=True,
+                # A redirection could lead credentials elsewhere.
+                allow_redirects=False,
+            ),
+            what,
+            self._api_url,
+        )
+        with response:
+            transfer = transfer_of(response)
+            self._is_reached = True
+            self.clock.observe(response.headers.get("Date"), sent, time.time())
+            content = without_url(lambda: self._read(response, what), what, self._api_url)
+            if self._on_request:
+                self._on_request(endpoint)
+            answer = self._answer(endpoint, what, response, content)
+            parsed = replace_errors(
+                lambda: parse(answer),
+                (KeyError, TypeError, ValueError),
+                lambda _: TransientError(f"could not {what}: the answer is not as documented"),
+            )
+            transfer.is_complete = True
+            return parsed
+
+    @staticmethod
+    def _read(response: requests.Response, what: str) -> bytes:
+        """Read an answer's body, which is short even when it is decompressed."""
+        body = b""
+        while piece := response.raw.read1(LONGEST_ANSWER, decode_content=True):
+            body += piece
+            if len(body) > LONGEST_ANSWER:
+                raise TransientError(f"could not {what}: the answer does not end")
+        return body
+
+    def _answer(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        """Return the JSON of an answer's body, or raise what its status means."""
+        status = response.status_code
+        if status in {401, 403}:
+            refusal = (
+                f"could not {what}: the service answered {status}: check username, password "
+                "and customer, and that api_url is the host they are meant for"
+            )
+            if status == 401:  # noqa: PLR2004 - a 403 may be one product's
+                self._refusal = refusal
+            raise CredentialsError(refusal)
+        location = response.headers.get("Location")
+        if status in {302, 303, 307} and location and endpoint == "link":
+            return {"link": location}
+        code = error_code(body) if status >= 500 else None  # noqa: PLR2004
+        if code in ERRORS and endpoint in {"poll", "link"}:
+            raise ERRORS[code](f"could not {what}: the service answered {code}")
+        if status in TRANSIENT_STATUSES:
+            raise TransientError(
+                f"could not {what}: the service answered {status}" + (f" {code}" if code else ""),
+                retry_after(response.headers),
+                status,
+            )
+        if not response.ok or response.is_redirect:
+            kind = UnknownCallError if status == 404 else ServiceError  # noqa: PLR2004
+            raise kind(
+                f"could not {what}: the service answered {status}, which is not documented; "
+                "check api_url"
+            )
+        return replace_errors(
+            lambda: json.loads(body),
+            (ValueError, RecursionError),
+            lambda _: TransientError(
+                f"could not {what}: the answer is not JSON; check api_url, and what a proxy in "
+                "between may say"
+            ),
+        )

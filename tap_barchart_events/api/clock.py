@@ -1,0 +1,53 @@
+"""How far the service's clock is from the machine's, by the ``Date`` of its answers."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+
+class ServiceClock:
+    """The difference of two clocks, within bounds that each answer narrows. Thread-safe.
+
+    An answer's ``Date`` is cut to whole seconds, and is taken at some moment between request
+    and answer. So one answer bounds the difference from below and from above.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._lock = threading.Lock()
+        self._bounds: tuple[float, float] | None = None
+
+    @property
+    def offset(self) -> float | None:
+        """Seconds that the service's clock is ahead of the machine's; negative if behind.
+
+        It is 0 as long as the clocks may agree. Otherwise it is the lower bound, so that the
+        service's clock is at least what it says. ``None``: no answer had a ``Date``.
+        """
+        with self._lock:
+            if self._bounds is None:
+                return None
+            low, high = self._bounds
+            return 0.0 if low <= 0 <= high else low
+
+    def observe(self, date: str | None, sent: float, received: float) -> None:
+        """Learn from an answer.
+
+        Args:
+            date: Its ``Date`` header; one that is no date is ignored.
+            sent: When the request was sent, in seconds since the epoch, by the machine's clock.
+            received: When the answer's head had come.
+        """
+        try:
+            at = parsedate_to_datetime(date or "")
+            said = (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+        except (TypeError, ValueError, OverflowError, OSError):
+            return
+        low, high = said - received, said + 1 - sent
+        with self._lock:
+            if self._bounds and max(low, self._bounds[0]) <= min(high, self._bounds[1]):
+                low, high = max(low, self._bounds[0]), min(high, self._bounds[1])
+            # Otherwise a clock was set in between, and what was known does not hold any more.
+            self._bounds = (low, high)

@@ -1,0 +1,172 @@
+"""HTTP connections that give one final answer to each request, bounded in size and in time.
+
+The only module that builds on the internals of urllib3 and http.client: on ``response_class``
+and on ``begin``, whose names are not private and not documented. Everything else is public.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    import socket
+
+    import requests
+    from _typeshed import WriteableBuffer
+
+STEP_TIMEOUTS = 3
+"""Request timeouts within which a step of an answer has to come, however small its pieces."""
+
+STEP_BYTES = 1 << 22
+"""Bytes of a step, at most: four times what is read at once, for the framing of tiny chunks."""
+
+SLOWEST_RATE = 100
+"""Bytes a second: a transfer that is slower over a whole step is broken."""
+
+
+class EndlessAnswerError(OSError):
+    """An answer goes on without its end coming nearer: headers, interim answers, trailers."""
+
+
+class SlowAnswerError(OSError):
+    """An answer comes too slowly ever to be whole."""
+
+
+class Transfer:
+    """One answer on its way, bounded step by step; the first step lasts until ``moved``."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """Begin the first step; ``timeout`` is that of one read, in seconds."""
+        self.is_complete = False
+        """Set by whoever has read the whole answer and found it as expected."""
+        self._seconds = STEP_TIMEOUTS * (timeout or 60)
+        self._begin_step()
+
+    def _begin_step(self) -> None:
+        self._began = time.monotonic()
+        self._bytes = 0
+        self._payload = 0
+
+    def moved(self, size: int) -> None:
+        """Count bytes of a file that were received; the next step begins when they suffice."""
+        self._payload += size
+        if self._payload >= min(SLOWEST_RATE * self._seconds, STEP_BYTES // 4):
+            self._begin_step()
+
+    def count(self, size: int) -> None:
+        """Count bytes that came from the network, framing included.
+
+        Raises:
+            EndlessAnswerError: The step has too many.
+            SlowAnswerError: The step takes too long.
+        """
+        self._bytes += size
+        if self._bytes > STEP_BYTES:
+            raise EndlessAnswerError
+        if time.monotonic() - self._began > self._seconds:
+            raise SlowAnswerError
+
+
+class _CountedReader(io.RawIOBase):
+    """The receiving side of a socket; whatever is read from it is counted."""
+
+    def __init__(self, sock: socket.socket, transfer: Transfer) -> None:
+        self._raw = sock.makefile("rb", buffering=0)
+        self._transfer = transfer
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        size = self._raw.readinto(buffer)
+        self._transfer.count(size or 0)
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedSocket:
+    """As much of a socket as http.client reads an answer from."""
+
+    sock: socket.socket
+    transfer: Transfer
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_CountedReader(self.sock, self.transfer))
+
+
+class _FinalResponse(HTTPResponse):
+    """An answer; interim ones (1xx) before it are skipped. http.client skips only 100."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != 101:  # noqa: PLR2004 - RFC 9110, 15.2
+            self.headers = None  # type: ignore[assignment]  # otherwise the next one is not read
+            super().begin()
+
+
+class _OneAnswer(HTTPConnection):
+    """Is used again only after a complete, final answer that its reader found as expected."""
+
+    transfer: Transfer | None = None
+
+    def response_class(  # type: ignore[override]  # called as the class would be
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None
+    ) -> HTTPResponse:
+        self.transfer = Transfer(sock.gettimeout())
+        return _FinalResponse(_CountedSocket(sock, self.transfer), debuglevel, method)  # type: ignore[arg-type]
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again; asked before that."""
+        is_complete = self.transfer is not None and self.transfer.is_complete
+        return is_complete and super().is_connected
+
+
+class _OneSecureAnswer(_OneAnswer, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _OneAnswer
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _OneSecureAnswer
+
+
+POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+class Adapter(HTTPAdapter):
+    """Makes such connections, also through a proxy."""
+
+    def __init__(self, connections: int) -> None:
+        """Open no connection yet; ``connections`` are kept open to each of a few hosts."""
+        super().__init__(pool_connections=4, pool_maxsize=connections)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401
+        """Return the pools of a proxy."""
+        manager: urllib3.PoolManager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+def transfer_of(response: requests.Response) -> Transfer:
+    """Return the transfer of an answer whose body has not been read yet."""
+    connection = response.raw.connection
+    if not isinstance(connection, _OneAnswer) or not connection.transfer:
+        raise TypeError("the answer came over a connection of another kind")
+    return connection.transfer

@@ -1,0 +1,412 @@
+"""Answers that no HTTP server would send: what is taken for an answer, and what ends it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from email.utils import formatdate
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.api.clock import ServiceClock
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exceptions import (
+    BarchartEventsError,
+    CredentialsError,
+    FileError,
+    ServiceError,
+)
+from tests.raw_server import HOUR, RawServer, drops, http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from tests.raw_server import Answer, Request
+
+START = 492_000 * HOUR
+ONCE = RetryPolicy(attempts=1)
+QUICK = RetryPolicy(attempts=4, wait_initial=0.01)
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make_client(server: RawServer) -> Iterator[Callable[..., ReportsClient]]:
+    clients = []
+
+    def make(**options: Any) -> ReportsClient:  # noqa: ANN401 - of several types
+        options = {"stopped": threading.Event(), "timeout": 5, "retry": QUICK, **options}
+        url = options.pop("api_url", server.api_url)
+        clients.append(ReportsClient(url, "user", "password", **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client: Callable[..., ReportsClient]) -> ReportsClient:
+    return make_client()
+
+
+def start(client: ReportsClient, hour: int = 0) -> str:
+    begin = START + hour * HOUR
+    return client.start(customer="TGAM", product="WATCHLIST", start=begin, end=begin + HOUR).source
+
+
+def late(*pieces: bytes) -> Iterable[bytes]:
+    """Yield pieces, each in a packet of its own."""
+    for piece in pieces:
+        yield piece
+        time.sleep(0.05)
+
+
+# One final answer to each request ------------------------------------------------------------
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    "interim",
+    [EARLY, PROCESSING, CONTINUE, 3 * PROCESSING, CONTINUE + EARLY],
+    ids=["103", "102", "100", "102 three times", "100 and 103"],
+)
+def test_an_interim_answer_is_not_taken_for_the_final_one(
+    client: ReportsClient, server: RawServer, tmp_path: Path, interim: bytes, *, apart: bool
+) -> None:
+    def first_interim(_: Request, usual: bytes) -> Answer:
+        return late(interim, usual) if apart else interim + usual
+
+    for call in ("start", "poll", "link", "download"):
+        server.answers[call] = first_interim
+    for hour in range(3):
+        source = start(client, hour)
+        assert client.poll(source).source == source
+        client.download(source, tmp_path / source)
+        assert (tmp_path / source).read_bytes() == server.file(source)
+    assert len(server.jobs) == 3
+
+
+def test_a_connection_is_used_again_after_an_answer_as_expected(
+    client: ReportsClient, server: RawServer
+) -> None:
+    for hour in range(3):
+        client.poll(start(client, hour))
+    assert {request.connection for request in server.requests} == {0}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http({}, "404 Not Found"),
+        http({}, "503 Service Unavailable"),
+        http({}, "302 Found", Location="/elsewhere"),
+        http(b"<html>"),
+        http({"source": "JOB-0"}),
+        http([]),
+        http({"source": "JOB-other", "status": "RUNNING"}),
+        http({"source": "JOB-0", "status": "RUNNING", "filter": {"start": 1}}),
+    ],
+    ids=lambda answer: answer.partition(b"\r\n\r\n")[2][:60].decode() or answer[:12].decode(),
+)
+def test_a_connection_is_closed_after_any_other_answer(
+    make_client: Callable[..., ReportsClient], server: RawServer, answer: bytes
+) -> None:
+    client = make_client(retry=ONCE)
+    source = start(client)
+    server.answers["poll"] = lambda _, __: answer
+    with pytest.raises(BarchartEventsError):
+        client.poll(source)
+    del server.answers["poll"]
+    client.poll(source)
+    assert [request.connection for request in server.requests] == [0, 0, 1]
+
+
+# An end in time and in size ------------------------------------------------------------------
+
+
+def endless(first: bytes, then: bytes) -> Callable[[Request, bytes], Iterable[bytes]]:
+    return lambda _, __: itertools.chain([first], itertools.repeat(then))
+
+
+def slowly(data: bytes) -> Callable[[Request, bytes], Iterable[bytes]]:
+    return lambda _, __: drops(data, 0.03)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+WITHOUT_END = {
+    "headers": endless(HEAD, b"X-More: and more\r\n"),
+    "one header": endless(HEAD + b"X-More: ", b"x" * 10_000),
+    "status line": endless(b"HTTP/1.1 200 ", b"x" * 10_000),
+    "100 Continue": endless(b"", CONTINUE * 100),
+    "103 Early Hints": endless(b"", EARLY * 100),
+    "trailers": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-More: and more\r\n" * 100),
+    "one trailer": endless(CHUNKED + b"2\r\n{}\r\n0\r\nX-More: ", b"x" * 10_000),
+    "chunk extension": endless(CHUNKED + b"2;x=", b"x" * 10_000),
+    "slow headers": slowly(HEAD + b"X-More: y\r\n" * 1000),
+    "slow 100 Continue": slowly(CONTINUE * 1000),
+    "slow body": slowly(http(b" " * 10_000)),
+    "slow trailers": slowly(CHUNKED + b"0\r\n" + b"X: y\r\n" * 1000),
+}
+
+
+@pytest.mark.parametrize("call", ["poll", "download"])
+@pytest.mark.parametrize("scene", WITHOUT_END)
+def test_an_answer_without_end_ends_the_call(
+    make_client: Callable[..., ReportsClient],
+    server: RawServer,
+    tmp_path: Path,
+    scene: str,
+    call: str,
+) -> None:
+    client = make_client(retry=ONCE, timeout=0.2)
+    source = start(client)
+    server.answers[call] = WITHOUT_END[scene]
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match=f"could not {call}"):
+        client.poll(source) if call == "poll" else client.download(source, tmp_path / "file")
+    assert time.monotonic() - began < 5
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_download_of_a_few_bytes_a_second_ends(
+    make_client: Callable[..., ReportsClient], server: RawServer, tmp_path: Path
+) -> None:
+    client = make_client(retry=QUICK, timeout=0.3)
+    server.answers["download"] = lambda _, usual: drops(usual, 0.05)
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="too slowly; given up after 4 tries"):
+        client.download(start(client), tmp_path / "file")
+    assert time.monotonic() - began < 10
+
+
+def test_a_slow_download_that_moves_on_is_waited_for(
+    make_client: Callable[..., ReportsClient], server: RawServer, tmp_path: Path
+) -> None:
+    client = make_client(retry=ONCE, timeout=0.2)
+    source = start(client)
+    usual = http(server.file(source))
+    pieces = [usual[at : at + 40] for at in range(0, len(usual), 40)]
+    server.answers["download"] = lambda _, __: late(*pieces)
+    began = time.monotonic()
+    client.download(source, tmp_path / "file")
+    assert time.monotonic() - began > 0.2 * 3 * 2
+    assert (tmp_path / "file").read_bytes() == server.file(source)
+
+
+ENDLESS_CHUNKS = endless(CHUNKED, b"100000\r\n" + b"x" * (1 << 20) + b"\r\n")
+TOO_LONG = endless(HEAD + b"Content-Length: 10000000000\r\n\r\n", b"x" * 1_000_000)
+
+
+@pytest.mark.parametrize("answer", [ENDLESS_CHUNKS, TOO_LONG], ids=["chunks", "length"])
+def test_a_file_that_is_larger_than_any_export_is_given_up(
+    client: ReportsClient,
+    server: RawServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[Request, bytes], Answer],
+) -> None:
+    # The bound is lowered so that the test need not write gigabytes.
+    monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 20_000_000)
+    server.answers["download"] = answer
+    with pytest.raises(FileError, match=r"over 20,000,000 bytes.*lower window_hours"):
+        client.download(start(client), tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+
+
+# Where a body ends ---------------------------------------------------------------------------
+
+
+def chunked(data: bytes, *, cut: bool) -> bytes:
+    end = b"" if cut else b"0\r\n\r\n"
+    return b"%x\r\n" % len(data) + data + b"\r\n" + end
+
+
+@pytest.mark.parametrize(
+    ("coding", "version"),
+    [
+        ("x-chunked", "1.1"),
+        ("chunked, identity", "1.1"),
+        ("identity", "1.1"),
+        ("gzip, chunked", "1.1"),
+        ("chunked, chunked", "1.1"),
+        ("chunked,", "1.1"),
+        ("chunked ", "1.1"),
+        ("chunked", "1.0"),
+    ],
+)
+def test_a_body_whose_end_is_not_certain_is_not_whole(
+    client: ReportsClient, server: RawServer, tmp_path: Path, coding: str, version: str
+) -> None:
+    source = start(client)
+    data = server.file(source)
+    bodies = [chunked(data[:100], cut=True), chunked(data[:100], cut=False), data[:100]]
+
+    def answer(_: Request, usual: bytes) -> Answer:
+        if not bodies:
+            return usual
+        body = bodies.pop()
+        return [http(body, length=False, version=version, Transfer_Encoding=coding)]
+
+    server.answers["download"] = answer
+    client.download(source, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == data
+    assert len(server.calls("download")) == 4
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked"])
+def test_a_body_in_chunks_says_where_it_ends(
+    client: ReportsClient, server: RawServer, tmp_path: Path, coding: str
+) -> None:
+    server.answers["download"] = lambda request, _: http(
+        chunked(server.file(request.source), cut=False), length=False, Transfer_Encoding=coding
+    )
+    source = start(client)
+    client.download(source, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == server.file(source)
+    assert len(server.calls("download")) == 1
+
+
+def broken_at_first(left: list[bytes], _: Request, usual: bytes) -> Answer:
+    return [left.pop()] if left else usual
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "9" * 5000},
+        {"Content-Range": f"bytes 0-5/{'9' * 5000}"},
+        {"Retry-After": "9" * 5000},
+        {"Date": "9" * 5000},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_a_header_of_5000_digits_is_a_failure_that_may_pass(
+    client: ReportsClient, server: RawServer, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    status = "206 Partial Content" if "Content-Range" in headers else "503 Busy"
+    answers = [http(b"x", "200 OK").partition(b"\r\n"), http(b"x", status).partition(b"\r\n")]
+    fields = b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items())
+    for call in ("start", "download"):
+        left = [first + end + fields + rest for first, end, rest in answers]
+        server.answers[call] = partial(broken_at_first, left)
+    source = start(client)
+    client.download(source, tmp_path / "file")
+    assert (tmp_path / "file").stat().st_size > 0
+
+
+# Tries and refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_tries_are_not_wasted_when_no_pause_is_asked_for(
+    make_client: Callable[..., ReportsClient], server: RawServer, asked: str
+) -> None:
+    client = make_client(retry=RetryPolicy(attempts=9, wait_initial=0.02))
+    server.answers["start"] = lambda _, __: http(b"", "503 Busy", Retry_After=asked)
+    with pytest.raises(ServiceError, match="503"):
+        start(client)
+    times = [request.at for request in server.calls("start")]
+    assert len(times) == 9
+    assert times[-1] - times[0] > 0.3, "pauses grow up to 2.56 s, at random"
+
+
+def test_a_401_is_remembered_by_all_threads(client: ReportsClient, server: RawServer) -> None:
+    sources = [start(client, hour) for hour in range(16)]
+    server.answers["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
+    for source in sources:
+        with pytest.raises(CredentialsError, match="401"):
+            client.poll(source)
+    assert len(server.calls("poll")) == 1
+
+
+def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawServer) -> None:
+    server.answers["start"] = lambda request, usual: (
+        http({}, "403 Forbidden") if request.body["filter"]["start"] == START else usual
+    )
+    with pytest.raises(CredentialsError, match="403"):
+        start(client)
+    assert start(client, 1)
+
+
+def test_a_service_that_does_not_know_the_call_to_authenticate_is_no_failure(
+    client: ReportsClient, server: RawServer
+) -> None:
+    server.answers["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    client.authenticate()
+    assert client.clock_offset == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://no-such-host.invalid"])
+def test_a_host_that_cannot_be_reached_is_given_up_soon(
+    make_client: Callable[..., ReportsClient], caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    client = make_client(api_url=url, retry=RetryPolicy())
+    began = time.monotonic()
+    with pytest.raises(ServiceError) as caught:
+        client.authenticate()
+    assert time.monotonic() - began < 15
+    lines = [record.getMessage() for record in caplog.records]
+    assert 1 <= len(lines) <= 8
+    assert len(set(lines)) == len(lines)
+    assert ("is the emulator running?" in str(caught.value)) == (url == "http://127.0.0.1:1")
+
+
+# The service's clock -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-2, 3])
+def test_the_clock_of_the_service_is_known_by_its_answers(
+    client: ReportsClient, server: RawServer, hours: int
+) -> None:
+    assert client.clock_offset is None
+    server.answers["authenticate"] = lambda _, __: http(
+        {}, Date=formatdate(time.time() + hours * 3600, usegmt=True)
+    )
+    client.authenticate()
+    assert client.clock_offset == pytest.approx(hours * 3600, abs=2)
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"])
+def test_a_date_that_is_none_tells_no_clock(
+    client: ReportsClient, server: RawServer, date: str | None
+) -> None:
+    server.answers["authenticate"] = lambda _, __: http({}, Date=date)
+    client.authenticate()
+    assert client.clock_offset is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "offset"),
+    [
+        ([(1000, 1000.9, 1000.95)], 0),
+        ([(1000, 970.5, 1000.5)], 0),
+        ([(1000, 970, 1000.5), (1001, 990.0, 990.2)], 10.8),
+        ([(940, 1000, 1000.5)], -60.5),
+        ([(940, 1000, 1030), (941, 1001.0, 1001.1)], -60.1),
+        ([(940, 1000, 1000.5), (1001, 1001.0, 1001.1)], 0),
+    ],
+)
+def test_the_time_that_an_answer_took_is_no_difference_of_clocks(
+    answers: list[tuple[int, float, float]], offset: float
+) -> None:
+    clock = ServiceClock()
+    for date, sent, received in answers:
+        clock.observe(formatdate(date, usegmt=True), sent, received)
+    assert clock.offset == pytest.approx(offset)

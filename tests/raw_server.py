@@ -1,0 +1,199 @@
+"""The service by raw sockets: what no HTTP server would send. A test can replace each answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Self
+
+    Answer = bytes | Iterable[bytes]
+    """What is sent, as it is. When an iterable ends, so does the connection."""
+
+HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that came."""
+
+    call: str
+    """``authenticate``, ``start``, ``poll``, ``link``, ``download`` or ``other``."""
+
+    line: str
+    head: str
+    """The headers as they came."""
+
+    body: Any
+    """Parsed JSON, if there is one."""
+
+    connection: int
+    """Which connection it came on, from 0."""
+
+    at: float
+
+    @property
+    def source(self) -> str:
+        """The job or file that the path names."""
+        return self.line.split()[1].split("/")[2]
+
+
+def http(
+    body: object = b"",
+    status: str = "200 OK",
+    *,
+    version: str = "1.1",
+    length: bool = True,
+    **headers: object,
+) -> bytes:
+    """Return an answer: bytes as they are, anything else as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named: dict[str, object] = {"Content-Length": len(data)} if length else {}
+    named |= {"Date": formatdate(time.time(), usegmt=True)}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/{version} {status}"]
+    lines += [f"{name}: {value}" for name, value in named.items() if value is not None]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
+
+
+def drops(data: bytes, pause: float) -> Iterable[bytes]:
+    """Yield data byte by byte."""
+    for number in range(len(data)):
+        yield data[number : number + 1]
+        time.sleep(pause)
+
+
+class RawServer:
+    """API and object storage on one loopback port; a context manager.
+
+    Without other orders, each job is complete at once, and each file has one event a minute.
+    ``answers`` replaces the answer to a call: a function from the request, and from what would be
+    sent, to what is sent.
+    """
+
+    def __init__(self) -> None:
+        """Listen."""
+        self.requests: list[Request] = []
+        self.answers: dict[str, Callable[[Request, bytes], Answer]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        """Source → filter."""
+        self.connections = 0
+        self._lock = threading.Lock()
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._open: list[socket.socket] = []
+
+    @property
+    def api_url(self) -> str:
+        """Base URL."""
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def calls(self, call: str) -> list[Request]:
+        """Return the requests of one call."""
+        with self._lock:
+            return [request for request in self.requests if request.call == call]
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; cut what is being sent."""
+        self._close(self._listening)
+        for connection in self._open:
+            self._close(connection)
+
+    @staticmethod
+    def _close(sock: socket.socket) -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self._open.append(connection)
+                number, self.connections = self.connections, self.connections + 1
+                serve = threading.Thread(target=self._serve, args=(connection, number), daemon=True)
+                serve.start()
+
+    @staticmethod
+    def _as_usual(_: Request, usual: bytes) -> Answer:
+        return usual
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with suppress(OSError), connection, connection.makefile("rb") as stream:
+            while request := self._read(stream, number):
+                with self._lock:
+                    self.requests.append(request)
+                    usual = self._usual(request)
+                replace = self.answers.get(request.call, self._as_usual)
+                answer = replace(request, usual)
+                if isinstance(answer, bytes):
+                    connection.sendall(answer)
+                    continue
+                for piece in answer:
+                    connection.sendall(piece)
+                self._close(connection)
+
+    @staticmethod
+    def _read(stream: Any, number: int) -> Request | None:  # noqa: ANN401 - a file
+        line = stream.readline().decode("latin-1").strip()
+        head = ""
+        while (field := stream.readline().decode("latin-1")).strip():
+            head += field
+        if not line:
+            return None
+        length = [
+            f.partition(":")[2] for f in head.splitlines() if f.lower().startswith("content-l")
+        ]
+        body = stream.read(int(length[0])) if length else b""
+        path = line.split()[1]
+        call = {
+            "/service/authenticate": "authenticate",
+            "/reports": "start",
+        }.get(path, "other")
+        if path.startswith("/reports/"):
+            call = "poll" if path.endswith("/availability") else "link"
+        if path.startswith("/file/"):
+            call = "download"
+        return Request(
+            call, line, head, json.loads(body) if body else None, number, time.monotonic()
+        )
+
+    def _usual(self, request: Request) -> bytes:
+        match request.call:
+            case "authenticate":
+                return http({"service": {}, "user": {}})
+            case "start":
+                source = f"JOB-{len(self.jobs)}"
+                self.jobs[source] = request.body["filter"]
+                return http(self.job(source))
+            case "poll":
+                return http(self.job(request.source))
+            case "link":
+                return http({"link": f"{self.api_url}/file/{request.source}/?SECRET-SIGNATURE"})
+            case "download":
+                return http(self.file(request.source), Content_Type="text/csv")
+            case _:
+                return http(b"", "404 Not Found")
+
+    def job(self, source: str, status: str = "COMPLETE") -> dict[str, Any]:
+        """Return a job object."""
+        return {"source": source, "status": status, "filter": self.jobs[source]}
+
+    def file(self, source: str) -> bytes:
+        """Return a job's file: an event at each full minute of the window, without a header."""
+        asked = self.jobs[source]
+        minutes = range(asked["start"], asked["end"], 60_000)
+        return b"".join(b"%d|WATCHLIST-CREATED|u||||||\n" % at for at in minutes)
