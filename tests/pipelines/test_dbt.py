@@ -1,301 +1,42 @@
-"""The models of `transform/` in each database, held to an obvious computation in Python.
-
-In each, a month is loaded and built. Then an older month is loaded, days of the first month are
-read again and have late events now, and a product is added; these come in BATCH files, whose rows
-have no `_sdc_` times. The second build is incremental.
-"""
+"""The models of `transform/` in each database, compared with a computation in Python."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import duckdb
 import pytest
+import yaml
 
 from barchart_events_emulator import Emulator
-from demo.pipeline import PROJECT, Pipeline
+from demo.pipeline import PROJECT
 from tap_barchart_events.products import PRODUCTS as ALL_PRODUCTS
 from tests.expected_events import Told, truth
-from tests.pipelines.dbt_runs import MARTS, Dbt
 from tests.pipelines.expected_events import milliseconds
-from tests.pipelines.marts import Row, computed, subject_and_action
-from tests.pipelines.pipe import load_into_postgres, messages, settings_of
-from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED, PYTHON, SCRIPT, Snowflake
+from tests.pipelines.marts import computed, subject_and_action
+from tests.pipelines.pipe import messages
+from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED
 from tests.pipelines.usage import COLUMNS, NEW, OLD, REREAD, Usage
+from tests.pipelines.warehouses import (
+    ADDED,
+    PRODUCTS,
+    InDuckDB,
+    InPostgres,
+    InSnowflake,
+    Models,
+    Warehouse,
+    first_month,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.postgres_server import Postgres
+    from tests.pipelines.marts import Row
 
-PRODUCTS = ["BARCHART-EXCEL", "ENTITLEMENTS", "PORTFOLIO"]
-ADDED = "CMDTYVIEW"
-NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
-
-MODELS = sorted(path.stem for path in (PROJECT / "transform" / "models").rglob("*.sql"))
 # Ends of windows, which no event tells.
 NOT_COMPUTED = {"window_end", "complete_until"}
-TIMES = re.compile(r"\w+_(at|end|until)")
-DAYS = re.compile(r"(first_)?(day|week|month)")
-NUMBERS = {"seconds", "retention", "average_session_seconds"}
-
-
-Models = dict[str, list[Row]]
-"""The rows of each model."""
-
-
-class Warehouse(ABC):
-    """A database with the table `events` and the models."""
-
-    def __init__(self, folder: Path) -> None:
-        """Have a folder to work in."""
-        self.folder = folder
-
-    @abstractmethod
-    def first(self, emulator: Emulator) -> None:
-        """Load the first month and build."""
-
-    @abstractmethod
-    def then(self, emulator: Emulator) -> None:
-        """Load what comes later, as BATCH files, and build."""
-
-    @abstractmethod
-    def rebuild(self) -> None:
-        """Build all models anew."""
-
-    @abstractmethod
-    def rows(self) -> Models:
-        """Return the rows of all models, as the database tells them."""
-
-    def models(self) -> Models:
-        """Return the rows of all models, in the form of `computed`."""
-        return {
-            name: [
-                {column.lower(): plain(column.lower(), value) for column, value in row.items()}
-                for row in rows
-            ]
-            for name, rows in self.rows().items()
-        }
-
-    def _later(self, emulator: Emulator, files: Path, file_format: str) -> bytes:
-        """Run the tap over the old month and over what is read again."""
-        written = b""
-        for (start, end), products in ((OLD, PRODUCTS), (REREAD, [*PRODUCTS, ADDED])):
-            settings = settings_of(
-                emulator,
-                products=products,
-                start_date=start,
-                end_date=end,
-                batch_config=batch_config(files, file_format),
-            )
-            written += messages(settings, self.folder)
-        return written
-
-
-def batch_config(files: Path, file_format: str) -> dict[str, Any]:
-    """Return the tap's setting for BATCH files."""
-    files.mkdir(exist_ok=True)
-    compression = {"compression": "gzip"} if file_format == "jsonl" else {}
-    return {
-        "encoding": {"format": file_format, **compression},
-        "storage": {"root": files.as_uri(), "prefix": ""},
-    }
-
-
-def first_month(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
-    """Return the tap's settings for the first month."""
-    return settings_of(
-        emulator, products=PRODUCTS, start_date=NEW[0], end_date=NEW[1], window_hours=48, **more
-    )
-
-
-def plain(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever a database holds
-    """Return a value in the form of `computed`."""
-    if value is None:
-        return None
-    if TIMES.fullmatch(column):
-        return milliseconds(str(value))
-    if DAYS.fullmatch(column):
-        return str(value)[:10]
-    if column in NUMBERS:
-        return float(value)
-    if column == "extra":
-        return json.loads(value) if isinstance(value, str) else value
-    return value
-
-
-def without(models: Models) -> Models:
-    """Return models without the columns that are not computed."""
-    return {
-        name: [{c: value for c, value in row.items() if c not in NOT_COMPUTED} for row in rows]
-        for name, rows in models.items()
-    }
-
-
-class InPostgres(Warehouse):
-    """A real PostgreSQL, whose sessions are not in UTC; at first by `meltano run`."""
-
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
-        """Lay out a Meltano project."""
-        super().__init__(folder)
-        self.postgres = postgres
-        self.pipeline = Pipeline(folder / "project")
-        self.connection = {
-            "DBT_POSTGRES_HOST": str(postgres.folder),
-            "DBT_POSTGRES_USER": "postgres",
-            "DBT_POSTGRES_DATABASE": "postgres",
-        }
-        dbt = {"DBT_PROJECT_DIR": str(self.pipeline.folder / "transform")}
-        self.dbt = Dbt("postgres", self.pipeline.folder / ".meltano" / "dbt", self.connection | dbt)
-
-    def first(self, emulator: Emulator) -> None:
-        """Load RECORD messages and build, in one run of Meltano's."""
-        tap = first_month(emulator)
-        self.pipeline.run(
-            "tap-barchart-events",
-            "target-postgres",
-            "dbt-postgres:build",
-            environment="prod",
-            settings={
-                **{
-                    f"TAP_BARCHART_EVENTS_{name.upper()}": json.dumps(value).strip('"')
-                    for name, value in tap.items()
-                },
-                "TARGET_POSTGRES_SQLALCHEMY_URL": self.postgres.url,
-                **self.connection,
-            },
-        )
-
-    def then(self, emulator: Emulator) -> None:
-        """Load BATCH files."""
-        written = self._later(emulator, self.folder / "files", "parquet")
-        load_into_postgres(written, self.postgres, "barchart", self.folder)
-        self.dbt("build", *NO_UNIT_TESTS)
-
-    def rebuild(self) -> None:
-        """Build all models anew, where the columns of the table have a time zone now."""
-        self.postgres.execute(
-            f"drop view {MARTS}.stg_barchart__events;"
-            """
-            alter table events
-                alter column "timestamp" type timestamptz using "timestamp" at time zone 'UTC',
-                alter column "end" type timestamptz using "end" at time zone 'UTC'
-            """,
-            schema="barchart",
-        )
-        self.dbt("run", "--full-refresh")
-
-    def rows(self) -> Models:
-        """Return the rows of all models."""
-        return {
-            name: self.postgres.rows(f"select * from {name}", schema=MARTS)  # noqa: S608 - a name of our own
-            for name in MODELS
-        }
-
-
-class InDuckDB(Warehouse):
-    """A DuckDB over the Parquet files that the tap has written."""
-
-    def __init__(self, folder: Path) -> None:
-        """Begin without a database."""
-        super().__init__(folder)
-        self.database = folder / "analytics.duckdb"
-        self.files = folder / "files"
-        self.dbt = Dbt(
-            "duckdb",
-            folder / "dbt",
-            {
-                "DBT_DUCKDB_PATH": str(self.database),
-                "DBT_DUCKDB_FILES": str(self.files / "*.parquet"),
-            },
-        )
-
-    def first(self, emulator: Emulator) -> None:
-        """Let the tap write files."""
-        tap = first_month(emulator, batch_config=batch_config(self.files, "parquet"))
-        messages(tap, self.folder)
-        self.dbt("build")
-
-    def then(self, emulator: Emulator) -> None:
-        """Let it write more of them."""
-        self._later(emulator, self.files, "parquet")
-        self.dbt("build", *NO_UNIT_TESTS)
-
-    def rebuild(self) -> None:
-        """Build all models anew."""
-        self.dbt("run", "--full-refresh")
-
-    def rows(self) -> Models:
-        """Return the rows of all models."""
-        models = {}
-        with duckdb.connect(str(self.database), read_only=True) as connection:
-            for name in MODELS:
-                found = connection.execute(f"select * from {MARTS}.{name}")  # noqa: S608 - a name of our own
-                columns = [column[0] for column in found.description or ()]
-                models[name] = [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
-        return models
-
-
-class InSnowflake(Warehouse):
-    """The emulated Snowflake, by the real target-snowflake and dbt's real adapter."""
-
-    def __init__(self, folder: Path) -> None:
-        """Begin with an empty one."""
-        super().__init__(folder)
-        self.snowflake = Snowflake(folder)
-        profiles = folder / "profiles"
-        profiles.mkdir()
-        (profiles / "profiles.yml").write_text(SNOWFLAKE_PROFILE, encoding="utf-8")
-        self.dbt = Dbt(
-            "snowflake",
-            folder / "dbt",
-            {"DBT_PROFILES_DIR": str(profiles), "PATH": os.defpath},
-            launcher=(str(PYTHON), str(SCRIPT), "serve", str(folder)),
-        )
-
-    def first(self, emulator: Emulator) -> None:
-        """Load RECORD messages."""
-        self.snowflake.load(
-            messages(first_month(emulator), self.folder), timestamp_type="TIMESTAMP_TZ"
-        )
-        self.dbt("build")
-
-    def then(self, emulator: Emulator) -> None:
-        """Load BATCH files."""
-        written = self._later(emulator, self.folder / "files", "jsonl")
-        self.snowflake.load(written, timestamp_type="TIMESTAMP_TZ")
-        self.dbt("build", *NO_UNIT_TESTS)
-
-    def rebuild(self) -> None:
-        """Build all models anew."""
-        self.dbt("run", "--full-refresh")
-
-    def rows(self) -> Models:
-        """Return the rows of all models."""
-        queries = [f"select * from {MARTS}.{name}" for name in MODELS]  # noqa: S608 - names of our own
-        return dict(zip(MODELS, self.snowflake.rows(*queries), strict=True))
-
-
-SNOWFLAKE_PROFILE = """
-barchart_events:
-  outputs:
-    snowflake:
-      type: snowflake
-      account: emulated
-      user: analyst
-      password: none
-      host: 127.0.0.1
-      port: "{{ env_var('SNOWFLAKE_PORT') | as_number }}"
-      protocol: http
-      database: ANALYTICS
-      schema: barchart_marts
-      threads: 2
-"""
 
 
 class Built(NamedTuple):
@@ -342,6 +83,14 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     then = warehouse.models()
     warehouse.rebuild()
     return Built(warehouse, first, first_truth, then, then_truth, warehouse.models())
+
+
+def without(models: Models) -> Models:
+    """Return models without the columns that are not computed."""
+    return {
+        name: [{c: value for c, value in row.items() if c not in NOT_COMPUTED} for row in rows]
+        for name, rows in models.items()
+    }
 
 
 def differences(found: Models, expected: Models) -> dict[str, Any]:
@@ -413,3 +162,56 @@ def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None
 def test_the_truth_splits_a_code_as_a_person_would(code: str, subject: str, action: str) -> None:
     product = next(name for name, known in ALL_PRODUCTS.items() if code in known.event_types)
     assert subject_and_action(product, code) == (subject, action)
+
+
+def test_freshness_is_that_of_the_last_window(built: Built) -> None:
+    """It is old, so the command fails."""
+    built.warehouse.dbt("source", "freshness", code=1)
+    found = built.warehouse.dbt.results("sources")["events"]
+    assert found["status"] == "error"
+    assert found["max_loaded_at"].startswith(NEW[1][:19])
+
+
+def test_every_model_and_column_is_described_and_on_the_page(built: Built) -> None:
+    described = {
+        model["name"]: model
+        for path in (PROJECT / "transform" / "models").rglob("*.yml")
+        for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", [])
+    }
+    page = (PROJECT / "docs" / "dbt.md").read_text(encoding="utf-8")
+    for name, rows in built.then.items():
+        columns = {column["name"]: column["description"] for column in described[name]["columns"]}
+        assert described[name]["description"]
+        assert all(columns.values())
+        assert columns.keys() == rows[0].keys()
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert {"customer", "product", *re.findall(r"`(\w+)`", line)} == {name, *columns}
+
+
+def test_an_incremental_build_writes_the_days_that_have_other_events(built: Built) -> None:
+    if not isinstance(built.warehouse, InPostgres):
+        pytest.skip("only dbt-postgres tells how many rows it wrote")
+
+    def days(models: Models) -> dict[tuple[str, str], int]:
+        rows = models["barchart__daily_active_users"]
+        return {(row["product"], row["day"]): row["events"] for row in rows}
+
+    changed = {day for day, _ in days(built.then).items() - days(built.first).items()}
+    assert 0 < len(changed) < len(days(built.then))
+    for name, written in built.warehouse.written.items():
+        rows = [row for row in built.then[name] if (row["product"], row["day"]) in changed]
+        assert written == len(rows), name
+
+
+def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> None:
+    """The target appends, so what comes again is there again."""
+    with Emulator(source=Usage(), header=True, added_column="mood") as emulator:
+        written = messages(first_month(emulator), tmp_path)
+        expected = truth(emulator, PRODUCTS, *NEW)
+    records = [json.loads(line) for line in written.splitlines()]
+    lines = [json.dumps(one["record"]) for one in records if one["type"] == "RECORD"]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines + lines[:100]), encoding="utf-8")
+    warehouse = InDuckDB(tmp_path, "events.jsonl")
+    warehouse.dbt("run", "--select", "stg_barchart__events")
+    found = without(warehouse.models(["stg_barchart__events"]))
+    assert differences(found, {name: computed(expected)[name] for name in found}) == {}
