@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.export_file import CUSTOMER, END, PRODUCT, START
+from demo.environment import clean_environment
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def _environment(name: str) -> str | None:
     project = HERE.parent
     command = ["make", f".venv-{name}/.locked"]
     try:
-        subprocess.run(command, cwd=project, check=True, capture_output=True)
+        subprocess.run(
+            command, cwd=project, env=clean_environment(), check=True, capture_output=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return str(project / f".venv-{name}" / "bin" / "python")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from demo.postgres_server import Postgres
 
@@ -115,7 +116,14 @@ def _messages(folder: Path, events: int) -> int:
             config.write_text(json.dumps(settings | (batches if way in _BATCHES else {})))
             command = [sys.executable, "-m", "tap_barchart_events", "--config", str(config)]
             with (folder / way).open("wb") as written:
-                subprocess.run(command, stdout=written, stderr=subprocess.DEVNULL, check=True)
+                subprocess.run(
+                    command,
+                    cwd=folder,
+                    env=clean_environment(),
+                    stdout=written,
+                    stderr=subprocess.DEVNULL,
+                    check=True,
+                )
     with (folder / "record").open("rb") as written:
         return sum(line.startswith(b'{"type":"RECORD"') for line in written)
 
@@ -132,6 +140,8 @@ def _load(postgres: Postgres, choice: Choice, folder: Path, rows: int) -> tuple[
     with (folder / choice.way).open("rb") as messages:
         subprocess.run(
             [TARGET, "--config", config],
+            cwd=folder,
+            env=clean_environment(),
             stdin=messages,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

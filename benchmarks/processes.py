@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from demo.environment import clean_environment
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,7 +72,7 @@ def run(command: Sequence[str], folder: Path, output: Path | None = None) -> Run
             stderr=errors,
             pass_fds=[usage_pipe[1]],
             cwd=folder,
-            env=os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
+            env=clean_environment(TMPDIR=str(folder), PYTHONPATH=str(ROOT)),
         )
         os.close(output_pipe[1])
         os.close(usage_pipe[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from demo.command import DemoError
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def build(events: Path, database: Path) -> None:
         DemoError: A model or a test failed; the message is the end of dbt's output.
     """
     scratch = database.with_suffix(".dbt")
-    foreign = ("DBT_", "TARGET_", "PYTHON", "VIRTUAL_ENV")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
     done = subprocess.run(
         [
             DBT,
@@ -89,12 +87,11 @@ def build(events: Path, database: Path) -> None:
             f"--target-path={scratch / 'target'}",
             f"--log-path={scratch}",
         ],
-        env=kept
-        | {
-            "DBT_TARGET": "duckdb",
-            "DBT_DUCKDB_PATH": str(database),
-            "DBT_DUCKDB_FILES": str(events),
-        },
+        env=clean_environment(
+            DBT_TARGET="duckdb",
+            DBT_DUCKDB_PATH=str(database),
+            DBT_DUCKDB_FILES=str(events),
+        ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

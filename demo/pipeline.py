@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
+from demo.environment import clean_environment
 from tap_barchart_events.output.signals import signals_held
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
 _GRACE_SECONDS = 10
-# Variables of the caller that would reach into the pipeline's settings.
-_FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "DBT_", "PYTHON", "VIRTUAL_ENV")
 
 
 class PipelineError(DemoError):
@@ -77,7 +76,7 @@ class Pipeline:
             process(
                 command,
                 cwd=self.folder,
-                env=self._environ(settings),
+                env=clean_environment(**settings),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -107,7 +106,7 @@ class Pipeline:
         done = subprocess.run(
             self._command(environment, "state", "get", state_id),
             cwd=self.folder,
-            env=self._environ({}),
+            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -122,11 +121,6 @@ class Pipeline:
     def _command(environment: str, *arguments: str) -> list[str]:
         return [str(MELTANO), "--log-format=uncolored", f"--environment={environment}", *arguments]
 
-    @staticmethod
-    def _environ(settings: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
-        return kept | dict(settings)
-
 
 @contextlib.contextmanager
 def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401 - those of Popen
@@ -134,14 +128,17 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
 
     Args:
         command: The program and its arguments.
-        options: Those of `subprocess.Popen`.
+        options: Those of `subprocess.Popen`; without `env`, its environment is a new one.
     """
     running: subprocess.Popen[str] | None = None
     try:
         with signals_held():
             # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
             running = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+                command,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                **{"env": clean_environment(), **options},
             )
         yield running
     finally:

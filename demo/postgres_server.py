@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Postgres:
             ],
             user=self._user,
             cwd=self.folder,
+            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -119,6 +121,7 @@ class Postgres:
                 ["/bin/sh", "-c", _WITH_ITS_STARTER, "sh", *server],
                 user=self._user,
                 cwd=self.folder,
+                env=clean_environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -14,10 +14,23 @@ from barchart_events_emulator import Emulator
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
+from tests.isolation import (
+    enter_loopback_network,
+    forget_the_users_settings,
+    loopback_only,
+    own_folder,
+    pytest_report_header,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+__all__ = ["loopback_only", "own_folder", "pytest_report_header"]
+
+# Before any test module is imported, and in each worker of pytest-xdist.
+forget_the_users_settings()
+enter_loopback_network()
 
 # A deadline for each example would measure what else the machine does.
 settings.register_profile("no deadline", deadline=None)

@@ -9,7 +9,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
+
+from demo.environment import clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
@@ -33,7 +36,8 @@ def about() -> dict[str, Any]:
     """Return what `tap-barchart-events --about --format=json` prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tap_barchart_events", "--about", "--format=json"],
-        cwd=PROJECT,
+        cwd=gettempdir(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.environment import clean_environment
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.expected_events import CUSTOMER
@@ -168,7 +168,7 @@ class Tap:
             folder: Where files of the run go.
             settings: The configuration.
             state: Where to go on.
-            environ: Environment variables on top of the test's own.
+            environ: Further environment variables.
             arguments: More arguments of the command.
             limits: What the process may use: ``RLIMIT_DATA`` and the like → bytes.
             options: Of ``subprocess.Popen``.
@@ -187,9 +187,9 @@ class Tap:
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 command,
-                env={**os.environ, "TMPDIR": str(self.temporary), **(environ or {})},
+                env=clean_environment(TMPDIR=str(self.temporary)) | dict(environ or {}),
                 stdin=subprocess.DEVNULL,
-                **{"stdout": subprocess.PIPE, "stderr": stderr, **options},
+                **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
 
     def end(self, timeout: float = 60) -> Outcome:

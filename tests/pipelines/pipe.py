@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tests.pipelines.expected_events import CUSTOMER
 
@@ -83,7 +84,8 @@ def _run(
     config.write_text(json.dumps(settings), encoding="utf-8")
     done = subprocess.run(
         [*command, "--config", str(config)],
-        cwd=PROJECT,
+        cwd=folder,
+        env=clean_environment(),
         input=written,
         capture_output=True,
         check=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 
@@ -12,6 +13,7 @@ def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "demo.postgres"],
         cwd=PROJECT,
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tests.pipelines.pipe import TARGET_POSTGRES
 
@@ -27,7 +28,11 @@ _KINDS = {
 @pytest.mark.parametrize("command", [TARGET_POSTGRES, TARGET_SNOWFLAKE], ids=lambda path: path.name)
 def test_every_setting_of_a_loader_is_one_that_it_has(command: Path) -> None:
     done = subprocess.run(
-        [command, "--about", "--format=json"], capture_output=True, check=True, text=True
+        [command, "--about", "--format=json"],
+        env=clean_environment(),
+        capture_output=True,
+        check=True,
+        text=True,
     )
     about: dict[str, Any] = json.loads(done.stdout)
     has = about["settings"]["properties"]

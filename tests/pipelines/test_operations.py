@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT, Pipeline
 from tests.pipelines.expected_events import found, held, milliseconds
 from tests.pipelines.pipe import settings_of
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from demo.postgres_server import Postgres
 
 PAGE = PROJECT / "docs" / "operations.md"
-FOREIGN = ("MELTANO_", "TAP_", "TARGET_", "DBT_", "PYTHON", "VIRTUAL_ENV")
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
 
 # As on the page.
@@ -62,11 +61,10 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         }
 
         def run(commands: str) -> None:
-            kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
             subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", commands],
                 cwd=pipeline.folder,
-                env=kept | settings,
+                env=clean_environment(**settings),
                 stdin=subprocess.DEVNULL,
                 check=True,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT, Pipeline, process
 from orchestrate.shards import PlanError, ShardPlan
 from tap_barchart_events.windows import from_iso
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 
 DAGSTER = PROJECT / ".venv-dagster" / "bin"
 LOADED = ("--module-name", "orchestrate.definitions")
-FOREIGN = (
-    "MELTANO_",
-    "TAP_",
-    "TARGET_",
-    "DBT_",
-    "PYTHON",
-    "VIRTUAL_ENV",
-    "DAGSTER_",
-    "ORCHESTRATE_",
-)
 
 PRODUCTS = ["ALERT", "WATCHLIST"]
 START = "2026-01-10T06:00:00+00:00"
@@ -73,9 +63,10 @@ class Instance:
         """
         home.mkdir()
         shutil.copy(PROJECT / "orchestrate" / "home" / "dagster.yaml", home)
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
-        self._home = home
-        self.environ = {**kept, **settings, "DAGSTER_HOME": str(home)}
+        self.home = home
+        # Dagster reads a file .env where it runs, so it does not run in the project's folder.
+        paths = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+        self.environ = clean_environment(**settings, **paths)
 
     def __call__(self, *arguments: str) -> None:
         """Run a command of Dagster's that loads the project."""
@@ -85,7 +76,7 @@ class Instance:
         """Run a command of Dagster's and return its log."""
         done = subprocess.run(
             [str(DAGSTER / "dagster"), *arguments],
-            cwd=PROJECT,
+            cwd=self.home,
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -112,12 +103,12 @@ class Instance:
                 "select count(*) from event_logs where dagster_event_type = ?",
                 kind,
             )[0][0]
-            for path in (self._home / "history" / "runs").glob("*-*.db")
+            for path in (self.home / "history" / "runs").glob("*-*.db")
         ]
         return sum(counts)
 
     def _query(self, database: str, query: str, *values: str) -> list[Any]:
-        with closing(sqlite3.connect(self._home / database, timeout=30)) as connection:
+        with closing(sqlite3.connect(self.home / database, timeout=30)) as connection:
             return connection.execute(query, values).fetchall()
 
 
@@ -147,7 +138,7 @@ def daemon(dagster: Instance, log: Path) -> Iterator[None]:
     command = [str(DAGSTER / "dagster-daemon"), "run", *LOADED]
     with (
         log.open("wb") as written,
-        process(command, cwd=PROJECT, env=dagster.environ, stdout=written, stderr=written),
+        process(command, cwd=dagster.home, env=dagster.environ, stdout=written, stderr=written),
     ):
         yield
 

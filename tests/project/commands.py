@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 
@@ -13,15 +13,9 @@ def ran(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=PROJECT,
-        env=environ(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def environ(**more: str) -> dict[str, str]:
-    """Return the environment without what make, Meltano or the tap would heed."""
-    foreign = ("MAKE", "MFLAGS", "MELTANO_", "TAP_", "TARGET_")
-    return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | more

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo import marts
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.project.commands import environ, ran
+from tests.project.commands import ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def opened(page: Path, folder: Path) -> tuple[str, list[str]]:
             "--dump-dom",
             page.as_uri(),
         ],
-        env=environ(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -131,7 +132,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals) ->
     with subprocess.Popen(
         [sys.executable, "-m", "demo"],
         cwd=PROJECT,
-        env=environ(**{mark: "1"}),
+        env=clean_environment(**{mark: "1"}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

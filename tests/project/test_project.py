@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.project.commands import environ, ran
+from tests.project.commands import ran
 from tests.settings_pages import README, about, between, pages
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def run_in_shell(commands: str, folder: Path) -> None:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", plain],
         cwd=folder,
-        env=environ(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
