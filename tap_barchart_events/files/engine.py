@@ -1,10 +1,11 @@
-"""DuckDB on a short leash: one thread, bounded memory, one file to read, one directory to write.
+"""DuckDB within bounds: one thread, bounded memory, one file to read, one directory to write.
 
 It runs SQL and knows nothing of events.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,36 +14,40 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.queries import literal
+from tap_barchart_events.files.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class UnreadableRowError(Exception):
-    """DuckDB cannot read some row. Its own message shows the row, so it goes no further."""
+    """DuckDB cannot read some row. DuckDB's own message shows the row, so it is dropped."""
 
 
 class Engine:
     """A connection to DuckDB, made when it is first needed.
 
-    A signal handler that raises while DuckDB works makes it stop, but DuckDB swallows what was
+    A signal handler that raises while DuckDB works makes DuckDB stop, but DuckDB drops what was
     raised: ``KeyboardInterrupt`` is raised in its place.
     """
 
-    memory: int
-    """What DuckDB may hold in memory, in bytes, before it spills; to be set before first use."""
-
     def __init__(self, file: Path, directory: Path, memory: int) -> None:
-        """Take the file that may be read and an existing directory to make its own in."""
-        self.memory = memory
+        """Prepare a connection.
+
+        Args:
+            file: The file that DuckDB may read.
+            directory: An existing directory, in which the engine makes one of its own.
+            memory: How many bytes of memory DuckDB may use before it spills to disk.
+        """
         self._file = file
         self._parent = directory
+        self._memory = memory
+        self._free = 0
         self._own: tempfile.TemporaryDirectory[str] | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def close(self) -> None:
-        """Free what it holds in memory and on disk."""
+        """Free memory and disk."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -52,19 +57,40 @@ class Engine:
 
     @property
     def directory(self) -> Path:
-        """A directory of its own, which goes when it is closed."""
+        """A directory of its own, which is removed when it is closed."""
         if self._own is None:
             self._own = tempfile.TemporaryDirectory(dir=self._parent, prefix="events-")
         return Path(self._own.name)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The connection: without network, extensions, and other files."""
+        """The connection: without network, extensions, and other files.
+
+        Raises:
+            FileError: DuckDB cannot start.
+        """
         if self._connection is None:
-            own = self.directory
-            with _interruptible():
-                self._connection = _connected(self._file, own, self.memory)
+            self._connection = self._connect()
         return self._connection
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        file, own = str(self._file), str(self.directory)
+        try:
+            f"{file}{own}".encode()
+        except UnicodeEncodeError:
+            raise FileError(
+                f"the name of the folder for temporary files, {own!r}, is not valid UTF-8; set "
+                "TMPDIR to another folder"
+            ) from None
+        self._free = shutil.disk_usage(own).free
+        try:
+            with _interruptible():
+                return _configured(file, own, self._memory)
+        except (MemoryError, duckdb.OutOfMemoryException):
+            raise FileError(
+                "the process may not use enough memory for DuckDB to start; raise its limit "
+                "(ulimit -v, or that of the container)"
+            ) from None
 
     def run(self, sql: str) -> None:
         """Run a statement.
@@ -74,7 +100,7 @@ class Engine:
             FileError: Memory or disk do not suffice.
         """
         connection = self.connection
-        with _errors():
+        with self._errors():
             connection.execute(sql)
 
     def fetch(self, sql: str, size: int, *, cut: int = 0) -> Iterator[list[tuple[Any, ...]]]:
@@ -85,32 +111,52 @@ class Engine:
             FileError: Memory or disk do not suffice.
         """
         connection = self.connection
-        with _errors():
+        with self._errors():
             result = connection.execute(sql)
         fetched = 0
         while True:
-            with _errors():
+            with self._errors():
                 rows = result.fetchmany(min(size, cut - fetched % cut) if cut else size)
             if not rows:
                 return
             fetched += len(rows)
             yield rows
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise an error of this package for each of DuckDB's."""
+        try:
+            with _interruptible():
+                yield
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            raise UnreadableRowError from None
+        except duckdb.OutOfMemoryException as error:
+            # DuckDB raises the same for memory that cannot be spilled and for a full disk.
+            raise FileError(
+                f"it needs more than {self._memory >> 20:,} MB of memory and more than the "
+                f"{self._free >> 20:,} MB that were free for temporary files in {self._parent}; "
+                "free space there, set TMPDIR to a larger disk, or set a smaller window_hours"
+            ) from error
+        except duckdb.IOException as error:
+            raise FileError(
+                f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
+            ) from error
 
-def _connected(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
+
+def _configured(file: str, directory: str, memory: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             # a second thread would take its time from the target
             "threads": 1,
             "memory_limit": f"{memory}B",
-            "temp_directory": str(directory),
+            "temp_directory": directory,
             "enable_external_file_cache": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
-    connection.execute(f"SET allowed_directories = [{literal(str(directory))}]")
-    connection.execute(f"SET allowed_paths = [{literal(str(file))}]")
+    connection.execute(f"SET allowed_directories = [{literal(directory)}]")
+    connection.execute(f"SET allowed_paths = [{literal(file)}]")
     connection.execute("SET enable_external_access = false")
     # stdout belongs to the target
     connection.execute("SET enable_progress_bar = false")
@@ -123,26 +169,6 @@ def _connected(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConne
 def _interruptible() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        if "interrupted" not in str(error).lower():
-            raise
+    except RuntimeError:
+        # All errors of DuckDB are of classes of its own but this one: a signal ended the query.
         raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what DuckDB raises into what it means."""
-    try:
-        with _interruptible():
-            yield
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        raise UnreadableRowError from None
-    except duckdb.OutOfMemoryException as error:
-        raise FileError(
-            "it has rows or values too large to be held in memory, or the disk for temporary "
-            "files is full"
-        ) from error
-    except duckdb.IOException as error:
-        raise FileError(
-            f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
-        ) from error

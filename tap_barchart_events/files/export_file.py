@@ -1,62 +1,46 @@
 """An export file → events: layout, types, filter, ``event_id``. DuckDB reads the file.
 
-It knows nothing of jobs, bookmarks or Singer's STATE; it is given a complete local file and the
-window that the file was exported for.
+It is given a complete local file and the window that the file was exported for. It does not
+depend on jobs, bookmarks or STATE.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isal import isal_zlib
-
-from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
+from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
-from tap_barchart_events.files.layout import Layout, detect_layout, layout_conflicts
-from tap_barchart_events.files.queries import COUNT_FEW, DROP_FEW, EventsQuery, Source, literal
-from tap_barchart_events.files.scanner import Dialect, FileStats, Scanner
-from tap_barchart_events.files.validation import DISORDER, IN_ORDER, NEAR, TIES, RowStats
+from tap_barchart_events.files.layout import Layout, detect_layout
+from tap_barchart_events.files.memory import (
+    FETCH_ROWS,
+    LINES_BYTES,
+    MAX_ORDINALS_IN_MEMORY,
+    ORDINARY_VECTOR_BYTES,
+    memory_limit,
+)
+from tap_barchart_events.files.queries import (
+    COUNT_SPARSE_ORDINALS,
+    DROP_SPARSE_ORDINALS,
+    DuplicateStrategy,
+    EventsQuery,
+    Source,
+)
+from tap_barchart_events.files.scanner import Dialect, Scanner
+from tap_barchart_events.files.validation import Order, RowStats
 from tap_barchart_events.products import PRODUCTS
-from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from typing_extensions import Self
 
     from tap_barchart_events.windows import Window
-
-PIECE = 100_000
-"""Bytes of finished lines handed out at once: few enough to stay in the processor's cache."""
-
-MEMORY = 48 << 20
-MEMORY_PER_COLUMN = 256 << 10
-MOST_MEMORY = 1 << 30
-"""What DuckDB may hold in memory, in bytes, beyond that it spills: for rows as they should be,
-for each of their columns, and for rows of many kilobytes, which must be held whole."""
-
-BUFFER_COPIES = 12
-"""How many copies of the rows in hand DuckDB holds: as read, hashed, escaped, put together …"""
-
-USUAL_STRETCH = 4 << 20
-"""Bytes of the rows in hand that ``MEMORY`` is made for."""
-
-FEW_REPEATS = 100_000
-"""So many repeated events are looked up in memory; more are read side by side with the file."""
-
-ROW_GROUP = 25_000
-"""Most records in a row group of a Parquet file: it is held in memory until it is full."""
-
-GZIP = isal_zlib.MAX_WBITS | 16
-
-CODECS = {None: "snappy", "gzip": "gzip", "none": "uncompressed"}
-"""DuckDB's names of what Parquet is compressed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +74,18 @@ class FileContents:
     """What does not stop the sync but should be known."""
 
 
+class _Readable(NamedTuple):
+    """A checked file with events."""
+
+    engine: Engine
+    query: EventsQuery
+    bytes_per_row: int
+
+
 class ExportFile:
     r"""The events of one downloaded export file.
 
-    A context manager. ``check`` comes first; each way out then reads the file anew, and all
+    A context manager. ``check`` comes first; each output mode then reads the file anew, and all
     yield the same events in the same order.
 
     ``event_id`` is the MD5, in hex, of these lines, joined by line feeds, as UTF-8: customer,
@@ -141,24 +133,25 @@ class ExportFile:
         self._properties = tuple(properties)
         self._schema_columns = frozenset(schema_columns)
         self._format = file_format
+        self._directory = directory
         self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
-        self._raw = Scanner(path, self._dialect)
-        self._engine = Engine(path, directory, MEMORY)
+        self._scanner = Scanner(path, self._dialect)
+        self._engine: Engine | None = None
         self._contents: FileContents | None = None
-        self._query: EventsQuery | None = None
-        self._bytes_per_row = 1
+        self._readable: _Readable | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free what it holds in memory and on disk."""
+        """Free memory and disk."""
         self.close()
 
     def close(self) -> None:
-        """Free what it holds in memory and on disk."""
-        self._engine.close()
+        """Free memory and disk."""
+        if self._engine:
+            self._engine.close()
 
     def check(self) -> FileContents:
         """Read the whole file once, before anything of it is emitted.
@@ -170,117 +163,82 @@ class ExportFile:
             WrongRangeError: There are rows, none of them inside the window or at its ``end``.
         """
         if self._contents is None:
-            with self._named():
+            self.close()  # what a check that failed has opened
+            with self._with_context():
                 self._contents = self._check()
         return self._contents
 
     def _check(self) -> FileContents:
-        first = next(self._raw.rows(), None)
+        first = next(self._scanner.rows(), None)
         if first is None:
             return FileContents(0, 0, (), ())
         try:
-            fields = [value.decode() for value in self._raw.fields(first.body)]
+            fields = [value.decode() for value in self._scanner.fields(first.body)]
         except UnicodeDecodeError:
             raise FileError(f"line {first.line} is not valid UTF-8") from None
         layout = detect_layout(fields, self.product, self._format.columns)
-        survey = self._raw.survey()
-        content, skip = survey.content, 0
+        file_stats = self._scanner.stats()
+        content_bytes, skip = file_stats.content_bytes, 0
         if layout.header:
             skip = first.line + first.body.count(b"\n")
-            content -= self._raw.content(first.body, quoted=survey.quoted)
-        source = Source(str(self.path), layout.names, self._dialect, survey, skip)
-        self._engine.memory = _memory_for(survey, len(layout.names))
-        tally = self._tally(source, layout)
-        if tally is None or not tally.matches_byte_count(content):
-            self._raw.locate_error(len(layout.names), layout.names.index("timestamp"), skip)
+            content_bytes -= self._scanner.content_bytes(first.body, quoted=file_stats.quoted)
+        source = Source(str(self.path), layout.names, self._dialect, file_stats, skip)
+        memory = memory_limit(len(layout.names), file_stats.vector_bytes, file_stats.longest_row)
+        self._engine = Engine(self.path, self._directory, memory)
+        # a header needs no cross-check
+        product = None if layout.header else PRODUCTS.get(self.product)
+        types = product.event_types if product else ()
+        stats = RowStats.read(self._engine, source, self.window, types)
+        if stats is None or not stats.matches_byte_count(content_bytes):
+            self._scanner.locate_error(len(layout.names), layout.names.index("timestamp"), skip)
             raise FileError(
                 "it is not certain where its fields end (a space before a quoted value does "
                 "that); if the file does not quote its values, set quote_character to empty"
             )
-        self._check_range(tally)
-        warnings = self._check_layout(layout, tally)
-        filled = {name: count for name, count in sorted(tally.filled.items()) if count}
-        extra = tuple(
+        stats.check_range()
+        warning = stats.check_layout(product, self._format.layout_check) if product else ""
+        extra = self._extra_columns(layout, stats)
+        query = self._events_query(self._engine, source, stats, extra)
+        self._readable = _Readable(self._engine, query, content_bytes // max(stats.rows, 1))
+        if file_stats.vector_bytes > ORDINARY_VECTOR_BYTES:
+            # Long rows may need more memory than there is. Of a window, all events are emitted or
+            # none, so that has to be known before the first one.
+            for _ in self._lines(self._readable, "", "\n"):
+                pass
+        outside = stats.rows - stats.inside - stats.at_end
+        return FileContents(stats.inside, outside, extra, (warning,) if warning else ())
+
+    def _extra_columns(self, layout: Layout, stats: RowStats) -> tuple[str, ...]:
+        return tuple(
             name
-            for name in layout.names
-            if name in filled and name not in self._schema_columns and name != "type"
+            for name in layout.values
+            if stats.filled[name] and name not in self._schema_columns
         )
+
+    def _events_query(
+        self, engine: Engine, source: Source, stats: RowStats, extra: tuple[str, ...]
+    ) -> EventsQuery:
+        filled = {name: count for name, count in sorted(stats.filled.items()) if count}
         query = EventsQuery(
             source=source,
             window=self.window,
             customer=self.customer,
             product=self.product,
-            filled={name: count == tally.rows for name, count in filled.items()},
+            filled={name: count == stats.rows for name, count in filled.items()},
             extra=extra,
         )
-        self._bytes_per_row = content // max(tally.rows, 1)
-        self._query = replace(query, repeats=self._repeats(query, tally))
-        if survey.stretch > USUAL_STRETCH:
-            # of a window, all events come out or none: so better fail now than half way
-            for _ in self._lines(self._query, "", "\n"):
-                pass
-        return FileContents(tally.inside, tally.rows - tally.inside - tally.at_end, extra, warnings)
-
-    def _tally(self, source: Source, layout: Layout) -> RowStats | None:
-        """Sum up all rows; None if DuckDB cannot read one of them."""
-        product = PRODUCTS.get(self.product)
-        types = product.event_types if product and not layout.header else {}
-        query = RowStats.query(source, self.window, event_types=types)
-        try:
-            rows = chain.from_iterable(self._engine.fetch(query, 1_000))
-            return RowStats.of(rows, layout.names)
-        except UnreadableRowError:
-            return None
-
-    def _check_range(self, tally: RowStats) -> None:
-        """Check that the rows, if there are any, are those of the window."""
-        if tally.first is None or tally.last is None or tally.inside or tally.at_end:
-            return
-        raise WrongRangeError(
-            f"none of its {tally.rows:,} rows is inside this window: their timestamps are from "
-            f"{_instant(tally.first)} to {_instant(tally.last)}. The service, or a cache in "
-            "between, sent another export than was asked for: run again; if it goes on, ask "
-            "Barchart's support"
-        )
-
-    def _check_layout(self, layout: Layout, tally: RowStats) -> tuple[str, ...]:
-        """Let the event types testify, where the layout was chosen by count."""
-        product = PRODUCTS.get(self.product)
-        if layout.header or product is None:
-            return ()
-        text, beyond = layout_conflicts(product, tally.by_type)
-        if beyond and self._format.layout_check == "error":
-            raise LayoutError(
-                f"its columns seem shifted: {text}, which these event types do not have. Name the "
-                "file's columns, in order, in the setting columns; or, if they are right, set "
-                "layout_check to warning"
-            )
-        return (text,) if text else ()
-
-    def _repeats(self, query: EventsQuery, tally: RowStats) -> int | Literal["few", "many"]:
-        """Find out how equal events can be told apart at the least cost."""
-        if tally.order == IN_ORDER:
-            return 0
-        if tally.order == TIES:
-            return NEAR
-        self._engine.run(query.few_repeats(in_order=tally.order < DISORDER))
-        ((found,),) = next(self._engine.fetch(COUNT_FEW, 1))
-        if found <= FEW_REPEATS:
-            return "few" if found else 0
-        self._engine.run(DROP_FEW)
-        self._engine.run(query.many_repeats())
-        return "many"
+        return replace(query, duplicates=_duplicate_strategy(engine, query, stats.order))
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
         names = self._properties
         extra = "extra" in names
-        query = self._checked()
-        if query is None:
+        readable = self._checked()
+        if readable is None:
             return
-        with self._named():
-            rows = self._engine.fetch(query.as_columns(names, structured=False), 1_000)
-            for row in chain.from_iterable(rows):
+        with self._with_context():
+            query = readable.query.as_columns(names, structured=False)
+            for row in chain.from_iterable(readable.engine.fetch(query, FETCH_ROWS)):
                 record = dict(zip(names, row, strict=True))
                 if extra and record["extra"] is not None:
                     record["extra"] = json.loads(record["extra"])
@@ -293,16 +251,20 @@ class ExportFile:
             stream: The stream's name.
             time_extracted: When the events were extracted, ISO 8601.
         """
+        readable = self._checked()
+        if readable is None:
+            return
         before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
         after = f',"time_extracted":{json.dumps(time_extracted)}}}\n'
-        return self._lines(self._checked(), before, after)
+        with self._with_context():
+            yield from self._lines(readable, before, after)
 
     def write_batches(
         self, encoding: str, compression: str | None, batch_size: int
     ) -> Iterator[Path]:
         """Write the events to files of at most ``batch_size`` records; yield each when complete.
 
-        The files lie in the private directory, and go with it.
+        The files lie in the private directory, and are removed with it.
 
         Args:
             encoding: ``jsonl`` or ``parquet``.
@@ -310,98 +272,65 @@ class ExportFile:
                 Parquet is Snappy, inside the file.
             batch_size: At least 1.
         """
-        if encoding == "parquet":
-            return self._write_parquet(compression, batch_size)
-        return self._write_jsonl(compression, batch_size)
-
-    def _write_jsonl(self, compression: str | None, batch_size: int) -> Iterator[Path]:
-        pieces = self._lines(self._checked(), "", "\n", cut=batch_size)
-        for number in count(1):
-            left = batch_size
-            path = self._engine.directory / f"{number}.jsonl"
-            with path.open("wb") as file:
-                squeeze = isal_zlib.compressobj(wbits=GZIP) if compression == "gzip" else None
-                while left and (piece := next(pieces, None)):
-                    lines, records = piece
-                    file.write(squeeze.compress(lines) if squeeze else lines)
-                    left -= records
-                if squeeze:
-                    file.write(squeeze.flush())
-            if left == batch_size:
-                path.unlink()
-                return
-            yield path
-
-    def _write_parquet(self, compression: str | None, batch_size: int) -> Iterator[Path]:
-        query = self._checked()
-        if query is None:
+        readable = self._checked()
+        if readable is None:
             return
-        directory = tempfile.mkdtemp(dir=self._engine.directory)
-        # a row group is closed by the vector of rows that fills it, of at most 2,048
-        groups = -(-batch_size // ROW_GROUP)
-        group = max(1, batch_size // groups - 2_047)
-        with self._named():
-            self._engine.run(
-                f"COPY ({query.as_columns(self._properties, structured=True)}) "
-                f"TO {literal(directory)} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
-                f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {CODECS[compression]})"
-            )
-        for number in count():
-            path = Path(directory, f"data_{number}.parquet")
-            if not path.exists():
-                return
-            file = f"parquet_file_metadata({literal(str(path))})"
-            ((rows,),) = next(self._engine.fetch(f"SELECT num_rows FROM {file}", 1))  # noqa: S608
-            if rows:  # DuckDB 1.5 may end with a file of none
-                yield path
+        engine, query, _ = readable
+        with self._with_context():
+            if encoding == "parquet":
+                columns = query.as_columns(self._properties, structured=True)
+                yield from write_parquet(engine, columns, compression, batch_size)
+            else:
+                lines = self._lines(readable, "", "\n", cut=batch_size)
+                yield from write_jsonl(lines, engine.directory, compression, batch_size)
 
     def _lines(
-        self, query: EventsQuery | None, before: str, after: str, *, cut: int = 0
+        self, readable: _Readable, before: str, after: str, *, cut: int = 0
     ) -> Iterator[tuple[bytes, int]]:
         """Yield records as JSON, each between two texts, many at once and how many they are.
 
         What is yielded never straddles a multiple of ``cut`` records.
         """
-        if query is None:
-            return
-        head, sql, tail = query.as_json(self._properties)
+        head, sql, tail = readable.query.as_json(self._properties)
         begin, end = (before + head).encode(), (tail + after).encode()
         # in JSON, names take about as many bytes again as values
-        length = 100 + 2 * self._bytes_per_row + 15 * len(self._properties) + len(begin + end)
-        size = max(1, min(1_000, PIECE // length))
-        with self._named():
-            for rows in self._engine.fetch(sql, size, cut=cut):
-                yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
+        length = 100 + 2 * readable.bytes_per_row + 15 * len(self._properties) + len(begin + end)
+        size = max(1, min(FETCH_ROWS, LINES_BYTES // length))
+        for rows in readable.engine.fetch(sql, size, cut=cut):
+            yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
 
-    def _checked(self) -> EventsQuery | None:
-        """Return the query of the events, if there are any, once the file is checked."""
+    def _checked(self) -> _Readable | None:
+        """Return what the events are read with, if there are any, once the file is checked."""
         self.check()
-        return self._query
+        return self._readable
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say in an error which export it is about."""
+    def _with_context(self) -> Iterator[None]:
+        """Name the export in an error."""
         try:
             yield
         except UnreadableRowError:
-            raise FileError(f"{self.path.name} changed while it was read") from None
-        except FileError as error:
-            export = f"the export of {self.customer}/{self.product} {self.window} cannot be read: "
-            if str(error).startswith(export):
-                raise
-            raise type(error)(f"{export}{error}") from error
+            error = FileError(f"{self.path.name} changed while it was read")
+        except FileError as raised:
+            error = raised
+        else:
+            return
+        export = f"the export of {self.customer}/{self.product} {self.window}"
+        raise type(error)(f"{export} cannot be read: {error}") from error
 
 
-def _memory_for(survey: FileStats, columns: int) -> int:
-    """Return what DuckDB may hold in memory for a file, in bytes."""
-    memory = MEMORY + MEMORY_PER_COLUMN * columns
-    if survey.stretch <= USUAL_STRETCH:
-        return memory
-    return min(memory + BUFFER_COPIES * survey.stretch + 4 * survey.longest, MOST_MEMORY)
-
-
-def _instant(milliseconds: int) -> str:
-    try:
-        return to_iso(milliseconds)
-    except OverflowError:
-        return f"{milliseconds} ms"
+def _duplicate_strategy(engine: Engine, query: EventsQuery, order: Order) -> DuplicateStrategy:
+    """Return the cheapest exact way to number equal events; make the table that it needs."""
+    if order == Order.ASCENDING:
+        return DuplicateStrategy.NONE
+    if order == Order.TIES:
+        return DuplicateStrategy.LOOKBACK
+    engine.run(query.sparse_ordinals(in_order=order < Order.DISORDER))
+    ((found,),) = next(engine.fetch(COUNT_SPARSE_ORDINALS, 1))
+    if not found:
+        return DuplicateStrategy.NONE
+    if found <= MAX_ORDINALS_IN_MEMORY:
+        return DuplicateStrategy.SPARSE_TABLE
+    engine.run(DROP_SPARSE_ORDINALS)
+    engine.run(query.full_ordinals())
+    return DuplicateStrategy.FULL_TABLE

@@ -1,7 +1,7 @@
 """Which column of an export file is which: by header, by setting, or by a known layout.
 
-Pure: it is given the first row's fields, or counts, and answers with names or an error. It
-reads no file and knows nothing of DuckDB or Singer.
+Pure: its functions take the fields of the first row, or counts, and return names or raise an
+error. It reads no file, and does not depend on DuckDB or Singer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import LEADING, PRODUCTS, Product, snake_case
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 """What a timestamp looks like: a whole number in its shortest form, of 19 digits at most."""
 
-SHOWN = 50
-"""How many characters of an offending field are shown."""
+EXCERPT_LENGTH = 50
+"""How many characters of a field an error shows."""
 
-FEW = 3
-"""So many contradicting values are taken for stray ones, unless they are half of all."""
+STRAY_LIMIT = 3
+"""Up to so many values in foreign columns are stray values, unless they are half of all rows."""
 
-FEW_SHARE = 0.001
-"""And so large a share of the values that could contradict."""
+STRAY_SHARE = 0.001
+"""Up to this share of the rows, values in foreign columns are stray values as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ def detect_layout(
     """Return the layout of a file, judged by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, camelCase or not, is a header.
-    Without one, the ``columns`` set for the product hold, with timestamp and type among them, or
-    else its one known layout of that many columns.
+    Without a header, the setting ``columns`` of the product applies, which has timestamp and type
+    among its names; without that, the one known layout of the product with that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event.
-        LayoutError: It cannot be told which column is which.
+        LayoutError: It is not certain which column is which.
     """
     names = tuple(snake_case(field) for field in first_row)
     if set(LEADING) <= set(names):
@@ -68,7 +68,7 @@ def detect_layout(
     if not TIMESTAMP.fullmatch(timestamp):
         raise FileError(
             "the first row is neither a header (it would name timestamp and type) nor an event: "
-            f"its timestamp is {shown(timestamp)}, not a whole number of milliseconds"
+            f"its timestamp is {excerpt(timestamp)}, not a whole number of milliseconds"
         )
     return Layout(names, header=False)
 
@@ -121,50 +121,57 @@ def _require_unique(names: Sequence[str]) -> None:
         raise LayoutError(f"column {names.index('') + 1} has no name in the header of the file")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        names_twice = ", ".join(map(shown, repeated[:5]))
+        names_twice = ", ".join(map(excerpt, repeated[:5]))
         raise LayoutError(f"the header of the file names {names_twice} more than once")
 
 
-def shown(field: str) -> str:
+def excerpt(field: str) -> str:
     """Return a field as an error may show it: quoted, at most 50 characters of it."""
-    return repr(field if len(field) <= SHOWN else field[:SHOWN] + "…")
+    return repr(field if len(field) <= EXCERPT_LENGTH else field[:EXCERPT_LENGTH] + "…")
+
+
+class LayoutConflicts(NamedTuple):
+    """Values in columns that do not belong to the context of their event type."""
+
+    text: str
+    """The columns with the most of them, in words; empty if there are none."""
+
+    decisive: bool
+    """Whether there are more than stray values, so that the layout is wrong."""
 
 
 def layout_conflicts(
     product: Product, counts: Iterable[tuple[str, int, Mapping[str, int]]]
-) -> tuple[str, bool]:
-    """Hear the event types: an event carries values only in the columns of its own context.
+) -> LayoutConflicts:
+    """Cross-check a layout: an event has values only in the columns of its type's context.
 
-    Columns outside the contexts of all event types, and event types that are not known, have no
-    say. Stray values are tolerated, a shifted column is not: it puts values in the wrong place in
-    most rows of some event type.
+    Columns outside the contexts of all event types, and unknown event types, are not checked.
+    Stray values are tolerated. A shifted column is not: it puts values in the wrong place in most
+    rows of some event type.
 
     Args:
-        product: The product whose event types testify.
+        product: The product, with the contexts of its event types.
         counts: For each event type its code, its rows, and per column the rows with a value.
-
-    Returns:
-        What contradicts, in words, or an empty text; and whether it is more than stray values.
     """
     contexts = {
         code: {snake_case(name) for name in names} for code, names in product.event_types.items()
     }
     known = set().union(*contexts.values())
     found: list[tuple[int, str, str]] = []
-    rows_checked = wrong_in_all = 0
-    beyond = False
+    rows_checked = conflicting_rows = 0
+    decisive = False
     for code, rows, filled in counts:
         if code not in contexts:
             continue
         rows_checked += rows
         foreign = known - contexts[code]
-        wrong = {name: count for name, count in filled.items() if count and name in foreign}
-        found += [(count, code, name) for name, count in wrong.items()]
-        worst = max(wrong.values(), default=0)
-        wrong_in_all += worst
-        beyond = beyond or worst > max(FEW, FEW_SHARE * rows)
-    beyond = beyond or wrong_in_all > max(FEW, FEW_SHARE * rows_checked)
-    beyond = beyond or 0 < rows_checked <= 2 * wrong_in_all
+        conflicts = {name: count for name, count in filled.items() if count and name in foreign}
+        found += [(count, code, name) for name, count in conflicts.items()]
+        most = max(conflicts.values(), default=0)
+        conflicting_rows += most
+        decisive = decisive or most > max(STRAY_LIMIT, STRAY_SHARE * rows)
+    decisive = decisive or conflicting_rows > max(STRAY_LIMIT, STRAY_SHARE * rows_checked)
+    decisive = decisive or 0 < rows_checked <= 2 * conflicting_rows
     found.sort(key=lambda entry: (-entry[0], *entry[1:]))
     text = "; ".join(f"{code} carries {name} in {count:,} rows" for count, code, name in found[:3])
-    return text, beyond
+    return LayoutConflicts(text, decisive)

@@ -1,19 +1,20 @@
 """The SQL that turns the rows of an export file into events. Text only: nothing is run here.
 
-One relation of events serves all ways out; these differ only in how an event is written down.
+One relation of events serves all output modes; these differ only in how an event is written.
 """
 
-# ruff: noqa: S608 - all that comes from outside is quoted, by literal() or identifier()
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from enum import Enum, auto
+from typing import TYPE_CHECKING
 
+from tap_barchart_events.files.sql import Part, concat, identifier, literal
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tap_barchart_events.files.scanner import Dialect, FileStats
     from tap_barchart_events.windows import Window
@@ -21,46 +22,30 @@ if TYPE_CHECKING:
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 ROW, ORDINAL, TIED = '"row number"', '"its ordinal"', '"is tied"'
 EVENT_ID, FIRST_ID = '"event id"', '"first id"'
-FEW, MANY = '"few repeats"', '"many repeats"'
-COUNT_FEW = f"SELECT count(*) FROM {FEW}"
-DROP_FEW = f"DROP TABLE {FEW}"
+SPARSE, FULL = '"sparse ordinals"', '"full ordinals"'
+COUNT_SPARSE_ORDINALS = f"SELECT count(*) FROM {SPARSE}"
+DROP_SPARSE_ORDINALS = f"DROP TABLE {SPARSE}"
+
+TIE_LOOKBACK = 3
+"""In a file in time order, how many rows before an event a duplicate of it is, as a rule."""
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
 
-class Part(NamedTuple):
-    """A piece of a text that a query puts together."""
+class DuplicateStrategy(Enum):
+    """How the ordinals of equal events are found; the check chooses the cheapest that is exact."""
 
-    text: str
-    literal: bool = True
-    """Whether it stands for itself or is an expression."""
+    NONE = auto()
+    """No two events are equal: all ordinals are 0."""
 
+    LOOKBACK = auto()
+    """Equal events are at most ``TIE_LOOKBACK`` rows apart: each row is compared with these."""
 
-def literal(text: str) -> str:
-    """Return a text as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
+    SPARSE_TABLE = auto()
+    """A table has the ordinals that are not 0, by row; it is held in memory."""
 
-
-def identifier(name: str) -> str:
-    """Return a name as an identifier of SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def concat(parts: Iterable[Part]) -> str:
-    """Return the expression of a text put together of parts; nulls among them are empty."""
-    arguments: list[str] = []
-    run = ""
-    for part in parts:
-        if part.literal:
-            run += part.text
-            continue
-        if run:
-            arguments.append(literal(run))
-            run = ""
-        arguments.append(part.text)
-    if run or not arguments:
-        arguments.append(literal(run))
-    return f"concat({', '.join(arguments)})"
+    FULL_TABLE = auto()
+    """A table has all ordinals, in the order of the rows; it is read side by side with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +55,7 @@ class Source:
     path: str
     names: Sequence[str]
     dialect: Dialect
-    survey: FileStats
+    stats: FileStats
 
     skip: int
     """Lines before the first event."""
@@ -79,8 +64,8 @@ class Source:
         """Return the relation of its rows, the timestamp in the type given, all else text."""
         types = dict.fromkeys(self.names, "VARCHAR") | {"timestamp": timestamp}
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-        quote = self.dialect.quote_character if self.survey.quoted else ""
-        room = max(1 << 21, self.survey.longest + (1 << 16))
+        quote = self.dialect.quote_character if self.stats.quoted else ""
+        buffer_size = max(1 << 21, self.stats.longest_row + (1 << 16))
         options = {
             "columns": f"{{{columns}}}",
             "delim": literal(self.dialect.delimiter),
@@ -90,10 +75,10 @@ class Source:
             "header": "false",
             "skip": str(self.skip),
             "parallel": "false",
-            "max_line_size": str(room),
-            "buffer_size": str(room),
-            # The strict reading refuses, or silently drops, rows with other line breaks than the
-            # first. What the lenient one would gloss over is found by survey and tally.
+            "max_line_size": str(buffer_size),
+            "buffer_size": str(buffer_size),
+            # Strict mode refuses, or silently drops, rows with another line break than the first.
+            # What the other mode accepts without an error is found by the scanner and RowStats.
             "strict_mode": "false",
         }
         settings = ", ".join(f"{name}={value}" for name, value in options.items())
@@ -119,31 +104,33 @@ class EventsQuery:
     extra: Sequence[str]
     """Those of them that go to ``extra``."""
 
-    repeats: int | Literal["few", "many"] = 0
-    """How equal events are told apart: by the rows before, so many, or by a table of ordinals."""
+    duplicates: DuplicateStrategy = DuplicateStrategy.NONE
+    """How the ordinals of equal events are found."""
 
     def relation(self) -> str:
         """Return the relation: the file's columns, and the event's id."""
         rows = self._inside()
-        if self.repeats == "few":
-            event_id = f"md5({self._canonical(f'coalesce({ORDINAL}, 0)')})"
-            return (
-                f"(SELECT *, {event_id} AS {EVENT_ID} FROM {self._numbered(rows)} "
+        match self.duplicates:
+            case DuplicateStrategy.NONE:
+                event_id = f"md5({self._canonical('0')})"
+                return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows})"
+            case DuplicateStrategy.LOOKBACK:
+                return self._with_lookback(rows)
+            case DuplicateStrategy.SPARSE_TABLE:
+                ordinal = f"coalesce({ORDINAL}, 0)"
                 # not the table itself: that has a column rowid, as the file may
-                f"LEFT JOIN (SELECT * FROM {FEW}) USING ({ROW}))"
-            )
-        if self.repeats == "many":
-            event_id = f"md5({self._canonical(ORDINAL)})"
-            return (
-                f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows} "
-                f"POSITIONAL JOIN (SELECT * FROM {MANY}))"
-            )
+                table = f"LEFT JOIN (SELECT * FROM {SPARSE}) USING ({ROW})"
+                rows = self._numbered(rows)
+            case DuplicateStrategy.FULL_TABLE:
+                ordinal = ORDINAL
+                table = f"POSITIONAL JOIN (SELECT * FROM {FULL})"
+        return f"(SELECT *, md5({self._canonical(ordinal)}) AS {EVENT_ID} FROM {rows} {table})"
+
+    def _with_lookback(self, rows: str) -> str:
         first = f"(SELECT *, md5({self._canonical('0')}) AS {FIRST_ID} FROM {rows})"
-        if not self.repeats:
-            return f"(SELECT *, {FIRST_ID} AS {EVENT_ID} FROM {first})"
         before = " + ".join(
             f"coalesce(({FIRST_ID} = lag({FIRST_ID}, {n}) OVER ())::INTEGER, 0)"
-            for n in range(1, self.repeats + 1)
+            for n in range(1, TIE_LOOKBACK + 1)
         )
         event_id = (
             f"CASE WHEN {ORDINAL} = 0 THEN {FIRST_ID} ELSE md5({self._canonical(ORDINAL)}) END"
@@ -151,22 +138,22 @@ class EventsQuery:
         counted = f"(SELECT *, {before} AS {ORDINAL} FROM {first})"
         return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
 
-    def few_repeats(self, *, in_order: bool) -> str:
+    def sparse_ordinals(self, *, in_order: bool) -> str:
         """Return the statement that makes the table of the ordinals that are not 0, by row.
 
-        In a file in time order only the neighbours of a row can equal it.
+        In a file in time order a row without a neighbour of the same timestamp has no duplicate.
         """
         rows = self._numbered(self._inside())
         if in_order:
             tied = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
             rows = f"(SELECT * FROM (SELECT *, {tied} AS {TIED} FROM {rows}) WHERE {TIED})"
         ordinals = self._ordinals(rows)
-        return f"CREATE TEMP TABLE {FEW} AS FROM ({ordinals}) WHERE {ORDINAL} > 0"
+        return f"CREATE TEMP TABLE {SPARSE} AS FROM ({ordinals}) WHERE {ORDINAL} > 0"
 
-    def many_repeats(self) -> str:
+    def full_ordinals(self) -> str:
         """Return the statement that makes the table of all ordinals, in the order of the rows."""
         ordinals = self._ordinals(self._numbered(self._inside()))
-        return f"CREATE TEMP TABLE {MANY} AS SELECT {ORDINAL} FROM ({ordinals}) ORDER BY {ROW}"
+        return f"CREATE TEMP TABLE {FULL} AS SELECT {ORDINAL} FROM ({ordinals}) ORDER BY {ROW}"
 
     def _ordinals(self, numbered: str) -> str:
         keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {numbered})"
@@ -199,7 +186,7 @@ class EventsQuery:
 
     def _line(self, name: str) -> str:
         column = identifier(name)
-        if not self.source.survey.quoted:
+        if not self.source.stats.quoted:
             return column
         return f"replace({column}, chr(10), chr(10) || chr(10))"
 
@@ -221,7 +208,11 @@ class EventsQuery:
             return EVENT_ID
         if name == "timestamp":
             return INSTANT
-        return identifier(name) if name in self.filled else "NULL::VARCHAR"
+        return "NULL::VARCHAR" if self._is_null(name) else identifier(name)
+
+    def _is_null(self, name: str) -> bool:
+        """Whether a property that comes from the file is null in all events."""
+        return not self.extra if name == "extra" else name not in self.filled
 
     def _extra_as_json(self) -> str:
         members = [
@@ -283,15 +274,15 @@ class EventsQuery:
 
     def _json(self, name: str) -> list[Part]:
         """Return the JSON of one property."""
-        value = self._value(name)
         if name in self._constants:
             return [Part(json.dumps(self._constants[name], ensure_ascii=False))]
-        if value.startswith("NULL"):
+        value = self._value(name)
+        if name in {"event_id", "timestamp"}:
+            return [Part('"'), Part(value, literal=False), Part('"')]
+        if self._is_null(name):
             return [Part("null")]
         if name == "extra":
             return [Part(f"coalesce({value}, 'null')", literal=False)]
-        if name in {"event_id", "timestamp"}:
-            return [Part('"'), Part(value, literal=False), Part('"')]
         text = f"to_json({value})"
         if not self.filled[name]:
             text = f"CASE WHEN {value} IS NULL THEN 'null' ELSE {text}::VARCHAR END"

@@ -1,7 +1,8 @@
-"""An export file as bytes: its dialect, its rows one by one, and what is wrong with them where.
+"""An export file as bytes: its dialect, its statistics, its rows, and the line of an error.
 
-The slow and exact reading. It vouches for what DuckDB, which is fast and lenient, is given to
-read, and finds the line to blame. It knows nothing of DuckDB or Singer.
+DuckDB is fast and accepts what it should refuse. The scanner is slow and exact: it checks the
+bytes before DuckDB reads them, and finds the line of an error afterwards. It does not depend on
+DuckDB or Singer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.layout import TIMESTAMP, shown
+from tap_barchart_events.files.layout import TIMESTAMP, excerpt
+from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES, VECTOR_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,17 +21,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO, NoReturn
 
 BOM = b"\xef\xbb\xbf"
-CHUNK = 1 << 20
-
-MAX_ROW = 16 << 20
-"""Longest row that is read, in bytes; a longer one is taken for garbage."""
 
 MAX_COLUMNS = 250
-"""Most columns that are read; a row with more is taken for garbage."""
-
-
-VECTOR_ROWS = 2_048
-"""How many rows DuckDB has in hand at once."""
+"""The most columns that are read; a row with more is not taken for an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +50,70 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class FileStats:
-    """What a look at all bytes of a file tells."""
+    """Statistics of the bytes of a file."""
 
     quoted: bool
     """Whether a quote character occurs, and so could quote."""
 
-    content: int
+    content_bytes: int
     """Bytes without line breaks and, if quoted, without quote characters."""
 
-    longest: int
-    """No row is longer than this, in bytes."""
+    longest_row: int
+    """An upper bound of the bytes of a row."""
 
-    stretch: int
+    vector_bytes: int
     """About the most bytes that ``VECTOR_ROWS`` rows in succession hold."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Counts over the chunks of a file read so far."""
+
+    size: int = 0
+    line_feeds: int = 0
+    returns: int = 0
+    pairs: int = 0
+    """Carriage returns before a line feed."""
+    quotes: int = 0
+    longest: int = 0
+    """The longest row that crosses the end of a chunk, in bytes."""
+    fewest: int = VECTOR_ROWS
+    """The fewest line feeds of a whole chunk."""
+    begin: int = 0
+    """Where the last row begins."""
+    last: bytes = b""
+    """The last byte."""
+
+    def add(self, chunk: bytes, quote: bytes) -> None:
+        breaks = chunk.count(b"\n")
+        self.line_feeds += breaks
+        if len(chunk) == CHUNK_BYTES:
+            self.fewest = min(self.fewest, breaks)
+        if b"\r" in chunk:
+            self.returns += chunk.count(b"\r")
+            self.pairs += chunk.count(b"\r\n")
+        self.pairs += self.last == b"\r" and chunk.startswith(b"\n")
+        if quote:
+            self.quotes += chunk.count(quote)
+        if breaks:
+            self.longest = max(self.longest, self.size + chunk.find(b"\n") - self.begin)
+            self.begin = self.size + chunk.rfind(b"\n") + 1
+        if not self.size and chunk.startswith(BOM):
+            self.size -= len(BOM)
+        self.size += len(chunk)
+        self.longest = max(self.longest, self.size - self.begin)
+        self.last = chunk[-1:]
+
+    @property
+    def longest_row(self) -> int:
+        # a row within a chunk is not measured
+        return max(self.longest, min(self.size, CHUNK_BYTES))
+
+    @property
+    def vector_bytes(self) -> int:
+        if not self.fewest:
+            return VECTOR_ROWS * self.longest_row
+        return (VECTOR_ROWS // self.fewest + 2) * CHUNK_BYTES
 
 
 class Scanner:
@@ -95,15 +140,15 @@ class Scanner:
         """Yield its rows.
 
         Raises:
-            FileError: A row is not well formed, or larger than is read.
+            FileError: A row is not well formed, or too long.
         """
         with self.path.open("rb") as file:
-            buffer, at, line, ended = file.read(CHUNK).removeprefix(BOM), 0, 1, False
+            buffer, at, line, ended = file.read(CHUNK_BYTES).removeprefix(BOM), 0, 1, False
             while True:
                 if row := self._row.match(buffer, at):
                     body = row.group(1)
                     at = row.end()
-                    if len(body) > MAX_ROW:
+                    if len(body) > MAX_ROW_BYTES:
                         self._raise_parse_error(body, line)
                     if body:
                         yield Row(line, body)
@@ -112,16 +157,16 @@ class Scanner:
                 rest = buffer[at:]
                 if ended and not rest:
                     return
-                if ended or len(rest) > MAX_ROW:
+                if ended or len(rest) > MAX_ROW_BYTES:
                     self._raise_parse_error(rest, line)
-                buffer, at, ended = self._continued(rest, file)
+                buffer, at, ended = self._read_more(rest, file)
 
-    def _continued(self, rest: bytes, file: BinaryIO) -> tuple[bytes, int, bool]:
-        """Return what is left to read with more added, where to go on, and if that is all."""
-        # twice as much each time: a long row is looked at a few times, not many
-        more = file.read(max(CHUNK, len(rest)))
+    def _read_more(self, rest: bytes, file: BinaryIO) -> tuple[bytes, int, bool]:
+        """Return the rest of the buffer with more bytes added, 0, and whether the file ended."""
+        # The buffer doubles each time, so that a long row is matched a few times, not many.
+        more = file.read(max(CHUNK_BYTES, len(rest)))
         if not more and rest and not rest.endswith((b"\r", b"\n")):
-            # the last row may go without a line break
+            # the last row may lack a line break
             rest += b"\n"
         return rest + more, 0, not more
 
@@ -139,67 +184,50 @@ class Scanner:
             at = field.end()
         return found
 
-    def content(self, body: bytes, *, quoted: bool) -> int:
-        """Return how many of a row's bytes are neither line breaks nor, if quoted, quotes."""
+    def content_bytes(self, body: bytes, *, quoted: bool) -> int:
+        """Return how many bytes of a row are neither line breaks nor, if quoted, quotes."""
         quotes = body.count(self._quote) if quoted else 0
         return len(body) - body.count(b"\n") - body.count(b"\r") - quotes
 
-    def survey(self) -> FileStats:
-        """Look at all its bytes once, in bounded memory.
+    def stats(self) -> FileStats:
+        """Read all bytes once, in bounded memory, and return their statistics.
 
         Raises:
-            FileError: A row is not well formed, or larger than is read.
+            FileError: A row is not well formed, or too long.
         """
-        size = line_feeds = returns = pairs = quotes = longest = begin = 0
-        fewest = VECTOR_ROWS
-        last = b""
+        counts = _Counts()
         with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                breaks = chunk.count(b"\n")
-                line_feeds += breaks
-                fewest = min(fewest, breaks if len(chunk) == CHUNK else fewest)
-                if b"\r" in chunk:
-                    returns += chunk.count(b"\r")
-                    pairs += chunk.count(b"\r\n")
-                pairs += last == b"\r" and chunk.startswith(b"\n")
-                if self._quote:
-                    quotes += chunk.count(self._quote)
-                if breaks:
-                    longest = max(longest, size + chunk.find(b"\n") - begin)
-                    begin = size + chunk.rfind(b"\n") + 1
-                if size + len(chunk) - begin > MAX_ROW:
-                    longest = MAX_ROW + 1
-                    break
-                if not size and chunk.startswith(BOM):
-                    size -= len(BOM)
-                size += len(chunk)
-                last = chunk[-1:]
-        # rows that lie within a chunk were not measured
-        longest = max(longest, size - begin, min(size, CHUNK))
-        stretch = (VECTOR_ROWS // fewest + 2) * CHUNK if fewest else VECTOR_ROWS * longest
-        if quotes:
-            broken = self._longest_broken_row()
-            longest = max(longest, broken)
-            stretch += VECTOR_ROWS * broken
-        if returns != pairs or longest > MAX_ROW:
-            for _ in self.rows():
-                pass
+            while counts.longest <= MAX_ROW_BYTES and (chunk := file.read(CHUNK_BYTES)):
+                counts.add(chunk, self._quote)
+        longest = counts.longest_row
+        vector_bytes = counts.vector_bytes
+        if counts.quotes:
+            multiline = self._longest_multiline_row()
+            longest = max(longest, multiline)
+            vector_bytes += VECTOR_ROWS * multiline
+        if counts.returns != counts.pairs or longest > MAX_ROW_BYTES:
+            self._parse_all()
         return FileStats(
-            quoted=bool(quotes),
-            content=size - line_feeds - returns - quotes,
-            longest=longest,
-            stretch=min(stretch, size),
+            quoted=bool(counts.quotes),
+            content_bytes=counts.size - counts.line_feeds - counts.returns - counts.quotes,
+            longest_row=longest,
+            vector_bytes=min(vector_bytes, counts.size),
         )
 
-    def _longest_broken_row(self) -> int:
-        """Look at each row with a quote and return the bytes of the longest with line breaks.
+    def _parse_all(self) -> None:
+        """Parse all rows, for the error that one of them raises."""
+        for _ in self.rows():
+            pass
+
+    def _longest_multiline_row(self) -> int:
+        """Parse each row with a quote; return the bytes of the longest one with line breaks.
 
         Raises:
-            FileError: A row is not well formed, or larger than is read.
+            FileError: A row is not well formed, or too long.
         """
         longest = 0
         with self.path.open("rb") as file:
-            buffer, at, ended = file.read(CHUNK).removeprefix(BOM), 0, False
+            buffer, at, ended = file.read(CHUNK_BYTES).removeprefix(BOM), 0, False
             while True:
                 quote = buffer.find(self._quote, at)
                 at = max(at, buffer.rfind(b"\n", at, quote if quote >= 0 else len(buffer)) + 1)
@@ -210,16 +238,14 @@ class Scanner:
                     at = row.end()
                     continue
                 rest = buffer[at:]
-                if ended or len(rest) > MAX_ROW:
+                if ended or len(rest) > MAX_ROW_BYTES:
                     if quote >= 0:
-                        # only to say what is wrong
-                        for _ in self.rows():
-                            pass
+                        self._parse_all()
                     return longest
-                buffer, at, ended = self._continued(rest, file)
+                buffer, at, ended = self._read_more(rest, file)
 
     def locate_error(self, columns: int, timestamp: int, after: int) -> None:
-        """Read all rows after a line and name the first fault.
+        """Read all rows after a line, and raise the first error.
 
         Args:
             columns: How many fields a row must have.
@@ -227,8 +253,8 @@ class Scanner:
             after: The line of the header, or 0.
 
         Raises:
-            FileError: A row has a fault; its line and, of its content, no more than the
-                offending field are named.
+            FileError: A row is wrong. The message has its line and, of its content, no more than
+                the wrong field.
         """
         for row in self.rows():
             if row.line <= after:
@@ -242,7 +268,7 @@ class Scanner:
             text = fields[timestamp].decode(errors="replace")
             if not TIMESTAMP.fullmatch(text) or abs(int(text)) >= 1 << 63:
                 raise FileError(
-                    f"line {row.line} has the timestamp {shown(text)}, "
+                    f"line {row.line} has the timestamp {excerpt(text)}, "
                     "which is not a whole number of milliseconds"
                 )
             try:
@@ -251,7 +277,7 @@ class Scanner:
                 raise FileError(f"line {row.line} is not valid UTF-8") from None
 
     def _advice(self, body: bytes, *, more: bool) -> str:
-        """Say which setting would make a row of another number of fields right."""
+        """Return which setting to change for a row with a wrong number of fields."""
         if not more:
             return ": the row is cut short, or the file does not quote values that hold line breaks"
         if not self._quote and b'"' in body:
@@ -262,7 +288,7 @@ class Scanner:
         )
 
     def _raise_parse_error(self, rest: bytes, line: int) -> NoReturn:
-        """Say why no row can be read at the start of these bytes."""
+        """Raise the reason why these bytes do not start with a row."""
         at = count = 0
         delimiter = self.dialect.delimiter.encode()
         field = re.compile(self._field.pattern.replace(b"\\Z", b""))
@@ -271,18 +297,18 @@ class Scanner:
             count += 1
             if count >= MAX_COLUMNS:
                 raise FileError(f"line {line} has more than {MAX_COLUMNS:,} columns")
-        long = len(rest) > MAX_ROW
+        long = len(rest) > MAX_ROW_BYTES
         line += 0 if long else rest.count(b"\n", 0, at)
         if long:
-            fault = f"starts a row of more than {MAX_ROW:,} bytes"
+            reason = f"starts a row of more than {MAX_ROW_BYTES:,} bytes"
         elif self._quote and rest[at : at + 1] == self._quote:
             quote = re.escape(self._quote)
             unclosed = re.compile(b"%b[^%b]*(?:%b%b[^%b]*)*\\Z" % ((quote,) * 5))
-            fault = "opens a quote that is never closed"
+            reason = "opens a quote that is never closed"
             if not unclosed.match(rest, at):
-                fault = "has text after a closing quote"
+                reason = "has text after a closing quote"
         else:
             raise FileError(f"line {line} has a carriage return that ends no line")
         if self._quote:
-            fault += "; if the file does not quote its values, set quote_character to empty"
-        raise FileError(f"line {line} {fault}")
+            reason += "; if the file does not quote its values, set quote_character to empty"
+        raise FileError(f"line {line} {reason}")

@@ -1,29 +1,48 @@
-"""The sums over all rows of an export file by which it is judged before it is used.
+"""The sums over all rows of an export file, by which it is checked before it is used.
 
-One query, one reading. It knows nothing of how events are written down.
+One query, one reading. It does not depend on how events are written.
 """
 
-# ruff: noqa: S608 - all that comes from outside is quoted, by literal() or identifier()
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.files.queries import Source, identifier, literal
+from tap_barchart_events.exceptions import LayoutError, WrongRangeError
+from tap_barchart_events.files.engine import UnreadableRowError
+from tap_barchart_events.files.layout import layout_conflicts
+from tap_barchart_events.files.memory import FETCH_ROWS
+from tap_barchart_events.files.queries import TIE_LOOKBACK, Source
+from tap_barchart_events.files.sql import identifier, literal
+from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tap_barchart_events.files.engine import Engine
+    from tap_barchart_events.products import Product
     from tap_barchart_events.windows import Window
-
-NEAR = 3
-"""How many rows back an equal event is, as a rule, in a file in time order."""
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 MILLISECONDS = '"as milliseconds"'
 
-IN_ORDER, TIES, TIES_BEYOND_NEAR, DISORDER = range(4)
-"""How a timestamp compares with those before it; the worst counts."""
+
+class Order(IntEnum):
+    """How the timestamps of a file follow one another; of a file, the highest of its rows."""
+
+    ASCENDING = 0
+    """Each is later than the one before it."""
+
+    TIES = 1
+    """Some are equal, at most ``TIE_LOOKBACK`` rows apart."""
+
+    DISTANT_TIES = 2
+    """Some are equal, further apart."""
+
+    DISORDER = 3
+    """Some are earlier than the one before."""
 
 
 @dataclass(slots=True)
@@ -47,17 +66,17 @@ class RowStats:
     bad: int = 0
     """Rows whose timestamp is no integer in its shortest form."""
 
-    order: int = IN_ORDER
-    """The worst that a timestamp does to the order."""
+    order: Order = Order.ASCENDING
+    """How the timestamps follow one another."""
 
-    content: int = 0
+    content_bytes: int = 0
     """Bytes of all values, without line breaks and quotes."""
 
     filled: dict[str, int] = field(default_factory=dict)
     """For each column but the timestamp, the rows with a value."""
 
     by_type: list[tuple[str, int, dict[str, int]]] = field(default_factory=list)
-    """For each event type kept apart: its code, its rows, and ``filled`` of these."""
+    """For each event type counted by itself: its code, its rows, and ``filled`` of these."""
 
     @staticmethod
     def query(source: Source, window: Window, *, event_types: Iterable[str]) -> str:
@@ -70,7 +89,7 @@ class RowStats:
         group = f"CASE WHEN type IN ({known}) THEN type END" if known else "NULL"
         columns = [identifier(name) for name in source.names]
         values = [identifier(name) for name in source.names if name != "timestamp"]
-        if source.survey.quoted:
+        if source.stats.quoted:
             quote = literal(source.dialect.quote_character)
             columns = [f"translate({c}, chr(10) || chr(13) || {quote}, '')" for c in columns]
         content = " + ".join(f"coalesce(sum(strlen({c})), 0)" for c in columns)
@@ -85,17 +104,17 @@ class RowStats:
                 max({t}),
                 count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
                 max(CASE
-                    WHEN {t} > "1 back" OR "1 back" IS NULL THEN {IN_ORDER}
-                    WHEN {t} < "1 back" THEN {DISORDER}
-                    WHEN {t} = "near back" THEN {TIES_BEYOND_NEAR}
-                    ELSE {TIES}
+                    WHEN {t} > "1 back" OR "1 back" IS NULL THEN {Order.ASCENDING}
+                    WHEN {t} < "1 back" THEN {Order.DISORDER}
+                    WHEN {t} = "lookback row" THEN {Order.DISTANT_TIES}
+                    ELSE {Order.TIES}
                 END),
                 {content},
                 {", ".join(f"count({c})" for c in values)}
             FROM (
                 SELECT *,
                     lag({t}) OVER () AS "1 back",
-                    lag({t}, {NEAR + 1}) OVER () AS "near back"
+                    lag({t}, {TIE_LOOKBACK + 1}) OVER () AS "lookback row"
                 FROM (
                     SELECT *, try_cast(timestamp AS BIGINT) AS {t}
                     FROM {source.relation("VARCHAR")}
@@ -115,28 +134,83 @@ class RowStats:
             result: Its rows.
             names: The file's columns.
         """
-        tally = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
+        stats = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
         for code, rows, inside, at_end, first, last, bad, order, content, *counts in result:
-            tally.rows += rows
-            tally.inside += inside
-            tally.at_end += at_end
-            tally.first = min((t for t in (first, tally.first) if t is not None), default=None)
-            tally.last = max((t for t in (last, tally.last) if t is not None), default=None)
-            tally.bad += bad
-            tally.order = max(tally.order, order or IN_ORDER)
-            tally.content += content
-            filled = dict(zip(tally.filled, counts, strict=True))
+            stats.rows += rows
+            stats.inside += inside
+            stats.at_end += at_end
+            stats.first = min((t for t in (first, stats.first) if t is not None), default=None)
+            stats.last = max((t for t in (last, stats.last) if t is not None), default=None)
+            stats.bad += bad
+            stats.order = max(stats.order, Order(order))
+            stats.content_bytes += content
+            filled = dict(zip(stats.filled, counts, strict=True))
             for name, count in filled.items():
-                tally.filled[name] += count
+                stats.filled[name] += count
             if code is not None:
-                tally.by_type.append((code, rows, filled))
-        return tally
+                stats.by_type.append((code, rows, filled))
+        return stats
 
-    def matches_byte_count(self, content: int) -> bool:
+    @classmethod
+    def read(
+        cls, engine: Engine, source: Source, window: Window, event_types: Iterable[str]
+    ) -> RowStats | None:
+        """Return the sums over all rows; None if DuckDB cannot read one of them.
+
+        Args:
+            engine: It reads the file.
+            source: The rows of the file.
+            window: The window that the file was exported for.
+            event_types: The event types that are counted each by itself.
+        """
+        query = cls.query(source, window, event_types=event_types)
+        try:
+            return cls.of(chain.from_iterable(engine.fetch(query, FETCH_ROWS)), source.names)
+        except UnreadableRowError:
+            return None
+
+    def matches_byte_count(self, expected: int) -> bool:
         """Whether each byte of the file is in some value, or between two.
 
         Args:
-            content: Bytes of the rows, without line breaks and quotes.
+            expected: Bytes of the rows, without line breaks and quotes.
         """
         delimiters = len(self.filled) * self.rows
-        return not self.bad and self.content + delimiters == content
+        return not self.bad and self.content_bytes + delimiters == expected
+
+    def check_range(self) -> None:
+        """Check that the rows, if there are any, are those of the window.
+
+        Raises:
+            WrongRangeError: No row is inside the window or exactly at its ``end``.
+        """
+        if self.first is None or self.last is None or self.inside or self.at_end:
+            return
+        raise WrongRangeError(
+            f"none of its {self.rows:,} rows is inside this window: their timestamps are from "
+            f"{_instant(self.first)} to {_instant(self.last)}. The service, or a cache in "
+            "between, sent another export than was asked for: run again; if it goes on, ask "
+            "Barchart's support"
+        )
+
+    def check_layout(self, product: Product, layout_check: str) -> str:
+        """Cross-check a layout that was chosen by its number of columns; return a warning or "".
+
+        Raises:
+            LayoutError: Event types contradict the layout, and ``layout_check`` is ``error``.
+        """
+        conflicts = layout_conflicts(product, self.by_type)
+        if conflicts.decisive and layout_check == "error":
+            raise LayoutError(
+                f"its columns seem shifted: {conflicts.text}, which these event types do not have. "
+                "Name the file's columns, in order, in the setting columns; or, if they are right, "
+                "set layout_check to warning"
+            )
+        return conflicts.text
+
+
+def _instant(milliseconds: int) -> str:
+    try:
+        return to_iso(milliseconds)
+    except OverflowError:
+        return f"{milliseconds} ms"

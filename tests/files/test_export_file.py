@@ -1,4 +1,4 @@
-"""Export files → events: against a slow and obvious reading, in all ways out, in bad cases too."""
+"""Export files → events: against a slow and obvious reading, in each output mode, in bad cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from singer_sdk.singerlib import RecordMessage
 from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
 from tap_barchart_events.files import export_file
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
-from tap_barchart_events.files.validation import NEAR
+from tap_barchart_events.files.queries import TIE_LOOKBACK
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.export_files import (
@@ -209,7 +209,7 @@ def test_quoted_line_breaks_across_all_buffers_are_read_exactly() -> None:
         assert list(export.records()) == events_of(rows, WATCHLIST)
 
 
-# Three ways out -----------------------------------------------------------------------------
+# Three output modes -----------------------------------------------------------------------------
 
 
 def busy_rows(count: int) -> list[list[str]]:
@@ -244,7 +244,7 @@ def batches(export: ExportFile, encoding: str, compression: str | None) -> list[
     return records
 
 
-WAYS: dict[str, Callable[[ExportFile], list[dict[str, Any]]]] = {
+MODES: dict[str, Callable[[ExportFile], list[dict[str, Any]]]] = {
     "RECORD lines": lambda export: list(records_in_lines(export)),
     "jsonl": lambda export: batches(export, "jsonl", None),
     "jsonl.gz": lambda export: batches(export, "jsonl", "gzip"),
@@ -253,11 +253,11 @@ WAYS: dict[str, Callable[[ExportFile], list[dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_all_ways_out_hold_the_same_events_field_by_field(way: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_all_output_modes_hold_the_same_events_field_by_field(mode: str) -> None:
     with File(text(BUSY), file_format=NO_QUOTES) as export:
         records = list(export.records())
-        others = WAYS[way](export)
+        others = MODES[mode](export)
 
     assert len(records) > 4_900
     assert others == records
@@ -265,12 +265,12 @@ def test_all_ways_out_hold_the_same_events_field_by_field(way: str) -> None:
     assert by_id(records) == by_id(events_of(BUSY[1:], BUSY[0]))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_file_without_events_yields_none_in_any_way(way: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_without_events_yields_none_in_any_way(mode: str) -> None:
     for data in (b"", b"\n\n", b"\xef\xbb\xbf", text([WATCHLIST]), text([row(DAY.end)])):
         with File(data) as export:
             assert export.check().events == 0
-            assert list(export.records()) == WAYS[way](export) == []
+            assert list(export.records()) == MODES[mode](export) == []
 
 
 def test_a_line_is_the_very_json_object_that_the_sdk_would_write() -> None:
@@ -310,7 +310,7 @@ def test_only_selected_properties_come_out_and_ids_do_not_depend_on_them() -> No
     with File(text(BUSY), file_format=NO_QUOTES, properties=selected) as export:
         few = list(export.records())
         assert list(records_in_lines(export)) == few
-        assert WAYS["parquet"](export) == few
+        assert MODES["parquet"](export) == few
     with File(text(BUSY), file_format=NO_QUOTES, properties=()) as export:
         assert list(records_in_lines(export)) == [{}] * len(few)
     everything = read(text(BUSY), file_format=NO_QUOTES)
@@ -411,7 +411,7 @@ def test_columns_that_the_schema_does_not_know_go_to_extra_whatever_their_name()
         contents = export.check()
         first, second = export.records()
         assert list(records_in_lines(export)) == [first, second]
-        assert WAYS["parquet"](export) == [first, second]
+        assert MODES["parquet"](export) == [first, second]
 
     assert set(contents.extra_columns) == set(extra)
     assert first["extra"] == extra
@@ -539,12 +539,12 @@ def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
     "rows",
     [
         repeated([1, 1, 1], 0),
-        repeated([1, 2, NEAR], 0),
-        repeated([1, NEAR + 1, 2], 0),
+        repeated([1, 2, TIE_LOOKBACK], 0),
+        repeated([1, TIE_LOOKBACK + 1, 2], 0),
         repeated([FAR, 1], 0),
         repeated([FAR + 1, 1], 0),
         repeated([3 * FAR, 1], 40),
-        [row(START, "T", "same")] * (NEAR + 1),
+        [row(START, "T", "same")] * (TIE_LOOKBACK + 1),
         [row(START, "T", "same")] * (FAR + 1),
         [row(START, "T", "same")] * 5_000,
         list(reversed(repeated([1, 2, 3, 5, 20], 3))),
@@ -562,11 +562,11 @@ def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
         "disorder",
     ],
 )
-@pytest.mark.parametrize("few", [0, 100_000])
+@pytest.mark.parametrize("in_memory", [0, 100_000])
 def test_equal_events_get_ids_of_their_own_however_far_apart(
-    rows: list[list[str]], few: int, monkeypatch: pytest.MonkeyPatch
+    rows: list[list[str]], in_memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_file, "FEW_REPEATS", few)
+    monkeypatch.setattr(export_file, "MAX_ORDINALS_IN_MEMORY", in_memory)
     expected = events_of(rows, WATCHLIST)
     with File(text(rows), file_format=TRUSTING) as export:
         records = list(export.records())
@@ -575,12 +575,12 @@ def test_equal_events_get_ids_of_their_own_however_far_apart(
     assert len(set(ids(records))) == len(rows)
 
 
-@pytest.mark.parametrize("few", [0, 100_000])
+@pytest.mark.parametrize("in_memory", [0, 100_000])
 @pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key"])
 def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
-    name: str, few: int, monkeypatch: pytest.MonkeyPatch
+    name: str, in_memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_file, "FEW_REPEATS", few)
+    monkeypatch.setattr(export_file, "MAX_ORDINALS_IN_MEMORY", in_memory)
     rows = [[str(START + at), "T", "same"] for at in (5, 0, 0, 5)]
     names = ["timestamp", "type", name]
     records = read(text([names, *rows]))
@@ -642,7 +642,8 @@ def test_columns_that_run_together_do_not_make_equal_ids() -> None:
 def test_duckdb_draws_no_progress_on_stdout_and_reaches_for_nothing() -> None:
     with File(text([row(START)])) as export:
         export.check()
-        connection = export._engine.connection  # noqa: SLF001 - only a slow query would show it
+        assert export._engine  # noqa: SLF001 - only a slow query would show it
+        connection = export._engine.connection  # noqa: SLF001
         for setting in ("enable_progress_bar", "enable_external_access"):
             assert connection.execute(f"SELECT current_setting('{setting}')").fetchone() == (False,)
         for statement in ("INSTALL httpfs", "FROM read_csv('/etc/passwd')", "SET threads = 2"):

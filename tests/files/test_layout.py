@@ -1,11 +1,11 @@
-"""Which column is which: headers, the setting ``columns``, known layouts, and testimony."""
+"""Which column is which: headers, the setting ``columns``, known layouts, cross-check."""
 
 from __future__ import annotations
 
 import pytest
 
 from tap_barchart_events.exceptions import FileError, LayoutError
-from tap_barchart_events.files.layout import detect_layout, layout_conflicts, shown
+from tap_barchart_events.files.layout import detect_layout, excerpt, layout_conflicts
 from tap_barchart_events.products import PRODUCTS, Product
 
 PORTFOLIO_OLD = ["1571029200000", "PORTFOLIO-CREATED", *[""] * 8]
@@ -110,8 +110,8 @@ def test_a_first_row_without_a_whole_number_as_timestamp_is_neither_header_nor_e
 
 
 def test_an_error_shows_at_most_50_characters_of_a_field() -> None:
-    assert shown("x" * 50) == repr("x" * 50)
-    assert shown("x" * 51) == repr("x" * 50 + "…")
+    assert excerpt("x" * 50) == repr("x" * 50)
+    assert excerpt("x" * 51) == repr("x" * 50 + "…")
 
 
 def test_events_that_keep_to_their_contexts_contradict_nothing() -> None:
@@ -123,27 +123,27 @@ def test_events_that_keep_to_their_contexts_contradict_nothing() -> None:
 
 
 def test_a_shifted_column_contradicts_and_is_named_with_event_type_and_count() -> None:
-    text, beyond = layout_conflicts(PRODUCT, [("P-A", 1_000, {"user_id": 0, "symbol": 1_000})])
-    assert beyond
+    text, decisive = layout_conflicts(PRODUCT, [("P-A", 1_000, {"user_id": 0, "symbol": 1_000})])
+    assert decisive
     assert text == "P-A carries symbol in 1,000 rows"
 
 
-def test_a_few_stray_values_are_told_but_not_held_against_the_layout() -> None:
-    text, beyond = layout_conflicts(PRODUCT, [("P-A", 1_000, {"symbol": 3})])
-    assert not beyond
+def test_a_few_stray_values_are_reported_but_do_not_refute_the_layout() -> None:
+    text, decisive = layout_conflicts(PRODUCT, [("P-A", 1_000, {"symbol": 3})])
+    assert not decisive
     assert text == "P-A carries symbol in 3 rows"
 
 
-def test_a_rare_event_type_is_heard_among_many_others() -> None:
+def test_a_rare_event_type_is_checked_among_many_others() -> None:
     counts = [("P-B", 1_000_000, {"user_id": 1_000_000}), ("P-A", 20, {"symbol": 20})]
     assert layout_conflicts(PRODUCT, counts)[1]
 
 
-def test_a_tiny_file_that_contradicts_in_half_its_rows_is_not_believed() -> None:
+def test_a_tiny_file_that_contradicts_in_half_its_rows_is_refused() -> None:
     assert layout_conflicts(PRODUCT, [("P-A", 2, {"symbol": 1})])[1]
     assert not layout_conflicts(PRODUCT, [("P-A", 3, {"symbol": 1})])[1]
 
 
-def test_unknown_event_types_and_unknown_columns_have_no_say() -> None:
+def test_unknown_event_types_and_unknown_columns_are_not_checked() -> None:
     counts = [("P-NEW", 500, {"symbol": 500}), ("P-A", 500, {"what_is_new": 500, "user_id": 500})]
     assert layout_conflicts(PRODUCT, counts) == ("", False)

@@ -1,4 +1,4 @@
-"""An export file as bytes: rows, dialects, and what is wrong with them where."""
+"""An export file as bytes: rows, dialects, and the line of an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.scanner import CHUNK, MAX_ROW, Dialect, Scanner
+from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES
+from tap_barchart_events.files.scanner import Dialect, Scanner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 NO_QUOTES = Dialect(quote_character="")
 
 
-def raw(folder: Path, data: bytes, dialect: Dialect | None = None) -> Scanner:
+def scanner(folder: Path, data: bytes, dialect: Dialect | None = None) -> Scanner:
     path = folder / "export.csv"
     path.write_bytes(data)
     return Scanner(path, dialect or Dialect())
@@ -26,7 +27,7 @@ def fields(file: Scanner) -> list[tuple[int, list[bytes]]]:
 
 
 def test_rows_are_numbered_by_their_first_line_and_blank_lines_are_none(tmp_path: Path) -> None:
-    file = raw(tmp_path, b'\n1|"a\n\nb"|c\r\n\n2|d|"e"\n\n3||')
+    file = scanner(tmp_path, b'\n1|"a\n\nb"|c\r\n\n2|d|"e"\n\n3||')
     assert fields(file) == [
         (2, [b"1", b"a\n\nb", b"c"]),
         (6, [b"2", b"d", b"e"]),
@@ -35,23 +36,23 @@ def test_rows_are_numbered_by_their_first_line_and_blank_lines_are_none(tmp_path
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path) -> None:
-    assert fields(raw(tmp_path, b"\xef\xbb\xbf1|a\n")) == [(1, [b"1", b"a"])]
+    assert fields(scanner(tmp_path, b"\xef\xbb\xbf1|a\n")) == [(1, [b"1", b"a"])]
 
 
 def test_quotes_are_data_inside_a_field_and_everywhere_without_a_quote_character(
     tmp_path: Path,
 ) -> None:
-    assert fields(raw(tmp_path, b'1|5" pipe|a"b"\n')) == [(1, [b"1", b'5" pipe', b'a"b"'])]
-    assert fields(raw(tmp_path, b'1|"a|b"\n', NO_QUOTES)) == [(1, [b"1", b'"a', b'b"'])]
+    assert fields(scanner(tmp_path, b'1|5" pipe|a"b"\n')) == [(1, [b"1", b'5" pipe', b'a"b"'])]
+    assert fields(scanner(tmp_path, b'1|"a|b"\n', NO_QUOTES)) == [(1, [b"1", b'"a', b'b"'])]
 
 
 def test_rows_are_the_same_wherever_the_pieces_that_are_read_end(tmp_path: Path) -> None:
-    for padding in range(CHUNK - 12, CHUNK + 2):
+    for padding in range(CHUNK_BYTES - 12, CHUNK_BYTES + 2):
         data = b"1|" + b"x" * padding + b'\r\n2|"a""\r\n"|b\r\n3|c|d'
-        found = fields(raw(tmp_path, data))
+        found = fields(scanner(tmp_path, data))
         assert found[1:] == [(2, [b"2", b'a"\r\n', b"b"]), (4, [b"3", b"c", b"d"])]
-        survey = raw(tmp_path, data).survey()
-        assert survey.content == len(data) - data.count(b"\n") - data.count(b"\r") - 4
+        stats = scanner(tmp_path, data).stats()
+        assert stats.content_bytes == len(data) - data.count(b"\n") - data.count(b"\r") - 4
 
 
 @pytest.mark.parametrize(
@@ -69,44 +70,44 @@ def test_rows_are_the_same_wherever_the_pieces_that_are_read_end(tmp_path: Path)
         (b"1|a\n" + b"|" * 300 + b"\n", "line 2 has more than 250 columns"),
     ],
 )
-def test_a_row_that_is_not_well_formed_is_blamed_by_its_line(
+def test_a_row_that_is_not_well_formed_is_refused_with_its_line(
     tmp_path: Path, data: bytes, message: str
 ) -> None:
-    file = raw(tmp_path, data)
+    file = scanner(tmp_path, data)
     with pytest.raises(FileError, match=message):
         list(file.rows())
     if b"|||" not in data:
         with pytest.raises(FileError, match=message):
-            file.survey()
+            file.stats()
 
 
 def test_a_quote_that_cannot_be_read_comes_with_the_setting_to_change(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="set quote_character to empty"):
-        list(raw(tmp_path, b'1|"quoted" pipe\n').rows())
+        list(scanner(tmp_path, b'1|"quoted" pipe\n').rows())
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"1|" + b"x" * (MAX_ROW + 3 * CHUNK),
-        b"1|" + b"x" * (MAX_ROW + CHUNK) + b"\n2|a\n",
-        b'1|"' + b"x\n" * (MAX_ROW // 2 + CHUNK),
+        b"1|" + b"x" * (MAX_ROW_BYTES + 3 * CHUNK_BYTES),
+        b"1|" + b"x" * (MAX_ROW_BYTES + CHUNK_BYTES) + b"\n2|a\n",
+        b'1|"' + b"x\n" * (MAX_ROW_BYTES // 2 + CHUNK_BYTES),
         b"timestamp|type" + b"|column" * 1_000_000 + b"\n",
-        b"|" * (MAX_ROW + CHUNK),
+        b"|" * (MAX_ROW_BYTES + CHUNK_BYTES),
     ],
     ids=["unending", "too long", "unending quote", "a million columns", "only delimiters"],
 )
-def test_a_monstrous_first_row_is_refused_after_a_bounded_part_of_it(
+def test_a_huge_first_row_is_refused_after_a_bounded_part_of_it(
     tmp_path: Path, data: bytes
 ) -> None:
     with pytest.raises(FileError, match=r"line 1 (starts a row of|has) more than"):
-        next(raw(tmp_path, data).rows())
+        next(scanner(tmp_path, data).rows())
 
 
-def test_a_monstrous_row_further_on_is_refused_with_its_line(tmp_path: Path) -> None:
-    data = b"1|a\n2|" + b"x" * (MAX_ROW + CHUNK) + b"\n"
+def test_a_huge_row_further_on_is_refused_with_its_line(tmp_path: Path) -> None:
+    data = b"1|a\n2|" + b"x" * (MAX_ROW_BYTES + CHUNK_BYTES) + b"\n"
     with pytest.raises(FileError, match="line 2 starts a row of more than 16,777,216 bytes"):
-        raw(tmp_path, data).survey()
+        scanner(tmp_path, data).stats()
 
 
 @pytest.mark.parametrize(
@@ -122,21 +123,23 @@ def test_a_monstrous_row_further_on_is_refused_with_its_line(tmp_path: Path) -> 
         (b"9" * 9_000 + b"|a|b", f"line 3 has the timestamp '{'9' * 50}…', which is not"),
     ],
 )
-def test_a_fault_is_named_by_line_setting_and_no_more_than_the_field(
+def test_an_error_has_line_setting_and_no_more_than_the_field(
     tmp_path: Path, row: bytes, message: str
 ) -> None:
-    file = raw(tmp_path, b"1|SECRET|b\n\n" + row + b"\n1|SECRET|c\n")
+    file = scanner(tmp_path, b"1|SECRET|b\n\n" + row + b"\n1|SECRET|c\n")
     with pytest.raises(FileError) as error:
         file.locate_error(3, 0, 0)
     assert message in str(error.value)
     assert "SECRET" not in str(error.value)
 
 
-def test_a_file_that_quotes_while_quotes_are_data_is_told_so(tmp_path: Path) -> None:
-    file = raw(tmp_path, b'1|"a|b"|c\n', NO_QUOTES)
+def test_a_file_that_quotes_while_quotes_are_data_gets_the_setting_to_change(
+    tmp_path: Path,
+) -> None:
+    file = scanner(tmp_path, b'1|"a|b"|c\n', NO_QUOTES)
     with pytest.raises(FileError, match="set quote_character"):
         file.locate_error(3, 0, 0)
 
 
-def test_a_header_is_passed_over_when_a_fault_is_looked_for(tmp_path: Path) -> None:
-    raw(tmp_path, b"timestamp|type\n1|a\n").locate_error(2, 0, 1)
+def test_a_header_is_skipped_when_an_error_is_located(tmp_path: Path) -> None:
+    scanner(tmp_path, b"timestamp|type\n1|a\n").locate_error(2, 0, 1)
