@@ -20,8 +20,9 @@ from tap_barchart_events import exceptions
 from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import from_iso
 from tests import scale_model
-from tests.tap_runs import Tap, settings_of, way_out
+from tests.tap_runs import START, Tap, settings_of, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -274,11 +275,14 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Run the tap twice; return level and text of each log line.
 
     One run writes records, one BATCH files. In both a call fails, a job is too large, one fails,
-    and the setting ``columns`` misnames two columns and has one that the schema does not know.
+    an export has rows of other windows, and the setting ``columns`` misnames two columns and has
+    one that the schema does not know.
     """
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
     columns[3:5] = columns[4], columns[3]
+    quarters = range(from_iso(START), from_iso(START) + 86_400_000, 900_000)
+    whole_day = "".join(f"{at}|WATCHLIST-CREATED|u||||||\n" for at in quarters).encode()
     misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
     lines = []
     for way in ("bulk", "files"):
@@ -286,6 +290,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
             service.fault("start", "status", code=503)
             service.fault("start", "job-timeout", after=1)
             service.fault("start", "job-failed", after=2)
+            service.fault("download", "body", body=whole_day)
             settings = settings_of(service, **misread, **way_out(way, folder, batch_size=10))
             outcome = Tap(folder, settings).end()
         assert outcome.code == 0, outcome.log
