@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.tasks import Export
 
-HOUR = 3_600_000
-
 
 class Metric(str, enum.Enum):
     """The tap's own metrics, beside those of the SDK."""
@@ -86,21 +84,32 @@ class Progress:
                 self._requests[endpoint] = counter
             counter.increment()
 
-    def finished(self, export: Export, events: int, seconds: float, windows_left: int) -> None:
+    def finished(
+        self,
+        export: Export,
+        events: int,
+        seconds: float,
+        *,
+        windows_left: int,
+        events_left: float | None,
+    ) -> None:
         """Tell that a window is finished: its events written, its bookmark moved.
 
         Args:
             export: The window's export.
             events: How many events it had.
             seconds: From its finished file to its bookmark.
-            windows_left: How many windows are not finished yet, this one included.
+            windows_left: How many windows are not finished yet.
+            events_left: How many events are expected in these; None if that is not known.
         """
         self._done += export.window.size
         self._windows += 1
         self._events += events
         share = self._done / self._total
+        if events_left is not None and self._events:
+            share = self._events / (self._events + events_left)
         elapsed = time.monotonic() - self._began
-        left = windows_left - 1
+        left = windows_left
         self._logger.info(
             "%s/%s %s · %s events, %s/s · job %s, download %s · window %s of %s, %.0f %%, %s",
             self._customer,
@@ -126,7 +135,8 @@ class Progress:
         self._measure("timer", Metric.EMIT, seconds, tags)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self._events:,} events, {export.product}", refresh=False)
-            self._bar.update(export.window.size / HOUR)
+            self._bar.n = round(share, 4)
+            self._bar.refresh()
 
     def _measure(self, kind: Any, metric: enum.Enum, value: float, tags: dict[str, Any]) -> None:  # noqa: ANN401
         point = metrics.Point(
@@ -143,7 +153,7 @@ class Progress:
         self._shown.enter_context(logging_redirect_tqdm())
         self._bar = self._shown.enter_context(
             tqdm(
-                total=self._total / HOUR,
+                total=1,
                 desc=self._customer,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             )

@@ -19,7 +19,8 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.config.codes import unknown_codes
-from tap_barchart_events.exceptions import FileError, SettingError
+from tap_barchart_events.exceptions import FileError, LayoutError, SettingError
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store
 from tap_barchart_events.output.signals import Interrupted
@@ -59,6 +60,8 @@ class EventsStream(Stream):
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     retry = RetryPolicy()
     """How calls are tried again, but for how often: that is a setting."""
+    job_retry = JobRetryPolicy()
+    """When an export job that failed is replaced by a new one."""
 
     def __init__(
         self,
@@ -174,6 +177,7 @@ class EventsStream(Stream):
                     stream=self.name,
                     logger=self.logger,
                     retry=self.retry,
+                    job_retry=self.job_retry,
                     is_connection_test=self._is_connection_test,
                 ) as self._sync_now:
                     yield
@@ -185,6 +189,10 @@ class EventsStream(Stream):
                     with suppress(Interrupted):  # when nobody reads any more
                         self._write_state()
                     raise self._writer.interrupted from None
+                raise
+            except Exception:
+                if self._sync_now:  # so that the next run can use the jobs of this one
+                    self._write_state()
                 raise
             finally:
                 self._sync_now = None
@@ -226,7 +234,7 @@ class EventsStream(Stream):
                 ),
                 directory=sync.folder,
             ) as file:
-                contents = file.check()
+                contents = self._check(sync, export, file)
                 new = set(contents.extra_columns) - told
                 if new:
                     told |= new
@@ -248,9 +256,26 @@ class EventsStream(Stream):
                     )
                 yield file, contents
             self._writer.flush()
+            sync.exports.emitted(export)
             self._move_bookmark(sync, export)
             seconds = time.monotonic() - began
-            sync.progress.finished(export, contents.events, seconds, sync.exports.windows_left)
+            sync.progress.finished(
+                export,
+                contents.events,
+                seconds,
+                windows_left=sync.exports.windows_left,
+                events_left=sync.exports.events_left,
+            )
+
+    @staticmethod
+    def _check(sync: Sync, export: Export, file: ExportFile) -> FileContents:
+        try:
+            return file.check()
+        except LayoutError:
+            raise  # the file is right, the settings are not
+        except FileError:
+            sync.exports.reject(export)
+            raise
 
     def _move_bookmark(self, sync: Sync, export: Export) -> None:
         product = export.product
@@ -263,9 +288,11 @@ class EventsStream(Stream):
         if self._is_connection_test or not self._is_incremental:
             return
         for context in self.partitions:
-            state = self._states[context["product"]]
-            if state.bookmark is not None:
-                state.write_to(self.get_context_state(context), "end")
+            product = context["product"]
+            state = self._states[product]
+            if self._sync_now:
+                state = self._sync_now.with_memory(product, state)
+            state.write_to(self.get_context_state(context), "end")
         self._emit_state()
 
     # Two ways out, and a third for BATCH --------------------------------------------------

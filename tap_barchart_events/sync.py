@@ -9,25 +9,33 @@ import time
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
-from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.planner import Knowledge, WindowPlanner, range_to_cover
+from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
+from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
 from tap_barchart_events.exports.tasks import Limits
+from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.output.signals import signals_held
 from tap_barchart_events.progress import Progress
 from tap_barchart_events.windows import Window, to_iso
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tap_barchart_events.api.retry import RetryPolicy
     from tap_barchart_events.config.settings import Settings
+    from tap_barchart_events.exports.job_retry import JobRetryPolicy
+    from tap_barchart_events.exports.saved_jobs import SavedJob
     from tap_barchart_events.state import ProductState
+
+LONGEST_TEST = 3_600_000
+"""Milliseconds that a connection test reads at most."""
 
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
@@ -49,6 +57,18 @@ class Sync:
     exports: Exporter
     progress: Progress
 
+    request: Request
+    """What is asked of the service."""
+
+    def with_memory(self, product: str, state: ProductState) -> ProductState:
+        """Return a product's state with the jobs under way and what was learnt by now."""
+        learnt = self.exports.knowledge(product).to_json()
+        return replace(
+            state,
+            jobs=[job.to_json() for job in self.exports.jobs(product)],
+            learnt={"types": self.request.types_fingerprint, **learnt} if learnt else {},
+        )
+
 
 @contextmanager
 def open_sync(
@@ -59,6 +79,7 @@ def open_sync(
     stream: str,
     logger: logging.Logger,
     retry: RetryPolicy,
+    job_retry: JobRetryPolicy,
     is_connection_test: bool = False,
 ) -> Iterator[Sync]:
     """Check the credentials, find out what is to be exported, and hold it all open.
@@ -70,6 +91,7 @@ def open_sync(
         stream: Name of the stream, for metrics.
         logger: Where progress goes.
         retry: How calls are tried again, but for how often: that is a setting.
+        job_retry: When a job that failed is replaced by a new one.
         is_connection_test: Whether a few records are enough.
 
     Raises:
@@ -99,18 +121,14 @@ def open_sync(
             logger.info("%s accepts the credentials", settings.api_url)
         now = _now(client, logger)
         ranges = _ranges(settings, states, now, logger, is_connection_test=is_connection_test)
+        if is_connection_test:
+            states = {product: replace(s, jobs=[], learnt={}) for product, s in states.items()}
+        request = Request(settings.customer, settings.event_types, settings.delimiter)
+        saved_jobs = _saved_jobs(settings, request, states, ranges)
         exports = Exporter(
             client,
-            {
-                product: WindowPlanner(
-                    covered,
-                    largest=settings.window,
-                    smallest=settings.smallest_window,
-                    jobs=settings.max_concurrent_jobs,
-                )
-                for product, covered in ranges.items()
-            },
-            request=Request(settings.customer, settings.event_types, settings.delimiter),
+            _plans(settings, request, states, ranges, saved_jobs),
+            request=request,
             limits=Limits(
                 settings.max_concurrent_jobs,
                 settings.job_timeout_minutes * 60,
@@ -118,10 +136,70 @@ def open_sync(
             ),
             directory=folder,
             stopped=stopped,
+            retry=job_retry,
+            saved_jobs=saved_jobs,
+            count_events=partial(_count_events, settings),
         )
         stack.callback(exports.close)
         progress.begin(sum(covered.size for covered in ranges.values()))
-        yield Sync(folder, ranges, exports, progress)
+        yield Sync(folder, ranges, exports, progress, request)
+
+
+def _saved_jobs(
+    settings: Settings,
+    request: Request,
+    states: Mapping[str, ProductState],
+    ranges: Mapping[str, Window],
+) -> dict[str, list[SavedJob]]:
+    """Return the jobs of an earlier run that this one takes over."""
+    return {
+        product: usable_jobs(
+            state.jobs,
+            span=ranges[product],
+            fingerprint=request.fingerprint(product),
+            now=int(time.time()),
+            most=WINDOWS_PER_JOB * settings.max_concurrent_jobs,
+        )
+        for product, state in states.items()
+    }
+
+
+def _plans(
+    settings: Settings,
+    request: Request,
+    states: Mapping[str, ProductState],
+    ranges: Mapping[str, Window],
+    saved_jobs: Mapping[str, Sequence[SavedJob]],
+) -> dict[str, WindowPlanner]:
+    """Return the windows of each product; a product not seen so far begins as another one ends."""
+    known = {
+        product: Knowledge.from_json(state.learnt)
+        for product, state in states.items()
+        if state.learnt.get("types") == request.types_fingerprint
+    }
+    others = [knowledge.capacity_only() for knowledge in known.values() if knowledge.to_json()]
+    return {
+        product: WindowPlanner(
+            covered,
+            largest=settings.window,
+            smallest=settings.smallest_window,
+            knowledge=known.get(product) or next(iter(others), None),
+            taken=[job.window for job in saved_jobs[product]],
+            jobs=settings.max_concurrent_jobs,
+        )
+        for product, covered in ranges.items()
+    }
+
+
+def _count_events(settings: Settings, product: str, path: Path) -> Mapping[int, int]:
+    """Estimate how many events of a file occurred in each hour."""
+    return events_by_hour(
+        path,
+        delimiter=settings.delimiter,
+        quote_character=settings.quote_character,
+        product=product,
+        columns=settings.columns,
+    )
 
 
 def _now(client: ReportsClient, logger: logging.Logger) -> int:
@@ -172,7 +250,8 @@ def _ranges(
         )
         if is_connection_test:
             # A few records are wanted to see that all works: from the newest window.
-            covered = Window(max(covered.start, covered.end - settings.window), covered.end)
+            size = min(settings.window, LONGEST_TEST)
+            covered = Window(max(covered.start, covered.end - size), covered.end)
         if not covered.size:
             ends_by_setting = settings.end_date is not None and settings.end_date <= latest
             logger.info(

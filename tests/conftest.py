@@ -21,6 +21,7 @@ from tests.isolation import (
     own_folder,
     pytest_report_header,
 )
+from tests.quick_tap import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,3 +77,4 @@ def client(emulator: Emulator) -> Iterator[Client]:
 def hardly_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let syncs in this process try again at once."""
     monkeypatch.setattr(EventsStream, "retry", replace(EventsStream.retry, wait_initial=0.01))
+    monkeypatch.setattr(EventsStream, "job_retry", QUICK)

@@ -19,11 +19,14 @@ from tap_barchart_events.tap import TapBarchartEvents
 from tests.expected_events import CUSTOMER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from barchart_events_emulator import Emulator
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
+
+QUICK_COMMAND = [sys.executable, "-m", "tests.quick_tap"]
+"""The same with short pauses before new jobs."""
 
 START = "2026-03-02T00:00:00.000+00:00"
 """Where the syncs of these tests begin: a Monday, long past."""
@@ -160,6 +163,7 @@ class Tap:
         environ: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
         limits: Mapping[str, int] | None = None,
+        program: Sequence[str] = COMMAND,
         **options: Any,  # noqa: ANN401 - of Popen
     ) -> None:
         """Start it.
@@ -171,6 +175,7 @@ class Tap:
             environ: Further environment variables.
             arguments: More arguments of the command.
             limits: What the process may use: ``RLIMIT_DATA`` and the like → bytes.
+            program: How the command is called.
             options: Of ``subprocess.Popen``.
         """
         own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
@@ -179,7 +184,7 @@ class Tap:
         self.log = own / "stderr"
         config = own / "config.json"
         config.write_text(json.dumps(settings), encoding="utf-8")
-        command = [*_limited(limits or {}), *COMMAND, f"--config={config}", *arguments]
+        command = [*_limited(limits or {}), *program, f"--config={config}", *arguments]
         if state:
             path = own / "state.json"
             path.write_text(json.dumps(state), encoding="utf-8")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.api.client import ReportsClient
     from tap_barchart_events.exports.job_runner import CountEvents
-    from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.exports.tasks import Export, Limits, WindowTask
 
@@ -34,6 +34,9 @@ LONGEST_WAIT = 3600
 
 CLOSE_SECONDS = 1
 """How long closing waits for threads."""
+
+START_SECONDS = 2
+"""How long closing waits for the answers to starts of jobs, so that no job is lost."""
 
 
 class Exporter:
@@ -97,9 +100,14 @@ class Exporter:
 
     @property
     def events_left(self) -> float | None:
-        """How many events are expected in what is not emitted; None if unknown."""
+        """How many events are expected in windows that are not emitted; None if unknown."""
         with self._changed:
             return self._scheduler.events_left
+
+    def knowledge(self, product: str) -> Knowledge:
+        """Return what is known by now for sizing the product's windows."""
+        with self._changed:
+            return self._scheduler.knowledge(product)
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the product's jobs that a later run can take over."""
@@ -132,26 +140,24 @@ class Exporter:
             self._changed.notify_all()
         export.path.unlink(missing_ok=True)
 
-    def settle(self, seconds: float) -> None:
-        """Begin no more calls, and wait for the answers to starts of jobs, so long at most."""
+    def reject(self, export: Export) -> None:
+        """Learn that an export is of no use: no later run is to use its job."""
+        with self._changed:
+            self._scheduler.reject(export)
+
+    def close(self) -> None:
+        """End all work soon; threads that hang in a call are left behind, harmless."""
         self._stopped.set()
-        until = time.monotonic() + seconds
+        began = time.monotonic()
         with self._changed:
             self._scheduler.close()
             self._changed.notify_all()
             while self._scheduler.open_starts:
-                left = until - time.monotonic()
+                left = began + START_SECONDS - time.monotonic()
                 if left <= 0:
-                    return
+                    break
                 self._changed.wait(left)
-
-    def close(self) -> None:
-        """End all work at once; threads that hang in a call are left behind, harmless."""
-        self._stopped.set()
-        with self._changed:
-            self._scheduler.close()
-            self._changed.notify_all()
-        until = time.monotonic() + CLOSE_SECONDS
+        until = began + CLOSE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 

@@ -33,6 +33,10 @@ class JobRetryPolicy:
     wait_max: float = 600
     """Longest pause of all, in seconds."""
 
+    job_seconds_max: float = 15 * 60
+    """Seconds after its start in which a job ends, by the vendor's promise. Until then a job that
+    was given up counts as in flight, since nothing can cancel it."""
+
     def wait_after_failure(self, failures: int, jitter: float) -> float | None:
         """Return the pause before a new job, in seconds; None if there is to be none.
 

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_JOB = 15 * 60
-"""Seconds after its start in which a job ends, by the vendor's promise."""
-
 GOLDEN = (5**0.5 - 1) / 2
 """Steps of the golden ratio spread the polls of jobs that started together evenly."""
 
@@ -72,6 +69,8 @@ class Outcomes:
         self._unix_time = unix_time
         self._polls = PollSchedule(limits.poll_interval)
         self._jitter = rng.random()
+        self._counted_windows = 0
+        self._counted_events = 0
 
     def poll_due(self, task: WindowTask) -> float:
         """Return when the job of a window is to be polled next, as far as known."""
@@ -79,6 +78,12 @@ class Outcomes:
         assert job  # noqa: S101 - for the type checker: a running job
         due = self._polls.due(job.last_poll, job.polls, job.jitter)
         return job.began + min(due, self._limits.job_timeout)
+
+    def expected_events(self, task: WindowTask) -> float:
+        """Return how many events a window holds: those counted, or as many as others hold."""
+        if task.events is not None:
+            return task.events
+        return self._counted_events / max(1, self._counted_windows)
 
     def apply(self, task: WindowTask, outcome: Outcome, now: float) -> None:
         """Take in what the call led to that a window's state names."""
@@ -136,7 +141,7 @@ class Outcomes:
             case "RUNNING" if elapsed >= self._limits.job_timeout:
                 minutes = self._limits.job_timeout / 60
                 job.is_running = False
-                self._budget.give_up(now, job.began + LONGEST_JOB)
+                self._budget.give_up(now, job.began + self._retry.job_seconds_max)
                 reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
                 self._too_large(task, reason, elapsed)
             case "RUNNING":
@@ -203,6 +208,9 @@ class Outcomes:
             task.queue.product, task.window, task.path, task.ready - began, file.seconds, file.size
         )
         if file.events_by_hour is not None:
+            task.events = sum(file.events_by_hour.values())
+            self._counted_windows += 1
+            self._counted_events += task.events
             task.queue.plan.counted(task.window, file.events_by_hour)
 
     def _too_large(self, task: WindowTask, reason: str, seconds: float) -> None:
@@ -224,7 +232,7 @@ class Outcomes:
         if task.job and task.job.is_running and isinstance(error, JobMismatchError):
             # What was started for this window may still run, under whatever name.
             task.job.is_running = False
-            self._budget.give_up(now, task.job.began + LONGEST_JOB)
+            self._budget.give_up(now, task.job.began + self._retry.job_seconds_max)
         task.failures += 1
         wait = self._retry.wait_after_failure(task.failures, self._rng.random())
         self._replace_job(task, error, wait, now)

@@ -37,9 +37,12 @@ class Request:
 
     def fingerprint(self, product: str) -> str:
         """Return eight hex digits that differ where the exports of a window may differ."""
-        asked = [self.customer, product, sorted(self.types), self.delimiter]
-        text = json.dumps(asked, ensure_ascii=True)
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return _digest([self.customer, product, sorted(self.types), self.delimiter])
+
+    @property
+    def types_fingerprint(self) -> str:
+        """Return eight hex digits that differ where other event types are asked for."""
+        return _digest(sorted(self.types))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ class SavedJob:
     def to_json(self) -> list[str | int]:
         """Return a JSON value that ``from_json`` reads."""
         return [self.source, self.window.start, self.window.end, self.started, self.fingerprint]
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=4).hexdigest()
 
 
 def is_kept(source: str) -> bool:

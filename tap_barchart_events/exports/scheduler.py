@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
     from tap_barchart_events.exports.outcomes import Outcome
-    from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
     from tap_barchart_events.exports.tasks import Export, Limits
     from tap_barchart_events.windows import Window
@@ -92,10 +92,15 @@ class Scheduler:
 
     @property
     def events_left(self) -> float | None:
-        """How many events are expected in windows that are not handed out; None if unknown."""
-        expected = [queue.plan.events_left for queue in self._queues]
-        known = [events for events in expected if events is not None]
-        return sum(known) if len(known) == len(expected) else None
+        """How many events are expected in windows that are not emitted; None if unknown."""
+        total = sum(self._outcomes.expected_events(task) for task in self._tasks())
+        for queue in self._queues:
+            if queue.plan.upcoming is not None:
+                expected = queue.plan.events_left
+                if not expected:
+                    return None
+                total += expected
+        return total
 
     @property
     def open_starts(self) -> int:
@@ -133,6 +138,16 @@ class Scheduler:
         queue = self._by_product[export.product]
         queue.position = export.window.end
         queue.tasks.pop(export.window.start, None)
+
+    def reject(self, export: Export) -> None:
+        """Learn that the export of a window is of no use."""
+        task = self._by_product[export.product].tasks.get(export.window.start)
+        if task:
+            task.state = TaskState.FAILED
+
+    def knowledge(self, product: str) -> Knowledge:
+        """Return what is known by now for sizing the product's windows."""
+        return self._by_product[product].plan.knowledge()
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the jobs that a later run can take over, in the order of time."""

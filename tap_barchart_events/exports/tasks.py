@@ -121,6 +121,8 @@ class WindowTask:
     """Jobs that the service has forgotten."""
     first_forgotten: float = 0.0
     """When the first one of these was started."""
+    events: int | None = None
+    """Its events, once they have been counted."""
     export: Export | None = None
     error: Exception | None = None
 

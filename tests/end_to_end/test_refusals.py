@@ -15,7 +15,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, truth
-from tests.tap_runs import START, Outcome, Tap, settings_of
+from tests.tap_runs import QUICK_COMMAND, START, Outcome, Tap, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,7 +130,8 @@ def test_an_unknown_status(service: Emulator, tmp_path: Path) -> None:
 
 def test_a_job_that_always_fails(service: Emulator, tmp_path: Path) -> None:
     service.fault("start", "job-failed", after=2, times=None)
-    outcome = refused(tmp_path, settings_of(service, max_concurrent_jobs=1))
+    settings = settings_of(service, max_concurrent_jobs=1)
+    outcome = refused(tmp_path, settings, program=QUICK_COMMAND)
     assert "4 export jobs failed" in last_line(outcome)
     assert "ask Barchart's support" in last_line(outcome)
     check_that_two_windows_are_kept(outcome, service)

@@ -41,7 +41,11 @@ HOUR = 60 * MINUTE
 START = 492_000 * HOUR
 
 QUICK = JobRetryPolicy(
-    wait_initial=0.01, wait_factor=1, forgotten_wait_initial=0.01, forgotten_timeout=0.5
+    wait_initial=0.01,
+    wait_factor=1,
+    forgotten_wait_initial=0.01,
+    forgotten_timeout=0.5,
+    job_seconds_max=1,
 )
 
 
@@ -441,17 +445,7 @@ def test_refused_credentials_end_it_at_once(
     service.fault("start", "status", code=401, times=None)
     result = read(make(("WATCHLIST", "ALERT")), ("WATCHLIST", "ALERT"))
     assert isinstance(result.error, CredentialsError)
-    assert len(service.requests) == 1
-
-
-def test_jobs_start_side_by_side_once_the_credentials_are_known_to_be_right(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    service.fault("start", "stall", seconds=0.5, times=4)
-    assert read(make(jobs=4)).error is None
-    first, second, _, fourth = [r.at for r in service.requests if r.call == "start"][:4]
-    assert second - first > 0.4
-    assert fourth - second < 0.4
+    assert len(service.requests) <= 4, "those that were under way"
 
 
 # The end -------------------------------------------------------------------------------------
@@ -469,7 +463,7 @@ def test_closing_does_not_wait_for_a_call_that_hangs(
         time.sleep(0.01)
     began = time.monotonic()
     exports.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3, "two seconds, for the answer to a start"
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])

@@ -1,0 +1,23 @@
+"""The real command, but for the pauses before new jobs: `python -m tests.quick_tap`.
+
+They are long enough to outlive an outage of several minutes, for which no test waits.
+"""
+
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+
+QUICK = JobRetryPolicy(
+    wait_initial=0.05,
+    wait_factor=2,
+    forgotten_timeout=60,
+    forgotten_wait_initial=0.05,
+    wait_max=1,
+    job_seconds_max=5,
+)
+"""The policy of these tests."""
+
+if __name__ == "__main__":
+    from tap_barchart_events.__main__ import main
+    from tap_barchart_events.streams import EventsStream
+
+    EventsStream.job_retry = QUICK
+    main()
