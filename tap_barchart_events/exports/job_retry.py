@@ -24,6 +24,9 @@ class JobRetryPolicy:
     wait_factor: float = 6
     """By how much the pauses after failures grow."""
 
+    mismatch_wait: float = 3
+    """Longest pause after a job for another export, in seconds: no outage that would pass."""
+
     forgotten_timeout: float = 3600
     """Seconds after the start of its first forgotten job in which a window gets new jobs."""
 

@@ -235,6 +235,8 @@ class Outcomes:
             self._budget.give_up(now, task.job.began + self._retry.job_seconds_max)
         task.failures += 1
         wait = self._retry.wait_after_failure(task.failures, self._rng.random())
+        if wait is not None and isinstance(error, JobMismatchError):
+            wait = min(wait, self._retry.mismatch_wait)
         self._replace_job(task, error, wait, now)
 
     def _job_forgotten(self, task: WindowTask, error: JobForgottenError, now: float) -> None:

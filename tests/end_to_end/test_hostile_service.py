@@ -1,0 +1,191 @@
+"""Whole syncs from a service that no HTTP server would be: nothing is lost in silence."""
+
+from __future__ import annotations
+
+import socket
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.raw_server import RawServer, http
+from tests.tap_runs import Tap, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.raw_server import Request
+
+pytestmark = pytest.mark.usefixtures("hardly_waiting")
+
+START = "2026-03-02T00:00:00.000+00:00"
+END = "2026-03-02T04:00:00.000+00:00"
+EVENTS = 4 * 60
+"""One a minute."""
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+    return {
+        "api_url": server.api_url,
+        "username": "user",
+        "password": "s3cret",
+        "customer": "TGAM",
+        "products": ["WATCHLIST"],
+        "start_date": START,
+        "end_date": END,
+        "window_hours": 1,
+        "poll_interval_seconds": 0.02,
+        "request_timeout_seconds": 2,
+        **more,
+    }
+
+
+def test_interim_answers_lose_no_event(server: RawServer) -> None:
+    for call in ("authenticate", "start", "poll", "link", "download"):
+        server.answers[call] = lambda _, usual: EARLY + usual
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len({record["event_id"] for record in outcome.records}) == EVENTS
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+def test_one_job_for_all_starts_ends_the_sync(server: RawServer, *, echoes: bool) -> None:
+    def always_the_first(_: Request, __: bytes) -> bytes:
+        job = server.job("JOB-0")
+        return http(job if echoes else {**job, "filter": None})
+
+    server.answers["start"] = always_the_first
+    outcome = sync(settings_of(server, max_concurrent_jobs=1))
+    assert "could not start an export job" in str(outcome.error)
+    assert "JOB-0" in str(outcome.error)
+    ends = {record["end"] for record in outcome.records}
+    assert len(ends) <= 1, "no window got the events of another"
+    assert outcome.bookmarks in ({}, {"WATCHLIST": max(ends, default="")})
+
+
+def test_a_job_of_another_export_that_passes_is_started_anew(server: RawServer) -> None:
+    wrong = [{"customer": "OTHER"}, {"product": "ALERT"}]
+
+    def answer(_: Request, usual: bytes) -> bytes:
+        if not wrong:
+            return usual
+        source = f"JOB-{len(server.jobs) - 1}"
+        return http({**server.job(source), "filter": wrong.pop()})
+
+    server.answers["start"] = answer
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+
+
+def test_a_401_under_way_is_sent_about_once(server: RawServer) -> None:
+    def run(_: Request, __: bytes) -> bytes:
+        return http({**server.job(f"JOB-{len(server.jobs) - 1}"), "status": "RUNNING"})
+
+    server.answers["start"] = run
+    server.answers["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
+    outcome = sync(settings_of(server, window_hours=0.25, max_concurrent_jobs=16))
+    assert "401" in str(outcome.error)
+    assert len(server.calls("poll")) <= 3
+
+
+def test_the_credentials_are_checked_once_before_all_else(server: RawServer) -> None:
+    assert sync(settings_of(server)).error is None
+    assert [request.call for request in server.requests].count("authenticate") == 1
+    assert server.requests[0].call == "authenticate"
+
+
+def test_a_service_whose_clock_is_behind_bounds_what_is_exported(
+    server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["authenticate"] = lambda _, __: http(
+        {}, Date=formatdate(time.time() - 7200, usegmt=True)
+    )
+    begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3 * 3600))
+    settings = settings_of(server, start_date=begin, end_date=None, lag_minutes=0)
+    outcome = sync(settings)
+    assert outcome.error is None
+    latest = max(job["end"] for job in server.jobs.values()) / 1000
+    assert latest <= time.time() - 7200 + 1
+    assert sum("clocks differ" in record.getMessage() for record in caplog.records) == 1
+
+
+# Proxies and certificates --------------------------------------------------------------------
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+def test_a_loopback_host_never_gets_a_proxy(
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        for name in PROXIES:
+            monkeypatch.setenv(name, url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "example.com")
+        outcome = Tap(tmp_path, settings_of(server)).end()
+        proxy.setblocking(False)  # noqa: FBT003 - as there
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert outcome.code == 0, outcome.log
+    assert len(outcome.records) == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("HTTPS_PROXY", "http://", "it is no URL; give it as http://host:port"),
+        ("HTTPS_PROXY", "http://[bad:3128", "it is no URL; give it as http://host:port"),
+        ("HTTPS_PROXY", "http://someone:for-the-proxy@host:port", "it is no URL"),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:1", "its scheme is not known"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "SOCKS needs the package PySocks"),
+        ("REQUESTS_CA_BUNDLE", "/no/such/file", "no certificates can be read from '/no/such/"),
+        ("REQUESTS_CA_BUNDLE", __file__, "no certificates can be read from"),
+        ("CURL_CA_BUNDLE", __file__, "no certificates can be read from"),
+    ],
+)
+def test_a_proxy_or_certificates_that_cannot_be_used_end_it_at_once(
+    server: RawServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variable: str,
+    value: str,
+    why: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    outcome = sync(settings_of(server, api_url="https://storage.example"))
+    assert why in str(outcome.error)
+    assert "for-the-proxy" not in str(outcome.error)
+    assert "given up" not in str(outcome.error)
+    assert not [record for record in caplog.records if "try 2" in record.getMessage()]
+
+
+# A service that is not there -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_service_that_is_not_there_ends_it_soon(
+    server: RawServer, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    settings = settings_of(server, api_url="http://127.0.0.1:1", max_concurrent_jobs=16)
+    began = time.monotonic()
+    outcome = Tap(tmp_path, settings, arguments=arguments).end()
+    assert time.monotonic() - began < 20
+    assert outcome.code == 1
+    refused = [line for line in outcome.log.splitlines() if "connection refused" in line]
+    assert 2 <= len(refused) <= 8
+    assert len(set(refused)) == len(refused)
+    assert "is the emulator running?" in outcome.log.splitlines()[-1]
