@@ -8,11 +8,10 @@ compression is undone on the way. The link is a secret: it stands in no error an
 from __future__ import annotations
 
 import os
+import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
-
-from isal import isal_zlib
 
 from tap_barchart_events.api.connection import Transfer, transfer_of
 from tap_barchart_events.api.redaction import replace_errors, without_url
@@ -41,6 +40,9 @@ MAX_DIGITS = 19
 
 HTTP_1_1 = 11
 """As http.client writes the version."""
+
+GZIP = zlib.MAX_WBITS | 16
+"""zlib and not isal, which refuses a header with a checksum that is split between two chunks."""
 
 INFLATED_AT_LEAST = 1 << 30
 """Bytes that an export may inflate to in any case."""
@@ -77,7 +79,7 @@ class Download:
         self._stopped = stopped
         self._etag: str | None = None
         self._total: int | None = None
-        self._inflate: isal_zlib.Decompress | None = None
+        self._inflate: zlib._Decompress | None = None
         self.received = 0
         """Bytes of the body received so far, as transferred."""
         self.best = 0
@@ -203,7 +205,7 @@ class Download:
             )
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
-        self._inflate = isal_zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        self._inflate = zlib.decompressobj(GZIP) if "gzip" in encoding else None
         self._total = None
         self.received = self._inflated = self._written = 0
 
@@ -264,11 +266,15 @@ class Download:
             return
         allowed = max(INFLATED_AT_LEAST, INFLATED_RATIO * (self.received + len(chunk)))
         while chunk:
-            if self._inflate.eof:  # gzip files may follow one another
-                self._inflate = isal_zlib.decompressobj(wbits=31)
+            if self._inflate.eof:
+                # gzip files may follow one another, and zero bytes may follow each
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return
+                self._inflate = zlib.decompressobj(GZIP)
             try:
                 piece = self._inflate.decompress(chunk, CHUNK)
-            except isal_zlib.error:  # type: ignore[misc]  # the stub takes it for an instance
+            except zlib.error:
                 self.received = 0
                 raise TransientError(f"could not {self._what}: its compression is broken") from None
             chunk = self._inflate.unconsumed_tail or self._inflate.unused_data

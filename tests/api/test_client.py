@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -479,6 +480,50 @@ def test_gzip_files_that_follow_one_another_are_one_file(
         service, client, tmp_path / "file", in_turn(whole(parts, Content_Encoding="x-gzip"))
     )
     assert data == SOMETHING
+
+
+def with_gzip_header(data: bytes, flags: int) -> bytes:
+    """Compress data, with the optional header fields of these flags (RFC 1952)."""
+    header = bytes([31, 139, 8, flags, 0, 0, 0, 0, 0, 255])
+    header += b"\x03\0abc" if flags & 4 else b""
+    header += b"export.csv\0" if flags & 8 else b""
+    header += b"a comment\0" if flags & 16 else b""
+    header += (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little") if flags & 2 else b""
+    return header + gzip.compress(data, mtime=0)[10:]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_gzip_headers_with_any_optional_field_are_read_however_they_are_split(
+    client: ReportsClient,
+    service: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    monkeypatch.setattr("tap_barchart_events.api.download.CHUNK", size)
+    parts = b"".join(with_gzip_header(b"%d|event\n" % flags, flags) for flags in range(0, 32, 2))
+    data, store = brought(
+        service, client, tmp_path / "file", in_turn(whole(parts, Content_Encoding="gzip"))
+    )
+    assert data == b"".join(b"%d|event\n" % flags for flags in range(0, 32, 2))
+    assert len(store.asked) == 1
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_zero_bytes_after_a_gzip_file_are_no_part_of_the_export(
+    client: ReportsClient,
+    service: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    monkeypatch.setattr("tap_barchart_events.api.download.CHUNK", size)
+    part = gzip.compress(b"1|event\n") + b"\0" * 512
+    data, store = brought(
+        service, client, tmp_path / "file", in_turn(whole(part * 2, Content_Encoding="gzip"))
+    )
+    assert data == b"1|event\n" * 2
+    assert len(store.asked) == 1
 
 
 def test_a_cut_compressed_download_goes_on_where_it_broke(
