@@ -17,7 +17,6 @@ SINGER_TOOLS := .venv-singer-tools/.locked
 POSTGRES := .venv-postgres/.locked
 SNOWFLAKE := .venv-snowflake/.locked
 DAGSTER := .venv-dagster/.locked
-DBT := .venv-dbt/.locked
 BENCH := .venv-bench/.ready
 
 # Two environments at a time: an installation keeps one core busy.
@@ -35,7 +34,7 @@ help:  ## this list
 install:  ## the tap in .venv, Meltano in .venv-meltano with the plugins demo and tests use
 	$(call make_ready,$(VENV) $(PLUGINS))
 
-demo: install $(DBT)  ## events into a target, twice; a report of them by dbt
+demo: install  ## events into a target, twice; a report of them by dbt
 	@.venv/bin/python -m demo
 
 demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with the models of dbt
@@ -45,7 +44,7 @@ demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with the
 WHOLE_SUITE := --cov --numprocesses=2 --dist=loadgroup
 
 test:  ## the whole test suite but the soak
-	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER) $(DBT))
+	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
 soak: $(VENV)  ## ten minutes of crashes and resumptions
