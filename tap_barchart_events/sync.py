@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner, range_to_cover
 from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
@@ -269,18 +270,19 @@ def private_folder() -> Iterator[Path]:
     """Make a temporary folder that is the owner's alone, and remove it with all in it."""
     with signals_held():  # to try the place, Python writes a file there
         place = tempfile.gettempdir()
+    if not place.isascii() and place.encode(errors="ignore").decode() != place:
+        raise FileError(
+            f"the folder for temporary files, {place!a}, has a name that is not UTF-8; set "
+            "TMPDIR to another one"
+        )
     # Named beforehand: a signal may come when it is made and not yet known to be.
     folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
-    usual = tempfile.tempdir
     try:
         folder.mkdir(mode=0o700)
-        # So that libraries, too, leave nothing elsewhere: fsspec, with half a batch file.
-        tempfile.tempdir = str(folder)
         yield folder
     finally:
         # A signal interrupts once and never again, so one of the two comes to its end.
         try:
-            tempfile.tempdir = usual
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -61,7 +61,7 @@ class TapBarchartEvents(Tap):
         values = dict(config or {})
         strange = set(values) - set(known)
         if parse_env_config:
-            environment = {**_dotenv(), **os.environ}
+            environment = {**_dotenv(known), **os.environ}
             values |= from_environment(known, environment)
             strange |= unknown_settings(known, environment)
         for name in sorted(strange):
@@ -96,6 +96,13 @@ class TapBarchartEvents(Tap):
                 "pass the value of its last STATE message, as the target wrote it; or none, to "
                 "begin at start_date"
             )
+        contexts = [partition["context"] for partition in _partitions(state)]
+        twice = [context for context in contexts if contexts.count(context) > 1]
+        if twice:
+            raise SettingError(
+                f"STATE holds two bookmarks of {twice[0]['customer']}/{twice[0]['product']}; "
+                "remove one of the two partitions"
+            )
         super().load_state(state)
 
     def discover_streams(self) -> Sequence[EventsStream]:
@@ -115,12 +122,29 @@ class TapBarchartEvents(Tap):
         return Command(super().get_singer_command(), cls.logger)
 
 
-def _dotenv() -> dict[str, str | None]:
+def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
+    """Read the file .env here or above; warn of secrets that it cannot hold."""
     path = find_dotenv(usecwd=True)
     try:
-        return dotenv_values(path)
+        values = dotenv_values(path)
+        plain = dotenv_values(path, interpolate=False)
     except UnicodeDecodeError:
         raise SettingError(f"{path} is not UTF-8; save it in that encoding") from None
+    for name, setting in known.items():
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if setting.get("secret") and "${" in (plain.get(variable) or ""):
+            TapBarchartEvents.logger.warning(
+                "%s in %s holds ${, which is replaced there, also in quotes; set the variable in "
+                "the environment instead",
+                variable,
+                path,
+            )
+    return values
+
+
+def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    bookmarks = state.get("bookmarks") or {}
+    return (bookmarks.get("events") or {}).get("partitions") or []
 
 
 def _is_own(state: Any) -> bool:  # noqa: ANN401 - as JSON has it

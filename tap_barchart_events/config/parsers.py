@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -91,6 +92,13 @@ def text(value: object) -> str:
     raise ValueError("text that is not empty, in UTF-8")
 
 
+def code(value: object) -> str:
+    """Read a code of the service."""
+    if _is_code(value):
+        return value
+    raise ValueError("text that is not empty, in UTF-8, without control characters")
+
+
 def username(value: object) -> str:
     """Read a user name; in Basic authentication a colon ends it."""
     if _is_text(value) and ":" not in value:
@@ -105,6 +113,10 @@ def _is_text(value: object) -> TypeGuard[str]:
         and bool(value.strip())
         and value.encode(errors="ignore").decode() == value
     )
+
+
+def _is_code(value: object) -> TypeGuard[str]:
+    return _is_text(value) and not any(unicodedata.category(c) == "Cc" for c in value)
 
 
 def number(
@@ -151,7 +163,7 @@ def _list(value: object, wanted: str) -> tuple[str, ...]:
     items = _json(value, wanted)
     if not isinstance(items, list | tuple):
         raise ValueError(wanted)  # noqa: TRY004 - every refusal of a value is a ValueError
-    if not all(map(_is_text, items)) or len(set(items)) < len(items):
+    if not all(map(_is_code, items)) or len(set(items)) < len(items):
         raise ValueError(wanted)
     return tuple(items)
 

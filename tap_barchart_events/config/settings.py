@@ -73,7 +73,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "customer",
         th.StringType,
-        parsers.text,
+        parsers.code,
         "Customer",
         "Customer code, such as TGAM. Unknown codes are passed on to the service.",
         required=True,

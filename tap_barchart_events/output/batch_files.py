@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fsspec import get_filesystem_class
+from fsspec.core import url_to_fs
 from fsspec.utils import get_protocol
 
 from tap_barchart_events.exceptions import SettingError
@@ -22,6 +23,11 @@ def check_storage(storage: StorageTarget) -> None:
     Raises:
         SettingError: There is none.
     """
+    if get_protocol(storage.root) == "memory":
+        raise SettingError(
+            "setting batch_config: storage.root: memory:// ends with this process, so no target "
+            "could read the files; use a folder or an object store"
+        )
     try:
         get_filesystem_class(get_protocol(storage.root))
     except (ImportError, ValueError) as error:
@@ -38,8 +44,15 @@ def store(path: Path, storage: StorageTarget, name: str) -> str:
         OSError: It could not be stored, whatever class the library of the store raised.
     """
     try:
-        with path.open("rb") as source, storage.open(name, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+        filesystem, root = url_to_fs(storage.root, **storage.params)
+        filesystem.makedirs(root, exist_ok=True)
+        target = f"{root.rstrip('/')}/{name}"
+        try:
+            filesystem.put_file(str(path), target)
+        except BaseException:
+            with suppress(Exception):
+                filesystem.rm_file(target)
+            raise
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - libraries of object stores have classes of their own

@@ -33,6 +33,8 @@ CHUNK_BYTES = 1 << 18
 GRACE = 3.0
 """Seconds after a signal for what is still to be written: the rest of a line, the STATE."""
 
+PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+
 NEWLINE = ord("\n")
 
 POLL_MILLISECONDS = 100
@@ -104,12 +106,11 @@ class MessageWriter(MsgSpecWriter):
         self._is_writing = True
         at, end = 0, len(lines)
         try:
-            stdout = Stdout()
+            stdout = Stdout(lines)
             while at < end:
-                in_line = at > 0 and lines[at - 1] != NEWLINE
-                if self._signal and not (came_before or in_line):
+                if self._signal and not came_before and (not at or lines[at - 1] == NEWLINE):
                     break
-                written = stdout.write_some(lines, at)
+                written = stdout.write_some(at)
                 if not written and self._signal and time.monotonic() > self._deadline:
                     self._ended = self.interrupted
                     break
@@ -132,8 +133,10 @@ class MessageWriter(MsgSpecWriter):
 class Stdout:
     """Where stdout leads to: a pipe, socket or terminal, whose reader may stop, or a file."""
 
-    def __init__(self) -> None:
-        """Look at what stdout is now."""
+    def __init__(self, lines: bytes | bytearray) -> None:
+        """Look at what stdout is now; take the lines to be written."""
+        self._lines = lines
+        self._view = memoryview(lines)
         self._stream = sys.stdout.buffer
         self._stream.flush()
         self._descriptor: int | None = None
@@ -150,30 +153,29 @@ class Stdout:
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 
-    def write_some(self, lines: bytes | bytearray, at: int) -> int:
+    def write_some(self, at: int) -> int:
         """Write lines, or a part of one, from an offset on.
 
         Returns:
             How many bytes were written; 0 if the reader makes no room for a moment.
         """
         if self._descriptor is None:
-            size = self._stream.write(memoryview(lines)[at:])
+            size = self._stream.write(self._view[at:])
             self._stream.flush()
             return size
-        end = len(lines)
+        end = None
         if self._poll is not None:
             if not self._poll.poll(POLL_MILLISECONDS):
                 return 0
-            if end - at > select.PIPE_BUF:
-                end = at + select.PIPE_BUF
-                end = lines.rfind(b"\n", at, end) + 1 or end
+            end = at + PIPE_BUF
+            end = self._lines.rfind(b"\n", at, end) + 1 or end
         try:
-            return os.write(self._descriptor, memoryview(lines)[at:end])
+            return os.write(self._descriptor, self._view[at:end])
         except BlockingIOError:
             return 0
         except OSError:
             if self._is_file:
-                self._remove_torn_line(at - (lines.rfind(b"\n", 0, at) + 1))
+                self._remove_torn_line(at - (self._lines.rfind(b"\n", 0, at) + 1))
             raise
 
     def _remove_torn_line(self, size: int) -> None:

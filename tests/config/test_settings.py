@@ -69,6 +69,10 @@ def test_decimals_strings_and_lists_in_text_are_read_alike() -> None:
     [
         ("username", "", "missing"),
         ("customer", None, "missing"),
+        ("customer", "TG\nAM", "without control characters"),
+        ("customer", "TG\x85AM", "without control characters"),
+        ("products", ["WATCH\tLIST-OF-MINE"], "product codes"),
+        ("event_types", ["WATCHLIST\x00"], "event type codes"),
         ("products", [], "at least one"),
         ("products", ["A", "A"], "none twice"),
         ("products", [""], "product codes"),
@@ -287,6 +291,20 @@ def test_a_batch_config_that_cannot_be_used_is_refused(change: Any, wanted: str)
     with pytest.raises(SettingError, match=r"^setting batch_config must be an object") as caught:
         Settings.from_config({**GOOD, "batch_config": given})
     assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("depth", [60, 900, 5000])
+def test_a_batch_config_nested_by_the_thousand_is_refused(depth: int, as_text: bool) -> None:  # noqa: FBT001
+    text = '{"a":' * depth + "1" + "}" * depth
+    given: Any = json.dumps(FILES)[:-2] + f', "params": {text}}}}}'
+    if not as_text:
+        inner: dict[str, Any] = {}
+        for _ in range(depth):
+            inner = {"a": inner}
+        given = {**FILES, "storage": {"root": "a", "params": inner}}
+    with pytest.raises(SettingError, match=r"^setting batch_config must be an object such as"):
+        Settings.from_config({**GOOD, "batch_config": given})
 
 
 def test_a_parquet_file_may_be_as_small_as_duckdb_hands_out_rows() -> None:

@@ -66,7 +66,15 @@ def run(folder: Path, service: Emulator, s3: str, **more: Any) -> Outcome:  # no
 
 
 def batch_config(encoding: Mapping[str, Any], root: str) -> dict[str, Any]:
-    return {"encoding": encoding, "storage": {"root": root, "prefix": "part-"}, "batch_size": 2_500}
+    return {
+        "encoding": encoding,
+        "storage": {
+            "root": root,
+            "prefix": "part-",
+            "params": {"s3_additional_kwargs": {"ACL": "public-read"}},
+        },
+        "batch_size": 2_500,
+    }
 
 
 def stored(url: str, s3: str, folder: Path) -> list[dict[str, Any]]:
