@@ -44,7 +44,9 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
     """A nightly run, then what the page says; events come late in between, and a product goes."""
     earlier, reread = blocks()
     now = milliseconds(END)
-    with Emulator(events_per_hour=0.5, clock=lambda: now, late_share=0.2) as emulator:
+    with Emulator(
+        events_per_hour=0.5, clock=lambda: now, date_header=False, late_share=0.2
+    ) as emulator:
         pipeline = Pipeline(tmp_path / "project")
         (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
         tap = settings_of(

@@ -225,7 +225,7 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
 ) -> None:
     """Four shards, one of them read twice, and the nightly run, which fails at first."""
     now = milliseconds(END)
-    with Emulator(events_per_hour=2, clock=lambda: now) as emulator:
+    with Emulator(events_per_hour=2, clock=lambda: now, date_header=False) as emulator:
         dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
         emulator.fault("start", "status", code=401)
         # The daemon's first pass ever does not know the pool of dagster.yaml yet.

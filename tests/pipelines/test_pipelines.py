@@ -33,7 +33,9 @@ Identity = tuple[str, int, str, frozenset[tuple[str, str]]]
 @pytest.fixture
 def service() -> Iterator[Emulator]:
     now = FIRST_END
-    with Emulator(events_per_hour=60, clock=lambda: now, max_events=400) as emulator:
+    with Emulator(
+        events_per_hour=60, clock=lambda: now, date_header=False, max_events=400
+    ) as emulator:
         yield emulator
 
 
