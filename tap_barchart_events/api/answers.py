@@ -10,10 +10,13 @@ import json
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Json: TypeAlias = Any
+"""A value of parsed JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Job:
     """What it exports, as the service echoes it: the keys that are there, unchecked."""
 
 
-def parse_job(answer: Any) -> Job:  # noqa: ANN401 - JSON
+def parse_job(answer: Json) -> Job:
     """Return the job of a job object."""
     source, status = answer["source"], answer["status"]
     # They stand in URLs and in the log; what is printable can be encoded, too.
@@ -87,7 +90,7 @@ def parse_job(answer: Any) -> Job:  # noqa: ANN401 - JSON
     return Job(source, status, _seconds(answer.get("timing")), known)
 
 
-def parse_link(answer: Any) -> str:  # noqa: ANN401 - JSON
+def parse_link(answer: Json) -> str:
     """Return the link of an answer that holds one."""
     link = answer["link"]
     if not isinstance(link, str) or not link:
@@ -114,7 +117,7 @@ def _number(value: object) -> Decimal | None:
         return None
 
 
-def _seconds(timing: Any) -> float | None:  # noqa: ANN401 - JSON
+def _seconds(timing: Json) -> float | None:
     """Return how long a job ran, if its timing tells; nothing depends on that."""
     try:
         seconds = (float(timing["end"]) - float(timing["start"])) / 1000

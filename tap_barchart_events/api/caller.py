@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tap_barchart_events.api.answers import error_code
+from tap_barchart_events.api.answers import Json, error_code
 from tap_barchart_events.api.clock import ServiceClock
 from tap_barchart_events.api.connection import transfer_of
 from tap_barchart_events.api.redaction import replace_errors, without_url
@@ -99,7 +100,7 @@ class Caller:
         what: str,
         body: dict[str, Any] | None = None,
         *,
-        parse: Callable[[Any], T],
+        parse: Callable[[Json], T],
         final: frozenset[int] = frozenset(),
     ) -> T:
         """Make one call of the API, tried again as the policy says; return its parsed answer.
@@ -136,7 +137,7 @@ class Caller:
         path: str,
         what: str,
         body: dict[str, Any] | None,
-        parse: Callable[[Any], T],
+        parse: Callable[[Json], T],
     ) -> T:
         """Make a request; return its parsed answer."""
         sent = time.time()
@@ -179,7 +180,7 @@ class Caller:
                 raise TransientError(f"could not {what}: the answer does not end")
         return body
 
-    def _answer(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
+    def _answer(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Json:
         """Return the JSON of an answer's body, or raise what its status means."""
         status = response.status_code
         if status in {401, 403}:
@@ -187,13 +188,13 @@ class Caller:
                 f"could not {what}: the service answered {status}: check username, password "
                 "and customer, and that api_url is the host they are meant for"
             )
-            if status == 401:  # noqa: PLR2004 - a 403 may be one product's
+            if status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
                 self._refusal = refusal
             raise CredentialsError(refusal)
         location = response.headers.get("Location")
         if status in {302, 303, 307} and location and endpoint == "link":
             return {"link": location}
-        code = error_code(body) if status >= 500 else None  # noqa: PLR2004
+        code = error_code(body) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
         if code in ERRORS and endpoint in {"poll", "link"}:
             raise ERRORS[code](f"could not {what}: the service answered {code}")
         if status in TRANSIENT_STATUSES:
@@ -203,7 +204,7 @@ class Caller:
                 status,
             )
         if not response.ok or response.is_redirect:
-            kind = UnknownCallError if status == 404 else ServiceError  # noqa: PLR2004
+            kind = UnknownCallError if status == HTTPStatus.NOT_FOUND else ServiceError
             raise kind(
                 f"could not {what}: the service answered {status}, which is not documented; "
                 "check api_url"

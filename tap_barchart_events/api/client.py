@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.api.answers import ExportFilter, Job, parse_job, parse_link
+from tap_barchart_events.api.answers import ExportFilter, Job, Json, parse_job, parse_link
 from tap_barchart_events.api.caller import Caller, UnknownCallError
 from tap_barchart_events.api.download import Download
 from tap_barchart_events.api.retry import RetryPolicy, TransientError
@@ -143,7 +143,7 @@ class ReportsClient:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
 
-        def parse(answer: Any) -> Job:  # noqa: ANN401 - JSON
+        def parse(answer: Json) -> Job:
             job = parse_job(answer)
             self._check_job(job, what, asked)
             if self._asked.setdefault(job.source, asked) != asked:
@@ -172,7 +172,7 @@ class ReportsClient:
         path = f"/reports/{quote(source, safe='')}/availability"
         what = f"poll job {source}"
 
-        def parse(answer: Any) -> Job:  # noqa: ANN401 - JSON
+        def parse(answer: Json) -> Job:
             job = parse_job(answer)
             if job.source != source:
                 raise JobMismatchError(f"could not {what}: the service answered about another job")

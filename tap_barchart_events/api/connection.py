@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ class _FinalResponse(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        while 100 <= self.status < 200 and self.status != 101:  # noqa: PLR2004 - RFC 9110, 15.2
+        while self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
             self.headers = None  # type: ignore[assignment]  # otherwise the next one is not read
             super().begin()
 
