@@ -135,7 +135,12 @@ def test_the_architecture_page_names_every_module() -> None:
 def copy(tmp_path: Path) -> Path:
     """A copy of the project as a user has it after `make install`."""
     folder = tmp_path / "tap barchart events"
-    ignored = shutil.ignore_patterns(".*", "output", "__pycache__", "tests", "benchmarks")
+    everywhere = shutil.ignore_patterns(".*", "__pycache__")
+
+    def ignored(where: str, names: list[str]) -> set[str]:
+        here = {"output", "tests", "benchmarks"} if where == str(PROJECT) else set()
+        return everywhere(where, names) | here
+
     shutil.copytree(PROJECT, folder, ignore=ignored)
     shutil.copy(PROJECT / ".env.example", folder)
     (folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
@@ -181,7 +186,9 @@ NEW_ENVIRONMENT = """
 python3() {
     command python3 "$@"
     case "$3" in
-        *target*) installed=.meltano/loaders/target-jsonl/venv ;;
+        *target*)
+            installed=.meltano/loaders/target-jsonl/venv
+            ln -s "$PROJECT/$installed/bin/target-jsonl" "$3/bin/" ;;
         *) installed=.venv ;;
     esac
     echo "$PROJECT/$installed"/lib/python*/site-packages > installed
