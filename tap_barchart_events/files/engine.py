@@ -133,9 +133,9 @@ class Engine:
         except duckdb.OutOfMemoryException as error:
             # DuckDB raises the same for memory that cannot be spilled and for a full disk.
             raise FileError(
-                f"it needs more than {self._memory >> 20:,} MB of memory and more than the "
-                f"{self._free >> 20:,} MB that were free for temporary files in {self._parent}; "
-                "free space there, set TMPDIR to a larger disk, or set a smaller window_hours"
+                f"{self._memory >> 20:,} MB of memory and {self._free >> 20:,} MB for temporary "
+                "files do not suffice for its rows, or the process may not use that much memory; "
+                "free space in TMPDIR, set it to a larger disk, or set a smaller window_hours"
             ) from error
         except duckdb.IOException as error:
             raise FileError(

@@ -159,7 +159,7 @@ class ExportFile:
         Raises:
             FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
                 UTF-8, or cannot be read with certainty. The message names its line.
-            LayoutError: The columns cannot be told with certainty, or event types contradict.
+            LayoutError: The columns are not certain, or event types contradict them.
             WrongRangeError: There are rows, none of them inside the window or at its ``end``.
         """
         if self._contents is None:

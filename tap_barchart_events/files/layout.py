@@ -49,7 +49,7 @@ class Layout:
 def detect_layout(
     first_row: Sequence[str], product: str, columns: Mapping[str, Sequence[str]]
 ) -> Layout:
-    """Return the layout of a file, judged by its first row.
+    """Return the layout of a file by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, camelCase or not, is a header.
     Without a header, the setting ``columns`` of the product applies, which has timestamp and type

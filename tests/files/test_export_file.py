@@ -453,7 +453,7 @@ def test_a_shifted_column_is_a_warning_if_the_setting_says_so() -> None:
         assert contents.warnings == ("WATCHLIST-ACCESSED carries symbol in 500 rows",)
 
 
-def test_a_header_is_believed_and_unknown_event_types_are_passed_on() -> None:
+def test_a_header_needs_no_cross_check_and_unknown_event_types_are_passed_on() -> None:
     rows = [row(START + n, "WATCHLIST-ACCESSED", "", "me", "list") for n in range(500)]
     assert len(read(text([WATCHLIST, *rows]))) == 500
     unknown = [row(START + n, "WATCHLIST-INVENTED", *["x"] * 7) for n in range(500)]

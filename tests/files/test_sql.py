@@ -1,0 +1,36 @@
+"""Quoting for SQL, and texts put together of parts."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_barchart_events.files.sql import Part, concat, identifier, literal
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@pytest.fixture(scope="module")
+def connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+@given(text=texts)
+def test_a_literal_is_the_very_text(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    assert connection.execute(f"SELECT {literal(text)}").fetchone() == (text,)
+
+
+@given(name=texts.filter(bool))
+def test_an_identifier_is_the_very_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    result = connection.execute(f"FROM (SELECT 1 AS {identifier(name)})")
+    assert [column[0] for column in result.description or ()] == [name]
+
+
+def test_parts_are_put_together_and_nulls_are_empty(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    parts = [Part("it's "), Part("a"), Part("1 + 1", literal=False), Part("NULL", literal=False)]
+    assert connection.execute(f"SELECT {concat(parts)}").fetchone() == ("it's a2",)
+    assert connection.execute(f"SELECT {concat([])}").fetchone() == ("",)
