@@ -87,6 +87,7 @@ def test_a_job_of_another_export_that_passes_is_started_anew(server: RawServer) 
     outcome = sync(settings_of(server))
     assert outcome.error is None
     assert len(outcome.records) == EVENTS
+    assert len(server.calls("start")) == 4 + 2
 
 
 def test_a_401_under_way_is_sent_about_once(server: RawServer) -> None:
