@@ -40,8 +40,8 @@ demo: install  ## events into a target, twice; a report of them by dbt
 demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with the models of dbt
 	@.venv/bin/python -m demo.postgres
 
-# On two cores, with the coverage that pyproject.toml asks for; the groups are those of conftest.py.
-WHOLE_SUITE := --cov --numprocesses=2 --dist=loadgroup
+# On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
+WHOLE_SUITE := --cov --numprocesses=2 --dist=loadfile
 
 test:  ## the whole test suite but the soak
 	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))

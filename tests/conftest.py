@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.output.signals import SIGNALS
@@ -26,6 +26,8 @@ from tests.quick_tap import QUICK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xdist.remote import Producer
+
 
 __all__ = ["loopback_only", "own_folder", "pytest_report_header"]
 
@@ -38,16 +40,22 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what `make test` may run side by side: files, but for those that share one project.
+class FilesSideBySide(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """What `make test` runs side by side: files, but for those that share one project.
 
-    Tests of pipelines and of the project use Meltano's database and the folder `output`.
+    Tests of pipelines and of the project use Meltano's database and the folder `output`. Groups by
+    mark (`--dist=loadgroup`) have no effect: xdist 3.8 sets an attribute that pytest 9.2 ignores.
     """
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "project" if folder in {"pipelines", "project"} else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        shares = nodeid.startswith(("tests/pipelines/", "tests/project/"))
+        return "project" if shares else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesSideBySide:
+    """Let xdist distribute files."""
+    return FilesSideBySide(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
