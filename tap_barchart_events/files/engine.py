@@ -75,13 +75,6 @@ class Engine:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         file, own = str(self._file), str(self.directory)
-        try:
-            f"{file}{own}".encode()
-        except UnicodeEncodeError:
-            raise FileError(
-                f"the name of the folder for temporary files, {own!r}, is not valid UTF-8; set "
-                "TMPDIR to another folder"
-            ) from None
         self._free = shutil.disk_usage(own).free
         try:
             with _interruptible():
