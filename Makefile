@@ -25,7 +25,7 @@ make_ready = @$(MAKE) --silent --no-print-directory --jobs=2 $(1)
 SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-postgres test test-portable soak lint format settings dist bench lock clean
+.PHONY: help install demo demo-postgres test test-portable soak lint format settings dist bench simulate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -86,6 +86,9 @@ dist: $(VENV)  ## source archive and wheel into dist; the wheel is installed onc
 
 bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+simulate: $(VENV)  ## what the sizes of windows cost, in simulated time: one table
+	.venv/bin/python -m benchmarks.windows $(ARGS)
 
 # An environment: made anew when its lock changes, with what the lock names and nothing else.
 define environment

@@ -1,18 +1,85 @@
 """What a sync covers, and how that range is cut into windows.
 
-Pure: no clock, no thread, no file. All instants are whole milliseconds since the epoch, UTC.
+Pure: no clock, no thread, no file. The planner is told what happened to the windows that it
+handed out, and says which window comes next. All instants are whole milliseconds since the
+epoch, UTC.
 """
 
 from __future__ import annotations
 
 import bisect
+import enum
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tap_barchart_events.exports.forecast import HOUR
+from tap_barchart_events.exports.knowledge import Knowledge
+from tap_barchart_events.exports.sizing import Sizing
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+FIRST_SIZE = 24 * HOUR
+"""Size of the first window of a product that nothing is known about."""
+
+FIRST_STEP = 4
+"""The first windows, side by side, are each this many times smaller than the one before."""
+
+KEPT_SHARE = 3 / 4
+"""Largest part of a window that was too large. Less would cut off what the forecast says is
+quiet; more would hardly differ from what has just failed."""
+
+MOST_PARTS = 8
+"""Most parts that a window is cut into at once, whatever the forecast says."""
+
+FAR_BELOW = 8
+"""A window with fewer events than its forecast divided by this shows that the forecast is of no
+use here. After two rounds of these the next windows double, whatever the forecast says."""
+
+MOST_FAILURES = 256
+"""Windows too large whose parts are not all counted yet, at most; older ones are forgotten."""
+
+
+class _Purpose(enum.Enum):
+    """Why a window has its size."""
+
+    FIRST = enum.auto()
+    """Nothing is known: it brackets the capacity."""
+    GROWTH = enum.auto()
+    """Nothing was too large yet: it is larger than what has fitted."""
+    ATTEMPT = enum.auto()
+    """It is larger than what is known to fit, because that pays if it fits."""
+    SAFE = enum.auto()
+    """It should fit, by what is known."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A window that was handed out."""
+
+    events: float
+    """Expected events; 0 if nothing was known."""
+    deviation: float
+    """Standard deviation of their logarithm."""
+    purpose: _Purpose
+    seconds: float | None = None
+    """What its job took, once it is complete."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    """A window that was too large, until its parts are counted."""
+
+    window: Window
+    events: float
+    """How many events it holds at least, by what was known when it failed."""
+    nested: bool
+    """It was itself a part of a window that was too large."""
+    counted_size: int = 0
+    counted_events: int = 0
+    largest_part: int = 0
 
 
 def range_to_cover(
@@ -32,37 +99,21 @@ def range_to_cover(
     return Window(first, max(first, last))
 
 
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What was learnt about one product's exports, for the next run. Nothing so far."""
-
-    @classmethod
-    def from_json(cls, value: object) -> Knowledge:  # noqa: ARG003
-        """Return what a JSON value holds; anything unusable is left out, never an error."""
-        return cls()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON value that ``from_json`` reads."""
-        return {}
-
-    def capacity_only(self) -> Knowledge:
-        """Return what also holds for another product: how much one export holds."""
-        return self
-
-
 class WindowPlanner:
     """The windows of one product, cut one by one from the range that a sync covers.
 
     The windows handed out never overlap, and when all have succeeded they cover the range
-    exactly. A window that is too large goes back and is handed out again in halves, and
-    again, down to ``smallest``. The size that worked is kept for the windows that follow
-    and grows back by doubling.
+    exactly, whatever was known before. `next` returns a window as long as `upcoming` is not
+    None.
 
-    For events spread evenly, where the range needs at least n exports, at most
-    ``2n + m + 2·log2(largest/smallest) + log2(n) + 2`` windows are handed out, m being the
-    windows that were under way when the first one proved too large: after that first one, a
-    smaller size is tried with one window at a time until one has succeeded, and after each
-    failed try to grow, twice as many successes are waited for as before.
+    A part of a window that was too large is at most `KEPT_SHARE` of it, a part of a part at most
+    half. So a window is split at most 2 + log2(largest/smallest) times, and as each window that
+    is too large holds more than an export, at most n times that many are too large, n being
+    events / capacity + range / largest, each rounded up. Measured for any placing of events, a
+    product that nothing is known of takes at most
+    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs. Events spread evenly take, with one or two
+    jobs in flight, at most 2n + m + 2·log2(largest/smallest) + log2(n) + 2, m being the windows
+    that were under way when the first one was too large.
     """
 
     def __init__(
@@ -75,118 +126,237 @@ class WindowPlanner:
         taken: Iterable[Window] = (),
         jobs: int = 4,
     ) -> None:
-        """Hand out nothing yet.
+        """Plan a range.
 
         Args:
             span: What is covered, in milliseconds.
             largest: Largest size of a window, in milliseconds (``window_hours``).
-            smallest: Size in milliseconds below which no window is split
-                (``min_window_seconds``).
-            knowledge: What an earlier run learnt.
-            taken: Windows within ``span`` that are under way already and do not overlap: they
-                are not handed out.
-            jobs: How many windows are exported side by side.
+            smallest: Size below which no window is split (``min_window_seconds``).
+            knowledge: What earlier runs have learnt. It is not changed.
+            taken: Windows in the range, disjoint, whose exports exist already: not handed out.
+            jobs: How many jobs may be in flight at once.
         """
+        known = (knowledge or Knowledge()).copy()
         self.span = span
         self._largest = largest
         self._smallest = smallest
-        self._knowledge = knowledge or Knowledge()
         self._jobs = jobs
-        self._size = largest
-        self._gaps = [gap for gap in _between(span, taken) if gap.size]
-        self._probe: Window | None = None
-        self._probing = False
-        self._successes = 0
-        self._successes_needed = 1
-
-    @property
-    def windows_left(self) -> int:
-        """How many windows of the present size the range not handed out needs."""
-        return sum(-(-gap.size // self._size) for gap in self._gaps)
-
-    @property
-    def events_left(self) -> float | None:
-        """How many events the range not handed out is expected to hold; None if unknown."""
-        return None
+        self._known = known
+        self._sizing = Sizing(known, largest)
+        self._gaps = _without(span, taken)
+        self._under_way: dict[Window, _Job] = {}
+        self._failures: list[_Failure] = []
+        self._bracketed = known.capacity.too_many is not None
+        self._first_windows = 0
+        self._proven = 0
+        self._attempt: Window | None = None
+        self._far_below: list[int] = []
+        self._reason: str | None = None
+        self._growth_refused = False
 
     @property
     def upcoming(self) -> int | None:
-        """Where the next window to hand out starts; None if all are handed out."""
+        """Start of the earliest range not handed out; None if all is handed out."""
         return self._gaps[0].start if self._gaps else None
 
+    @property
+    def events_left(self) -> float:
+        """Expected events in what is not handed out; 0 if nothing is known."""
+        if self._known.forecast.latest is None:
+            return 0.0
+        return sum(self._known.forecast.events_between(gap.start, gap.end) for gap in self._gaps)
+
+    @property
+    def windows_left(self) -> int:
+        """How many windows what is not handed out needs, as far as known."""
+        size = self._largest if self._sizing.aim else min(self._largest, self._proven or FIRST_SIZE)
+        by_size = sum(-(-gap.size // size) for gap in self._gaps)
+        return max(
+            by_size, math.ceil(self.events_left / self._sizing.aim) if self._sizing.aim else 0
+        )
+
+    def knowledge(self) -> Knowledge:
+        """Return what is known by now."""
+        return self._known.copy()
+
+    def size_changed(self) -> str | None:
+        """Return why the size of windows has changed, once; None if it has not."""
+        reason, self._reason = self._reason, None
+        return reason
+
     def next(self) -> Window | None:
-        """Hand out the earliest window not handed out; None if there is none just now."""
-        if not self._gaps or self._probe:
+        """Hand out the earliest window not handed out; None if all is handed out."""
+        if not self._gaps:
             return None
-        size = self._size
-        grows = size < self._largest and self._successes >= self._successes_needed
-        if grows:
-            size = min(size * 2, self._largest)
         gap = self._gaps[0]
-        window = Window(gap.start, min(gap.start + size, gap.end))
-        if window.end == gap.end:
-            self._gaps.pop(0)
-        else:
-            self._gaps[0] = Window(window.end, gap.end)
-        if self._probing or (grows and window.size > self._size):
-            self._probe = window
+        failure = self._failure_around(gap.start)
+        limit, largest, least = gap.end, self._largest, self._smallest
+        if failure:
+            limit = min(limit, failure.window.end)
+            size = failure.window.size
+            largest = min(largest, size // 2 if failure.nested else int(size * KEPT_SHARE))
+            least = max(least, size // MOST_PARTS)
+        elif len(self._far_below) >= 2 * self._jobs:
+            least = max(least, 2 * max(self._far_below))
+        end, purpose = self._sized(gap.start, limit, failure)
+        size = max(min(end - gap.start, largest), least, self._smallest)
+        window = Window(gap.start, min(gap.start + size, self._largest + gap.start, limit))
+        self._gaps[:1] = [Window(window.end, gap.end)] if window.end < gap.end else []
+        events, deviation = self._expected(window)
+        self._under_way[window] = _Job(events * self._correction(failure), deviation, purpose)
+        if purpose is _Purpose.ATTEMPT:
+            self._attempt = window
         return window
 
-    def ready(self, window: Window, seconds: float) -> None:  # noqa: ARG002
-        """Learn that a window's job completed, and how long it took in seconds."""
-        if window == self._probe:
-            self._probe = None
-            if not self._probing:
-                self._size = min(self._size * 2, self._largest)
-                self._successes, self._successes_needed = 0, 1
-            self._probing = False
-        if window.size >= self._size:
-            self._successes += 1
+    def ready(self, window: Window, seconds: float) -> None:
+        """Learn that the job of a window is complete, after so many seconds."""
+        job = self._under_way.get(window)
+        if job:
+            job.seconds = seconds
+        self._proven = max(self._proven, window.size)
 
     def counted(self, window: Window, events_by_hour: Mapping[int, int]) -> None:
-        """Learn the events of a window, by whole hours since the epoch."""
-
-    def too_large(self, window: Window, seconds: float) -> bool:  # noqa: ARG002
-        """Take back a window that is too large, to hand it out in smaller ones.
+        """Learn the events of a finished export.
 
         Args:
-            window: The window.
-            seconds: How long its job took.
+            window: The window; its export may be one that was taken over.
+            events_by_hour: Hours since the epoch → events; hours without events may be missing.
+        """
+        events = sum(events_by_hour.values())
+        job = self._under_way.pop(window, None)
+        if window == self._attempt:
+            self._attempt = None
+        if job and job.seconds is not None:
+            self._known.job_times.observe(events, job.seconds)
+        if job and events * FAR_BELOW < job.events:
+            self._far_below.append(window.size)
+        else:
+            self._far_below.clear()
+        if self._known.capacity.fitted(events):
+            self._tell_limit("moved")
+        for hour in range(window.start // HOUR, -(-window.end // HOUR)):
+            covered = min(window.end, (hour + 1) * HOUR) - max(window.start, hour * HOUR)
+            self._known.forecast.observe(hour, covered / HOUR, events_by_hour.get(hour, 0))
+        self._count_parts(window, events)
+
+    def too_large(self, window: Window, seconds: float) -> bool:
+        """Take back a window whose job was too large, to hand it out in smaller ones.
 
         Returns:
             False if the window may not be split any further.
         """
+        job = self._under_way.pop(window, None)
         if window.size <= self._smallest:
             return False
-        half = max(self._smallest, -(-window.size // 2))
-        if window == self._probe:
-            self._probe = None
-            if not self._probing:
-                self._successes_needed *= 2
-        elif self._probe and window < self._probe:
-            self._probe = None  # what comes first must never wait for what comes later
-        if half < self._size:
-            self._probing = True
-        self._size = min(self._size, half)
-        self._successes = 0
-        self._insert(window)
+        events, deviation = (job.events, job.deviation) if job else self._expected(window)
+        self._known.job_times.observe_failure(seconds)
+        self._bracketed = True
+        self._far_below.clear()
+        if window == self._attempt:
+            self._attempt = None
+        # Half a standard deviation above the limit is what a failure shows on average.
+        least = max(events, self._known.capacity.fits * (1 + min(deviation, 1) / 2))
+        nested = self._failure_around(window.start) is not None
+        self._failures[: 1 - MOST_FAILURES] = self._failures[1 - MOST_FAILURES :]
+        self._failures.append(_Failure(window, least, nested))
+        self._put_back(window)
         return True
 
     def give_back(self, window: Window) -> None:
-        """Take back a window that was not exported, to hand its range out again."""
-        if window == self._probe:
-            self._probe = None
-        self._insert(window)
+        """Hand out a range again whose export turned out to be unusable."""
+        self._under_way.pop(window, None)
+        if window == self._attempt:
+            self._attempt = None
+        self._put_back(window)
 
-    def knowledge(self) -> Knowledge:
-        """Return what is known by now."""
-        return self._knowledge
+    # How large the next window is.
 
-    def size_changed(self) -> str | None:
-        """Return why the size last changed, if a user should read it; None the second time."""
-        return None
+    def _sized(self, start: int, limit: int, failure: _Failure | None) -> tuple[int, _Purpose]:
+        """Return where a window ends, at ``limit`` at most, and why."""
+        if not failure and not self._bracketed:
+            if self._largest <= FIRST_SIZE:  # the user's word that such windows fit
+                return start + self._largest, _Purpose.FIRST
+            if not self._proven:
+                step = self._first_windows % self._jobs
+                self._first_windows += 1
+                return start + FIRST_SIZE // FIRST_STEP**step, _Purpose.FIRST
+            if end := self._grown(start, limit):
+                return end, _Purpose.GROWTH
+        if not self._sizing.informed:
+            return start + self._size_by_time(failure), _Purpose.SAFE
+        if not failure and not self._attempt and (aim := self._sizing.attempt(self.events_left)):
+            return self._sizing.cut(start, limit, lambda _: aim), _Purpose.ATTEMPT
+        end = self._sizing.cut(start, limit, self._sizing.safe, self._correction(failure))
+        return end, _Purpose.SAFE
 
-    def _insert(self, window: Window) -> None:
+    def _size_by_time(self, failure: _Failure | None) -> int:
+        """Return the size of a window while no export's events are known."""
+        if failure:
+            return max(1, failure.window.size // FIRST_STEP)
+        failed = min((f.window.size for f in self._failures), default=FIRST_SIZE * FIRST_STEP)
+        return self._proven or failed // FIRST_STEP
+
+    def _grown(self, start: int, limit: int) -> int | None:
+        """Return where a window ends that is larger than any before; None if it does not pay.
+
+        Each growing window under way doubles the next one, so that a round multiplies the size.
+        """
+        jobs = self._under_way.items()
+        doublings = 1 + sum(1 for _, job in jobs if job.purpose is _Purpose.GROWTH)
+        first = [window.size for window, job in jobs if job.purpose is _Purpose.FIRST]
+        undecided = [size for size in first if size > self._proven]
+        if undecided:
+            doublings = 1
+        if not self._sizing.growth_pays((1 << doublings), self.events_left):
+            if not self._growth_refused:
+                self._growth_refused = True
+                self._reason = "larger windows would save less than they risk"
+            return None
+        end = min(limit, start + min([self._proven * (1 << doublings), *undecided]))
+        if not self._sizing.informed:
+            return end
+        aim = self._known.capacity.fits * (1 << doublings)
+        return self._sizing.cut(start, end, lambda _: aim)
+
+    # What is known of windows.
+
+    def _expected(self, window: Window) -> tuple[float, float]:
+        """Return the expected events and their deviation; 0 events if nothing is known."""
+        if self._known.forecast.latest is None:
+            return 0.0, 1.0
+        return self._known.forecast.total(window.start, window.end)
+
+    def _failure_around(self, instant: int) -> _Failure | None:
+        """Return the smallest window around an instant that was too large."""
+        around = (f for f in self._failures if f.window.start <= instant < f.window.end)
+        return min(around, key=lambda f: f.window.size, default=None)
+
+    def _correction(self, failure: _Failure | None) -> float:
+        """Return the factor that makes a forecast agree with a window that was too large."""
+        expected = self._expected(failure.window)[0] if failure else 0.0
+        return max(1.0, failure.events / expected) if failure and expected else 1.0
+
+    def _count_parts(self, window: Window, events: int) -> None:
+        """Add a finished window to those too large that it is a part of."""
+        for failure in [f for f in self._failures if _contains(f.window, window)]:
+            failure.counted_size += window.size
+            failure.counted_events += events
+            failure.largest_part = max(failure.largest_part, events)
+            if failure.counted_size < failure.window.size:
+                continue
+            self._failures.remove(failure)
+            known = self._known.capacity.too_many is not None
+            if self._known.capacity.failed(failure.counted_events, failure.largest_part):
+                self._tell_limit("moved")
+            elif not known:
+                self._tell_limit("found")
+
+    def _tell_limit(self, what: str) -> None:
+        most = self._known.capacity.too_many
+        too_many = "" if most is None else f", {most:,.0f} are too many"
+        self._reason = f"limit {what}: {self._known.capacity.fits:,.0f} events fit{too_many}"
+
+    def _put_back(self, window: Window) -> None:
         at = bisect.bisect(self._gaps, window)
         start, end = window.start, window.end
         if at < len(self._gaps) and self._gaps[at].start == end:
@@ -197,9 +367,17 @@ class WindowPlanner:
         self._gaps.insert(at, Window(start, end))
 
 
-def _between(span: Window, taken: Iterable[Window]) -> Iterable[Window]:
-    start = span.start
+def _contains(outer: Window, inner: Window) -> bool:
+    return outer.start <= inner.start and inner.end <= outer.end
+
+
+def _without(span: Window, taken: Iterable[Window]) -> list[Window]:
+    """Return what is left of a range, in order."""
+    gaps, start = [], span.start
     for window in sorted(taken):
-        yield Window(start, window.start)
-        start = window.end
-    yield Window(start, span.end)
+        if window.start > start:
+            gaps.append(Window(start, window.start))
+        start = max(start, window.end)
+    if start < span.end:
+        gaps.append(Window(start, span.end))
+    return gaps

@@ -1,177 +1,245 @@
-"""Windows: they cover exactly, split, and grow back."""
+"""Windows: they cover exactly, end, and cost no more jobs than stated, whatever happens."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import random
+from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
-from tap_barchart_events.windows import Window, from_iso, to_iso
+from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
+START = 1_767_571_200_000
 
 
 @dataclass
-class Outcome:
-    """What it took to export a range."""
+class Service:
+    """A service in which jobs end in any order, and an export holds so many events."""
+
+    events: Callable[[Window], int]
+    capacity: float
+    seed: int = 0
+    counts: bool = True
+    """Whether the planner is told the events of exports."""
+    seconds: float = 300
+    too_large_seconds: float = 900
 
     jobs: int = 0
     finished: list[Window] = field(default_factory=list)
     too_large: list[Window] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     under_way_at_first: int = 0
-    """Windows under way when the first one proved too large."""
+    """Windows under way when the first one was too large."""
 
+    def export_all(self, planner: WindowPlanner, at_once: int) -> Service:
+        """Export all windows of a planner."""
+        rng = random.Random(self.seed)  # noqa: S311 - a seeded order
+        under_way: list[Window] = []
+        while True:
+            while len(under_way) < at_once and (window := planner.next()):
+                under_way.append(window)
+                self.jobs += 1
+            if not under_way:
+                assert planner.upcoming is None
+                return self
+            self._end(planner, under_way.pop(rng.randrange(len(under_way))), len(under_way))
 
-def export_all(
-    plan: WindowPlanner, fits: Callable[[Window], bool], at_once: int, seed: int = 0
-) -> Outcome:
-    """Play the service: windows end in any order, those that do not fit as too large."""
-    rng, outcome = random.Random(seed), Outcome()  # noqa: S311 - a seeded order
-    under_way: list[Window] = []
-    while True:
-        while len(under_way) < at_once and (window := plan.next()):
-            under_way.append(window)
-            outcome.jobs += 1
-        if not under_way:
-            return outcome
-        window = under_way.pop(rng.randrange(len(under_way)))
-        if fits(window):
-            plan.ready(window, 1)
-            outcome.finished.append(window)
+    def _end(self, planner: WindowPlanner, window: Window, others: int) -> None:
+        events = self.events(window)
+        if events <= self.capacity or window.size <= 1:
+            planner.ready(window, self.seconds)
+            self.finished.append(window)
+            if self.counts:
+                planner.counted(window, self._by_hour(window))
         else:
-            if not outcome.too_large:
-                outcome.under_way_at_first = len(under_way)
-            outcome.too_large.append(window)
-            assert plan.too_large(window, 1), "nothing in these tests is too large when smallest"
+            self.under_way_at_first = self.under_way_at_first or others
+            self.too_large.append(window)
+            assert planner.too_large(window, self.too_large_seconds)
+        if reason := planner.size_changed():
+            self.reasons.append(reason)
+
+    def _by_hour(self, window: Window) -> Counter[int]:
+        hours = range(window.start // HOUR, -(-window.end // HOUR))
+        return Counter({hour: self.events(_part(window, hour)) for hour in hours})
 
 
-def is_at_most(limit: int, window: Window) -> bool:
-    """Tell whether a window fits when events are spread evenly."""
-    return window.size <= limit
+def _part(window: Window, hour: int) -> Window:
+    return Window(max(window.start, hour * HOUR), min(window.end, (hour + 1) * HOUR))
 
 
-def holds_most_of_none(burst: int, window: Window) -> bool:
-    """Tell whether a window fits when nearly all events are in the second from ``burst`` on."""
-    return min(window.end, burst + 1000) - max(window.start, burst) <= 900
+def evenly(per_hour: float) -> Callable[[Window], int]:
+    return lambda w: int(w.end * per_hour / HOUR) - int(w.start * per_hour / HOUR)
+
+
+def at(instants: list[int]) -> Callable[[Window], int]:
+    ordered = sorted(instants)
+    return lambda window: (
+        bisect.bisect_left(ordered, window.end) - bisect.bisect_left(ordered, window.start)
+    )
 
 
 def covers_exactly(windows: list[Window], whole: Window) -> bool:
-    """Tell whether windows, sorted, join up without gap or overlap."""
     edges = [(w.start, w.end) for w in sorted(windows)]
     joined = all(a[1] == b[0] for a, b in itertools.pairwise(edges))
     return joined and edges[0][0] == whole.start and edges[-1][1] == whole.end
 
 
-ranges = st.tuples(st.integers(0, 10**13), st.integers(1, 10**9)).map(
+windows = st.tuples(st.integers(0, 10**13), st.integers(1, 10**9)).map(
     lambda pair: Window(pair[0], pair[0] + pair[1])
 )
 
 
-@given(ranges, st.integers(1, 10**9), st.integers(1, 9), st.integers(0, 10**6))
+@st.composite
+def placings(draw: st.DrawFn) -> tuple[Window, list[int]]:
+    """Draw a range and events in it: spread, in bursts, or both."""
+    whole = draw(windows)
+    bursts = draw(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 60)), max_size=8))
+    spread = draw(st.lists(st.floats(0, 1), max_size=60))
+    places = [*spread, *(place for place, count in bursts for _ in range(count))]
+    return whole, [whole.start + int(place * (whole.size - 1)) for place in places]
+
+
+def stated_bound(whole: Window, events: int, capacity: int, largest: int, at_once: int) -> float:
+    needed = math.ceil(events / capacity) + math.ceil(whole.size / largest)
+    return 2 * (needed + at_once + 1) * (2 + math.log2(max(2, largest)))
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers())
 @settings(max_examples=200, deadline=None)
-def test_windows_cover_the_range_exactly_whatever_proves_too_large(
-    whole: Window, largest: int, at_once: int, seed: int
+def test_any_events_are_covered_exactly_within_the_stated_jobs(
+    counts: object, placing: tuple[Window, list[int]], capacity: int, at_once: int, seed: int
 ) -> None:
-    largest = max(largest, whole.size // 200 + 1)
-    plan = WindowPlanner(whole, largest=largest, smallest=1)
-    dense = random.Random(seed)  # noqa: S311 - a seeded shape
-    spots = [dense.randrange(whole.start, whole.end) for _ in range(5)]
-    room = dense.randint(1, 4)
-    outcome = export_all(
-        plan,
-        lambda w: w.size == 1 or sum(w.start <= s < w.end for s in spots) <= room,
-        at_once,
-        seed,
-    )
-    assert covers_exactly(outcome.finished, whole)
-    assert all(w.size <= largest for w in outcome.finished)
+    whole, instants = placing
+    largest = max(HOUR, whole.size // 40)
+    planner = WindowPlanner(whole, largest=largest, smallest=1, jobs=at_once)
+    service = Service(at(instants), capacity, seed, bool(counts)).export_all(planner, at_once)
+    assert covers_exactly(service.finished, whole)
+    assert all(window.size <= largest for window in service.finished)
+    if counts:
+        assert service.jobs <= stated_bound(whole, len(instants), capacity, largest, at_once)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 4, 8])
-def test_evenly_spread_events_cost_at_most_the_stated_number_of_jobs(at_once: int) -> None:
-    for seed in range(80):
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_evenly_spread_events_cost_at_most_twice_the_jobs_needed_and_a_logarithm(
+    at_once: int,
+) -> None:
+    for seed in range(30):
         rng = random.Random(seed)  # noqa: S311 - seeded cases
         largest = rng.choice([1, 6, 24]) * HOUR
-        whole = Window(0, int(largest * rng.uniform(0.5, 60)))
-        limit = int(largest / rng.uniform(0.9, 300))
-        smallest = 1000
-        plan = WindowPlanner(whole, largest=largest, smallest=smallest)
-        outcome = export_all(plan, partial(is_at_most, limit), at_once, seed)
+        whole = Window(START, START + int(largest * rng.uniform(0.5, 60)))
+        limit = max(largest / rng.uniform(0.9, 300), whole.size / 150)
+        planner = WindowPlanner(whole, largest=largest, smallest=1000, jobs=at_once)
+        service = Service(evenly(10_000 * HOUR / limit), 10_000, seed)
+        service.export_all(planner, at_once)
         needed = math.ceil(whole.size / min(limit, largest))
         bound = (
             2 * needed
-            + outcome.under_way_at_first
-            + 2 * math.log2(largest / smallest)
+            + service.under_way_at_first
+            + 2 * math.log2(largest / 1000)
             + math.log2(needed)
             + 2
         )
-        assert outcome.jobs <= bound, f"seed {seed}: {outcome.jobs} jobs, {needed} needed"
+        assert service.jobs <= bound, f"seed {seed}: {service.jobs} jobs, {needed} needed"
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 4, 8])
-def test_a_burst_of_one_second_costs_no_more_than_a_logarithm_extra(at_once: int) -> None:
-    whole = Window(0, 10 * DAY)
-    for seed in range(200):
-        burst = random.Random(seed).randrange(whole.end - 1000)  # noqa: S311 - seeded cases
-        outcome = export_all(
-            WindowPlanner(whole, largest=DAY, smallest=1),
-            partial(holds_most_of_none, burst),
-            at_once,
-            seed,
-        )
-        assert outcome.jobs - 10 <= (2 * at_once + 3) * math.log2(DAY / 900), f"seed {seed}"
+def test_the_first_windows_are_each_a_quarter_of_the_one_before() -> None:
+    planner = WindowPlanner(Window(START, START + 100 * DAY), largest=31 * DAY, smallest=1000)
+    sizes = [window.size for _ in range(4) if (window := planner.next())]
+    assert sizes == [DAY, DAY // 4, DAY // 16, DAY // 64]
 
 
-def test_the_size_that_worked_is_kept_and_grows_back() -> None:
-    plan = WindowPlanner(Window(0, 100 * DAY), largest=DAY, smallest=1000)
-    quiet_from = 10 * DAY
-    outcome = export_all(plan, lambda w: w.size <= HOUR or w.start >= quiet_from, 1)
-    sizes = [w.size for w in sorted(outcome.finished)]
-    busy = [w.size for w in sorted(outcome.finished) if w.end <= quiet_from]
-    assert sizes[-2] == DAY, "it grew back (the last window may be cut by the end)"
-    assert min(busy) > HOUR // 2 - 1, "no window smaller than needed"
-    assert len(outcome.too_large) < 20, "it did not try the full size again for each window"
+def test_a_limit_of_a_day_or_less_is_taken_as_a_size_that_fits() -> None:
+    whole = Window(START, START + 2 * DAY)
+    service = Service(evenly(5), 10**6).export_all(
+        WindowPlanner(whole, largest=4 * HOUR, smallest=1000), 4
+    )
+    assert {window.size for window in service.finished} == {4 * HOUR}
+    assert service.jobs == 12
+
+
+def test_a_sparse_product_is_exported_in_few_large_windows() -> None:
+    rng = random.Random(1)  # noqa: S311 - seeded events
+    whole = Window(START, START + 1095 * DAY)
+    events = at([rng.randrange(whole.start, whole.end) for _ in range(5919)])
+    service = Service(events, 10**6).export_all(
+        WindowPlanner(whole, largest=31 * DAY, smallest=1000), 4
+    )
+    assert service.jobs <= 50
+    assert covers_exactly(service.finished, whole)
+
+
+def test_windows_whose_exports_exist_are_not_handed_out_until_given_back() -> None:
+    whole = Window(START, START + 10 * DAY)
+    taken = [Window(START + DAY, START + 2 * DAY), Window(START + 4 * DAY, START + 5 * DAY)]
+    planner = WindowPlanner(whole, largest=DAY, smallest=1000, taken=taken)
+    planner.give_back(taken[1])
+    service = Service(evenly(5), 10**6).export_all(planner, 2)
+    assert covers_exactly([*service.finished, taken[0]], whole)
+    assert all(
+        window.end <= taken[0].start or window.start >= taken[0].end for window in service.finished
+    )
 
 
 def test_a_window_of_the_smallest_size_is_not_split() -> None:
-    plan = WindowPlanner(Window(0, 1500), largest=DAY, smallest=1000)
-    first = plan.next()
-    assert first == Window(0, 1500)
-    assert plan.too_large(first, 1)
-    second = plan.next()
-    assert second == Window(0, 1000)
-    assert not plan.too_large(second, 1)
+    planner = WindowPlanner(Window(0, 1500), largest=DAY, smallest=1000)
+    assert planner.next() == Window(0, 1500)
+    assert planner.too_large(Window(0, 1500), 900)
+    assert planner.next() == Window(0, 1000)
+    assert not planner.too_large(Window(0, 1000), 900)
 
 
 def test_an_empty_range_has_no_windows() -> None:
-    assert WindowPlanner(Window(5, 5), largest=DAY, smallest=1).next() is None
+    planner = WindowPlanner(Window(5, 5), largest=DAY, smallest=1)
+    assert planner.next() is None
+    assert planner.upcoming is None
+    assert planner.windows_left == 0
+    assert planner.events_left == 0
 
 
-def test_what_comes_first_does_not_wait_for_a_try_to_grow_that_comes_later() -> None:
-    plan = WindowPlanner(Window(0, 100), largest=50, smallest=1)
-    early, late = plan.next(), plan.next()
-    assert early
-    assert late
-    assert plan.too_large(late, 1)
-    probe = plan.next()
-    assert probe
-    assert plan.next() is None, "one window at a time until the new size has worked"
-    assert plan.too_large(early, 1)
-    again = plan.next()
-    assert again
-    assert again.start == 0
+def test_the_limit_is_reported_when_it_is_found_and_each_reason_once() -> None:
+    planner = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
+    service = Service(evenly(1000), 10_000).export_all(planner, 4)
+    assert any(reason.startswith("limit found: ") for reason in service.reasons)
+    assert planner.size_changed() is None
+    assert len(service.reasons) < 6
+
+
+def test_what_is_known_saves_the_search_for_the_limit() -> None:
+    first = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
+    learning = Service(evenly(1000), 10_000).export_all(first, 4)
+    assert learning.too_large
+    knowledge = Knowledge.from_json(first.knowledge().to_json())
+    night = Window(START + 60 * DAY, START + 61 * DAY)
+    planner = WindowPlanner(night, largest=31 * DAY, smallest=1000, knowledge=knowledge)
+    assert planner.events_left == pytest.approx(24_000, rel=0.1)
+    service = Service(evenly(1000), 10_000).export_all(planner, 4)
+    assert not service.too_large
+    assert service.jobs <= 4
+
+
+def test_a_run_leaves_the_knowledge_it_was_given_as_it_is() -> None:
+    given_knowledge = Knowledge()
+    planner = WindowPlanner(
+        Window(START, START + DAY), largest=DAY, smallest=1000, knowledge=given_knowledge
+    )
+    Service(evenly(1000), 10_000).export_all(planner, 4)
+    assert given_knowledge == Knowledge()
+    assert planner.knowledge() != Knowledge()
 
 
 @given(
@@ -191,38 +259,3 @@ def test_a_sync_covers_from_bookmark_minus_lookback_to_now_minus_lag(
     assert covered.start == start or (bookmark is not None and covered.start == bookmark - lookback)
     assert covered.size >= 0
     assert covered.size == 0 or covered.end == min(latest, latest if end is None else end)
-
-
-@given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
-def test_instants_survive_the_way_to_iso_and_back(instant: int) -> None:
-    assert from_iso(to_iso(instant)) == instant
-    assert to_iso(instant).endswith("+00:00")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2019-10-14", 1571011200000),
-        ("2019-10-14T05:00:00Z", 1571029200000),
-        ("2019-10-14 05:00:00", 1571029200000),
-        ("2019-10-14T07:00:00.5+02:00", 1571029200500),
-        ("2019-10-14T05:00:00.1239999Z", 1571029200123),
-    ],
-)
-def test_iso_dates_are_read_as_utc_unless_they_say_otherwise(text: str, expected: int) -> None:
-    assert from_iso(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "2019-13-01", "1571029200000", "0001-01-01T00:00:00+14:00"]
-)
-def test_what_is_no_date_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"(?s).*"):
-        from_iso(text)
-
-
-def test_a_window_reads_well() -> None:
-    start = from_iso("2019-10-14T05:00Z")
-    assert str(Window(start, start + 4 * HOUR)) == "2019-10-14 05:00 → 09:00"
-    assert str(Window(start, start + DAY)) == "2019-10-14 05:00 → 2019-10-15 05:00"
-    assert str(Window(start, start + 1500)) == "2019-10-14 05:00 → 05:00:01.500"

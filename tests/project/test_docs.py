@@ -21,7 +21,6 @@ from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
-from tests import scale_model
 from tests.tap_runs import START, Tap, settings_of, way_out
 
 if TYPE_CHECKING:
@@ -356,13 +355,6 @@ def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
         other = (page.parent / name).resolve() if name else page
         assert other.exists(), target
         assert not anchor or anchor in anchors(other), target
-
-
-def test_the_numbers_of_a_year_are_what_windows_and_polls_make_of_it() -> None:
-    text = (DOCS / "scale.md").read_text(encoding="utf-8")
-
-    missing = [row for row in scale_model.rows() if row not in text.splitlines()]
-    assert missing == [], "run python -m tests.scale_model"
 
 
 def test_the_plugin_definition_for_the_hub_is_that_of_meltano_yml() -> None:
