@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.api.client import ReportsClient
     from tap_barchart_events.exports.job_runner import CountEvents
-    from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
+    from tap_barchart_events.exports.knowledge import Knowledge
+    from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.exports.tasks import Export, Limits, WindowTask
 

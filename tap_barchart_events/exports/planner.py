@@ -160,10 +160,10 @@ class WindowPlanner:
         return self._gaps[0].start if self._gaps else None
 
     @property
-    def events_left(self) -> float:
-        """Expected events in what is not handed out; 0 if nothing is known."""
+    def events_left(self) -> float | None:
+        """Expected events in what is not handed out; None if nothing is known."""
         if self._known.forecast.latest is None:
-            return 0.0
+            return None
         return sum(self._known.forecast.events_between(gap.start, gap.end) for gap in self._gaps)
 
     @property
@@ -172,7 +172,8 @@ class WindowPlanner:
         size = self._largest if self._sizing.aim else min(self._largest, self._proven or FIRST_SIZE)
         by_size = sum(-(-gap.size // size) for gap in self._gaps)
         return max(
-            by_size, math.ceil(self.events_left / self._sizing.aim) if self._sizing.aim else 0
+            by_size,
+            math.ceil((self.events_left or 0) / self._sizing.aim) if self._sizing.aim else 0,
         )
 
     def knowledge(self) -> Knowledge:
@@ -284,7 +285,11 @@ class WindowPlanner:
                 return end, _Purpose.GROWTH
         if not self._sizing.informed:
             return start + self._size_by_time(failure), _Purpose.SAFE
-        if not failure and not self._attempt and (aim := self._sizing.attempt(self.events_left)):
+        if (
+            not failure
+            and not self._attempt
+            and (aim := self._sizing.attempt(self.events_left or 0))
+        ):
             return self._sizing.cut(start, limit, lambda _: aim), _Purpose.ATTEMPT
         end = self._sizing.cut(start, limit, self._sizing.safe, self._correction(failure))
         return end, _Purpose.SAFE
