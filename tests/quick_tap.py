@@ -1,4 +1,4 @@
-"""The real command, but for the pauses before new jobs: `python -m tests.quick_tap`.
+"""The real command, but for the pauses before new jobs.
 
 They are long enough to outlive an outage of several minutes, for which no test waits.
 """

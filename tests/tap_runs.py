@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
 
-QUICK_COMMAND = [sys.executable, "-m", "tests.quick_tap"]
+QUICK_COMMAND = [sys.executable, str(Path(__file__).with_name("quick_tap.py"))]
 """The same with short pauses before new jobs."""
 
 START = "2026-03-02T00:00:00.000+00:00"
