@@ -58,11 +58,13 @@ class Knowledge:
         return Knowledge(deepcopy(self.capacity), deepcopy(self.job_times))
 
     def to_json(self) -> dict[str, object]:
-        """Return a JSON object of at most 1 kB.
+        """Return a JSON object of at most 1 kB; an empty one if nothing was learnt.
 
         Numbers of events and seconds have four digits, logarithms and their standard deviations
         are whole hundredths.
         """
+        if self == Knowledge():
+            return {}
         times, forecast = self.job_times, self.forecast
         numbers: dict[str, object] = {
             "v": VERSION,

@@ -312,7 +312,7 @@ class WindowPlanner:
         undecided = [size for size in first if size > self._proven]
         if undecided:
             doublings = 1
-        if not self._sizing.growth_pays((1 << doublings), self.events_left):
+        if not self._sizing.growth_pays(1 << doublings, self.events_left or 0):
             if not self._growth_refused:
                 self._growth_refused = True
                 self._reason = "larger windows would save less than they risk"

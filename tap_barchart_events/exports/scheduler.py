@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.knowledge import Knowledge
+    from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
     from tap_barchart_events.exports.tasks import Export, Limits

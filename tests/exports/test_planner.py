@@ -208,7 +208,7 @@ def test_an_empty_range_has_no_windows() -> None:
     assert planner.next() is None
     assert planner.upcoming is None
     assert planner.windows_left == 0
-    assert planner.events_left == 0
+    assert planner.events_left is None
 
 
 def test_the_limit_is_reported_when_it_is_found_and_each_reason_once() -> None:
