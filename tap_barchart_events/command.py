@@ -147,6 +147,8 @@ def describe_error(error: Exception) -> str:
     match error:
         case BarchartEventsError():
             return text
+        case ConfigValidationError():
+            return f"the configuration cannot be used: {'; '.join(error.errors)}"
         case MappingError():
             # A name that is not there is the user's own; other reasons may show a value.
             reason = f" {error.__cause__}" if _shows_only_a_name(error.__cause__) else ""
@@ -154,8 +156,6 @@ def describe_error(error: Exception) -> str:
         case _ if _is_of_stream_map(error):
             kind = type(error).__name__
             return f"setting stream_maps cannot be used: an expression ends in {kind} for a record"
-        case ConfigValidationError():
-            return f"the configuration cannot be used: {'; '.join(error.errors)}"
         case OSError():
             return (
                 f"the operating system refuses: {text}; check permissions and free space (TMPDIR)"

@@ -1,4 +1,4 @@
-"""The schema of the stream: its properties, described, in an order that never changes."""
+"""The schema of the stream, in an order that never changes, and what a catalog makes of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
+from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, columns_of, products_with_column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+STREAM = "events"
+
+KEY: tuple[str, ...] = ("event_id",)
+
+REPLICATION_KEY = "end"
 
 
 def schema(products: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the stream for the products configured."""
     types = [code for name, p in PRODUCTS.items() if name in products for code in p.event_types]
     known = f" Known for the products configured: {', '.join(types)}." if types else ""
-    return th.PropertiesList(
+    made: dict[str, Any] = th.PropertiesList(
         th.Property(
             "event_id",
             th.StringType,
@@ -60,3 +67,73 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
             ),
         ),
     ).to_dict()
+    # With an empty list of properties, the SDK's flattening would leave "extra" out.
+    del made["properties"]["extra"]["properties"]
+    return made
+
+
+def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a catalog that the stream can take, with the key that it leaves out.
+
+    Raises:
+        SettingError: It is not one that --discover could have made.
+    """
+    streams = catalog.get("streams")
+    entries = [e for e in streams if isinstance(e, dict)] if isinstance(streams, list) else []
+    entry = next((e for e in entries if e.get("tap_stream_id") == STREAM), None)
+    if entry is None or len(entries) != len(streams or ()):
+        raise _not_usable(f"has no stream with the tap_stream_id {STREAM!r}")
+    if any(not isinstance(e.get("tap_stream_id"), str) for e in entries):
+        raise _not_usable("has a stream without tap_stream_id")
+    name = entry.get("stream", STREAM)
+    if name != STREAM:
+        raise _not_usable(
+            f"calls the stream {str(name)[:100]!r}, but it must be {STREAM!r}; a stream map with "
+            "__alias__ can rename it"
+        )
+    _check_schema(entry)
+    _check_metadata(entry)
+    keys = entry.get("key_properties") or list(KEY)
+    kept = [{**entry, "key_properties": keys}]
+    return {**catalog, "streams": kept}
+
+
+def _check_schema(entry: Mapping[str, Any]) -> None:
+    schema = entry.get("schema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or not all(
+        isinstance(v, dict) for v in properties.values()
+    ):
+        raise _not_usable("has no schema with properties for the stream")
+    missing = [name for name in (*KEY, REPLICATION_KEY) if name not in properties]
+    if missing:
+        raise _not_usable(f"has a schema without {', '.join(missing)}, which each record needs")
+    keys = entry.get("key_properties")
+    if keys is not None and not (
+        isinstance(keys, list | tuple) and all(isinstance(k, str) and k in properties for k in keys)
+    ):
+        raise _not_usable("has key_properties that are not in its schema")
+    if not properties.get("extra", {}).get("properties", True):
+        del properties["extra"]["properties"]
+
+
+def _check_metadata(entry: Mapping[str, Any]) -> None:
+    metadata = entry.get("metadata", [])
+    if not isinstance(metadata, list) or not all(
+        isinstance(m, dict)
+        and isinstance(m.get("breadcrumb"), list | tuple)
+        and isinstance(m.get("metadata"), dict)
+        for m in metadata
+    ):
+        raise _not_usable("has metadata that is no list of breadcrumbs with their metadata")
+    named = [m["metadata"].get("forced-replication-method") for m in metadata]
+    for method in [entry.get("replication_method"), *named]:
+        if method not in (None, "INCREMENTAL", "FULL_TABLE"):
+            raise _not_usable(
+                f"asks for the replication method {str(method)[:100]!r}; there are INCREMENTAL and "
+                "FULL_TABLE"
+            )
+
+
+def _not_usable(why: str) -> SettingError:
+    return SettingError(f"the catalog {why}; make a new one with --discover")

@@ -25,7 +25,7 @@ from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.products import columns_of
-from tap_barchart_events.schema import schema
+from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, schema
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.state import warnings as unextracted
 from tap_barchart_events.sync import open_sync, private_folder
@@ -47,15 +47,13 @@ if TYPE_CHECKING:
 
     Context = Mapping[str, Any]
 
-KEY: tuple[str, ...] = ("event_id",)
-
 
 class EventsStream(Stream):
     """Usage events of one customer, a partition for each product."""
 
-    name = "events"
+    name = STREAM
     primary_keys = KEY
-    replication_key = "end"
+    replication_key = REPLICATION_KEY
     # The query of events.py types every value; to conform them again would only cost.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     retry = RetryPolicy()
@@ -109,7 +107,7 @@ class EventsStream(Stream):
         super().apply_catalog(catalog)
         self.primary_keys = tuple(self.primary_keys) or KEY
         if self.forced_replication_method != REPLICATION_FULL_TABLE:
-            self.replication_key = "end"
+            self.replication_key = REPLICATION_KEY
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No upper bound is needed: a window never ends after now minus the lag."""
@@ -292,7 +290,7 @@ class EventsStream(Stream):
             state = self._states[product]
             if self._sync_now:
                 state = self._sync_now.with_memory(product, state)
-            state.write_to(self.get_context_state(context), "end")
+            state.write_to(self.get_context_state(context), REPLICATION_KEY)
         self._emit_state()
 
     # Two ways out, and a third for BATCH --------------------------------------------------

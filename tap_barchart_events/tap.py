@@ -19,6 +19,7 @@ from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals, ignored_signals
 from tap_barchart_events.output.writer import MessageWriter
+from tap_barchart_events.schema import checked_catalog
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class TapBarchartEvents(Tap):
         config: Mapping[str, Any] | None = None,
         parse_env_config: bool = False,
         validate_config: bool = True,
+        catalog: Any = None,  # noqa: ANN401 - the SDK's own
         **kwargs: Any,  # noqa: ANN401 - the SDK's own
     ) -> None:
         """Read and check the settings; nothing is requested.
@@ -50,6 +52,7 @@ class TapBarchartEvents(Tap):
             parse_env_config: Whether environment variables, and a file .env here or above, add
                 to it.
             validate_config: Whether it must be complete; discovery does without.
+            catalog: The catalog, as it came from a file, or the SDK's own object.
             **kwargs: Passed on to the SDK.
 
         Raises:
@@ -80,8 +83,14 @@ class TapBarchartEvents(Tap):
             # Discovery needs no settings; with these the SDK does not warn of missing ones.
             values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
             values["products"] = list(self.products)
+        if isinstance(catalog, dict):
+            catalog = checked_catalog(catalog)
+        if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
+            raise SettingError(
+                "setting flattening_max_depth is missing: flattening_enabled needs it"
+            )
         ignored = ignored_signals()  # before the SDK takes signals
-        super().__init__(config=values, validate_config=validate_config, **kwargs)
+        super().__init__(config=values, validate_config=validate_config, catalog=catalog, **kwargs)
         handle_signals(self.message_writer.interrupt, ignored)
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -155,6 +155,24 @@ def test_a_stream_can_be_renamed_and_flattened(service: Emulator) -> None:
     service.header, service.added_column = True, "abTest"
     renamed = sync(of(service, stream_maps={"events": {"__alias__": "usage"}}))
     assert {m["stream"] for m in renamed.messages if "stream" in m} == {"usage"}
-    flat = sync(of(service, flattening_enabled=True, flattening_max_depth=1))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
+    service: Emulator, depth: int
+) -> None:
+    service.header, service.added_column = True, "abTest"
+    flat = sync(of(service, flattening_enabled=True, flattening_max_depth=depth))
     assert flat.error is None
+    [made] = [m for m in flat.messages if m["type"] == "SCHEMA"]
+    assert "extra" in made["schema"]["properties"]
+    assert {name for record in flat.records for name in record} == set(made["schema"]["properties"])
+    assert ("object" in made["schema"]["properties"]["extra"]["type"]) == (depth == 0)
+    kinds = {type(record["extra"]) for record in flat.records if record["extra"] is not None}
+    assert kinds == {str if depth else dict}
     assert len(flat.records) == len(truth(service, ["WATCHLIST"], START, END))
+
+
+def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:
+    refused = sync(of(service, flattening_enabled=True))
+    assert "setting flattening_max_depth is missing" in str(refused.error)
