@@ -1,4 +1,4 @@
-"""Who takes part, and how each is told what to read. Knows nothing of measuring."""
+"""Who takes part, and how each gets what to read. Knows nothing of measuring."""
 
 from __future__ import annotations
 

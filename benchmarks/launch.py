@@ -21,8 +21,8 @@ def main() -> None:
     wall = time.monotonic() - began
     cpu = usage.ru_utime + usage.ru_stime
     code = os.waitstatus_to_exitcode(status)
-    told = f"[{code}, {cpu!r}, {wall!r}, {usage.ru_maxrss * 1024}, {began!r}]"
-    os.write(descriptor, told.encode())
+    report = f"[{code}, {cpu!r}, {wall!r}, {usage.ru_maxrss * 1024}, {began!r}]"
+    os.write(descriptor, report.encode())
 
 
 if __name__ == "__main__":

@@ -82,8 +82,8 @@ def run(command: Sequence[str], folder: Path, output: Path | None = None) -> Run
         reader.join()
         if code:
             errors.seek(0)
-            told = errors.read().decode(errors="replace")[-2_000:]
-            raise ContenderError(f"{' '.join(command)} exited {code}:\n{told}")
+            log = errors.read().decode(errors="replace")[-2_000:]
+            raise ContenderError(f"{' '.join(command)} exited {code}:\n{log}")
     return Run(cpu=cpu, wall=wall, peak=peak, lines=lines[0], began=began, load=load)
 
 

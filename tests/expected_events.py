@@ -1,4 +1,4 @@
-"""What the service holds, told as the tap should tell it, by the documented recipe and slowly."""
+"""The events of the emulator in the form of the tap's records, by the documented recipe."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 CUSTOMER = "TGAM"
 
-Told = dict[str, Any]
+EventValues = dict[str, Any]
 """An event's properties that are not null, but for its key and for the window it came in."""
 
 
-def truth(
+def expected_events(
     emulator: Emulator,
     products: Iterable[str],
     start: str,
     end: str,
     types: list[str] | None = None,
-) -> dict[str, Told]:
+) -> dict[str, EventValues]:
     """Return the events of ``[start, end)`` by their ``event_id``."""
     return {
-        key: told
+        key: values
         for product in products
-        for key, told in identified(
+        for key, values in identified(
             product, emulator.events(CUSTOMER, product, from_iso(start), from_iso(end), types)
         )
     }
 
 
-def identified(product: str, events: Iterable[Event]) -> list[tuple[str, Told]]:
+def identified(product: str, events: Iterable[Event]) -> list[tuple[str, EventValues]]:
     """Return events with the ``event_id`` that the documented recipe gives them."""
     seen: Counter[tuple[str, ...]] = Counter()
     result = []
@@ -50,26 +50,26 @@ def identified(product: str, events: Iterable[Event]) -> list[tuple[str, Told]]:
         text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
         known = PRODUCTS[product].columns
         extra = {name: value for name, value in named.items() if name not in known}
-        told: Told = {name: value for name, value in named.items() if name in known}
-        told |= {"customer": CUSTOMER, "product": product, "type": event.type}
-        told |= {"timestamp": event.timestamp}
+        values: EventValues = {name: value for name, value in named.items() if name in known}
+        values |= {"customer": CUSTOMER, "product": product, "type": event.type}
+        values |= {"timestamp": event.timestamp}
         if extra:
-            told["extra"] = extra
-        result.append((hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), told))
+            values["extra"] = extra
+        result.append((hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), values))
     return result
 
 
-def told_by(record: Mapping[str, Any]) -> Told:
-    """Return a record in the form of ``truth``."""
-    told = {name: value for name, value in record.items() if value is not None}
-    del told["event_id"], told["end"]
-    return told | {"timestamp": from_iso(told["timestamp"])}
+def values_of(record: Mapping[str, Any]) -> EventValues:
+    """Return a record in the form of ``expected_events``."""
+    values = {name: value for name, value in record.items() if value is not None}
+    del values["event_id"], values["end"]
+    return values | {"timestamp": from_iso(values["timestamp"])}
 
 
-def arrived(records: Iterable[Mapping[str, Any]]) -> dict[str, Told]:
+def arrived(records: Iterable[Mapping[str, Any]]) -> dict[str, EventValues]:
     """Return records by their ``event_id``, none of which may come twice."""
-    told: dict[str, Told] = {}
+    values: dict[str, EventValues] = {}
     for record in records:
-        assert record["event_id"] not in told, f"twice: {record}"
-        told[record["event_id"]] = told_by(record)
-    return told
+        assert record["event_id"] not in values, f"twice: {record}"
+        values[record["event_id"]] = values_of(record)
+    return values

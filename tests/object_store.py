@@ -23,7 +23,7 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Iterable[bytes] = b""
-    """Ends the connection when it is sent, whatever length was told."""
+    """Ends the connection when it is sent, whatever length was declared."""
 
 
 @dataclass

@@ -124,7 +124,7 @@ def bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def sync(settings: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> Outcome:
-    """Run the tap in this process; an error ends it, and is told."""
+    """Run the tap in this process; an error ends it, and is reported."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error: Exception | None = None
     with _own_signals(), contextlib.redirect_stdout(stdout):

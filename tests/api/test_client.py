@@ -438,7 +438,7 @@ def test_a_download_that_breaks_comes_out_whole(
 def brought(
     service: Emulator, client: ReportsClient, path: Path, answer: Callable[[Asked], Answer]
 ) -> tuple[bytes, ObjectStore]:
-    """Download from an object store that answers as told; return the file."""
+    """Download from an object store that gives this answer; return the file."""
     with ObjectStore(answer) as store:
         source = finished_job(client)
         service.fault("link", "link", times=None, link=store.link)

@@ -49,8 +49,8 @@ def test_a_job_runs_completes_and_its_link_leads_to_the_file(client: Client) -> 
     assert file.status_code == 200
     layout = PRODUCTS["WATCHLIST"].layouts[-1]
     # The end is inclusive at this service: the event on the edge is in both windows.
-    truth = emulator.events("TGAM", "WATCHLIST", START, START + HOUR + 1)
-    assert as_multiset(read(file.text, layout)) == as_multiset(truth)
+    expected = emulator.events("TGAM", "WATCHLIST", START, START + HOUR + 1)
+    assert as_multiset(read(file.text, layout)) == as_multiset(expected)
 
 
 def test_without_the_accept_header_the_link_comes_as_a_redirect(client: Client) -> None:
@@ -115,8 +115,8 @@ def test_only_the_types_asked_for_are_exported(client: Client) -> None:
     file = client.download(client.export(end=START + 5 * HOUR, types=types)).text
     events = read(file, PRODUCTS["WATCHLIST"].layouts[-1])
     assert {event.type for event in events} == set(types)
-    truth = client.emulator.events("TGAM", "WATCHLIST", START, START + 5 * HOUR + 1, types)
-    assert as_multiset(events) == as_multiset(truth)
+    expected = client.emulator.events("TGAM", "WATCHLIST", START, START + 5 * HOUR + 1, types)
+    assert as_multiset(events) == as_multiset(expected)
 
 
 # Strictness
@@ -190,8 +190,8 @@ def test_a_start_that_is_no_json_is_refused(client: Client, data: str, kind: str
 def test_unknown_codes_are_no_mistake(client: Client) -> None:
     file = client.download(client.export(customer="NEW", product="NOVELTY", end=START + HOUR))
     columns = ("timestamp", "type", "userId", "item", "value")
-    truth = client.emulator.events("NEW", "NOVELTY", START, START + HOUR + 1)
-    assert as_multiset(read(file.text, columns)) == as_multiset(truth)
+    expected = client.emulator.events("NEW", "NOVELTY", START, START + HOUR + 1)
+    assert as_multiset(read(file.text, columns)) == as_multiset(expected)
     none = client.download(client.export(types=["NO-SUCH-TYPE"]))
     assert (none.status_code, none.content) == (200, b"")
 
@@ -249,14 +249,14 @@ def test_the_emulators_own_calls_tell_the_truth_and_move_the_clock(client: Clien
 
     question = f"customer=TGAM&product=ALERT&start={NOW - HOUR}&end={NOW + HOUR}"
     lines = call("GET", f"events?{question}").text.splitlines()
-    truth = list(emulator.events("TGAM", "ALERT", NOW - HOUR, NOW + HOUR))
-    assert [Event(**json.loads(line)) for line in lines] == truth
-    assert call("GET", f"events?{question}&count=1").json() == {"count": len(truth)}
+    expected = list(emulator.events("TGAM", "ALERT", NOW - HOUR, NOW + HOUR))
+    assert [Event(**json.loads(line)) for line in lines] == expected
+    assert call("GET", f"events?{question}&count=1").json() == {"count": len(expected)}
     one = call("GET", f"events?{question}&count=1&type=ALERT-CREATED").json()["count"]
-    assert one == sum(event.type == "ALERT-CREATED" for event in truth) > 0
+    assert one == sum(event.type == "ALERT-CREATED" for event in expected) > 0
     assert call("POST", "clock", {"advance_hours": 1}).json() == {"now": NOW + HOUR}
     assert call("GET", "clock").json() == {"now": NOW + HOUR}
-    assert call("GET", f"events?{question}&count=1").json()["count"] > len(truth)
+    assert call("GET", f"events?{question}&count=1").json()["count"] > len(expected)
     arm = {"call": "authenticate", "kind": "status", "code": 502}
     assert call("POST", "faults", arm).ok
     assert client.get("/service/authenticate").status_code == 502

@@ -1,4 +1,4 @@
-"""The emulator's events: the truth that it holds, and files that are true to it."""
+"""The emulator's events, and the files that it makes of them."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_what_is_downloaded_is_the_truth_under_every_option(options: dict[str, A
             back = {snake_case(name): name for name in emulator.columns_of("PORTFOLIO")}
             events = [e._replace(values={back[k]: v for k, v in e.values.items()}) for e in events]
         extra = 1 if emulator.end_inclusive else 0
-        truth = list(emulator.events("TGAM", "PORTFOLIO", start, end + extra))
+        expected = list(emulator.events("TGAM", "PORTFOLIO", start, end + extra))
         job = emulator.jobs[0]
-        assert job.count == len(truth) == emulator.count("TGAM", "PORTFOLIO", start, end + extra)
-    assert as_multiset(events) == as_multiset(truth)
+        assert job.count == len(expected) == emulator.count("TGAM", "PORTFOLIO", start, end + extra)
+    assert as_multiset(events) == as_multiset(expected)
     if emulator.events_per_hour > 1:
-        assert len(truth) > 200
+        assert len(expected) > 200
         times = [event.timestamp for event in events]
         assert (times == sorted(times)) is emulator.time_order
     assert ("Content-Length" in file.headers) is emulator.content_length
@@ -248,6 +248,6 @@ def test_another_delimiter_is_used_when_asked_for(client: Client) -> None:
     source = client.post(body).json()["source"]
     client.finish(source)
     file = client.download(client.link(source).json()["link"]).text
-    truth = client.emulator.events("TGAM", "ALERT", START, START + HOUR + 1)
+    expected = client.emulator.events("TGAM", "ALERT", START, START + HOUR + 1)
     events = read(file, PRODUCTS["ALERT"].layouts[-1], delimiter=";")
-    assert as_multiset(events) == as_multiset(truth)
+    assert as_multiset(events) == as_multiset(expected)

@@ -32,7 +32,7 @@ def test_a_job_tells_its_filter_in_every_answer(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("details", "told"),
+    ("details", "echoed"),
     [
         ({"customer": "BARCHART"}, {**ASKED, "customer": "BARCHART"}),
         ({"product": "ALERT"}, {**ASKED, "product": "ALERT"}),
@@ -43,14 +43,14 @@ def test_a_job_tells_its_filter_in_every_answer(client: Client) -> None:
 )
 @pytest.mark.parametrize("call", ["start", "poll"])
 def test_a_job_can_tell_another_filter(
-    client: Client, call: str, details: dict[str, Any], told: dict[str, Any]
+    client: Client, call: str, details: dict[str, Any], echoed: dict[str, Any]
 ) -> None:
     client.emulator.fault(call, "filter", **details)
     job = client.start(types=TYPES, start=START, end=START + HOUR).json()
-    assert job["filter"] == (told if call == "start" else ASKED)
-    assert client.poll(job["source"]).json()["filter"] == told
+    assert job["filter"] == (echoed if call == "start" else ASKED)
+    assert client.poll(job["source"]).json()["filter"] == echoed
     client.finish(job["source"])
-    assert client.poll(job["source"]).json()["filter"] == told
+    assert client.poll(job["source"]).json()["filter"] == echoed
     other = client.start(types=TYPES, start=START, end=START + HOUR).json()
     assert other["filter"] == ASKED
 

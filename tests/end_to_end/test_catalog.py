@@ -10,7 +10,7 @@ from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exceptions import LayoutError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.schema import schema
-from tests.expected_events import arrived, truth
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, settings_of, sync
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_every_product_has_the_right_value_under_the_right_name(
         setattr(service, name, value)
     outcome = sync(of(service, products=[product]))
     assert outcome.error is None
-    expected = truth(service, [product], START, END)
+    expected = expected_events(service, [product], START, END)
     assert len(expected) > 100
     assert arrived(outcome.records) == expected
 
@@ -99,18 +99,18 @@ def test_a_product_that_is_not_known_is_read_with_a_header_or_with_columns() -> 
     with Emulator(job_seconds=0.01, source=source, columns={"GADGET": columns}) as emulator:
         without = sync(of(emulator, products=["GADGET"]))
         assert isinstance(without.error, LayoutError)
-        told = sync(of(emulator, products=["GADGET"], columns={"GADGET": columns}))
+        without_header = sync(of(emulator, products=["GADGET"], columns={"GADGET": columns}))
         emulator.header = True
         headed = sync(of(emulator, products=["GADGET"]))
-    for outcome in (told, headed):
+    for outcome in (without_header, headed):
         assert outcome.error is None
         [record] = outcome.records
         assert record["extra"] == {"user_id": "u1", "gadget_size": "7"}
-    assert told.records[0]["event_id"] == headed.records[0]["event_id"]
+    assert without_header.records[0]["event_id"] == headed.records[0]["event_id"]
 
 
 def test_another_delimiter_is_asked_of_the_service(service: Emulator) -> None:
-    expected = truth(service, ["WATCHLIST"], START, END)
+    expected = expected_events(service, ["WATCHLIST"], START, END)
     assert arrived(sync(of(service, delimiter="~")).records) == expected
     assert service.jobs[-1].output == {"delimiter": "~"}
     sync(of(service))
@@ -138,7 +138,7 @@ def test_one_product_can_be_split_off_into_a_stream_of_its_own(service: Emulator
     records = [(m["stream"], m["record"]) for m in outcome.messages if m["type"] == "RECORD"]
     for stream, product in (("watchlist_events", "WATCHLIST"), ("events", "ALERT")):
         got = arrived(record for name, record in records if name == stream)
-        assert got == truth(service, [product], START, END)
+        assert got == expected_events(service, [product], START, END)
 
 
 def test_a_stream_map_can_type_a_column(service: Emulator) -> None:
@@ -170,7 +170,7 @@ def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
     assert ("object" in made["schema"]["properties"]["extra"]["type"]) == (depth == 0)
     kinds = {type(record["extra"]) for record in flat.records if record["extra"] is not None}
     assert kinds == {str if depth else dict}
-    assert len(flat.records) == len(truth(service, ["WATCHLIST"], START, END))
+    assert len(flat.records) == len(expected_events(service, ["WATCHLIST"], START, END))
 
 
 def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:

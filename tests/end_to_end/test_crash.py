@@ -1,4 +1,4 @@
-"""The real command, killed at random messages and resumed: the target holds the truth in the end.
+"""The real command, killed at random messages and resumed: the target holds all expected events.
 
 Each test prints the seed that it used; the environment variable ``CRASH_SEED`` gives one.
 """
@@ -20,7 +20,7 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.windows import from_iso
-from tests.expected_events import Told, told_by, truth
+from tests.expected_events import EventValues, expected_events, values_of
 from tests.tap_runs import START, Tap, bookmarks, is_quiet, settings_of, way_out
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def seed_of(request: pytest.FixtureRequest) -> int:
 class Target:
     """Holds records by their key, and STATE, as a target would; believes nothing."""
 
-    expected: dict[str, Told]
-    held: dict[str, Told] = field(default_factory=dict)
+    expected: dict[str, EventValues]
+    held: dict[str, EventValues] = field(default_factory=dict)
     state: dict[str, Any] | None = None
 
     def take(self, line: bytes) -> None:
@@ -61,8 +61,8 @@ class Target:
             self._believe(message["value"])
 
     def _hold(self, record: dict[str, Any]) -> None:
-        told = told_by(record)
-        assert self.held.setdefault(record["event_id"], told) == told, "another event, same key"
+        values = values_of(record)
+        assert self.held.setdefault(record["event_id"], values) == values, "another event, same key"
 
     def _believe(self, state: dict[str, Any]) -> None:
         """Take a STATE; all that it claims must be here, and it must not go back."""
@@ -72,8 +72,8 @@ class Target:
         claimed = {product: from_iso(bookmark) for product, bookmark in after.items()}
         missing = [
             key
-            for key, told in self.expected.items()
-            if told["timestamp"] < claimed.get(told["product"], 0) and key not in self.held
+            for key, values in self.expected.items()
+            if values["timestamp"] < claimed.get(values["product"], 0) and key not in self.held
         ]
         assert missing == [], f"STATE claims {len(missing)} events that have not come"
         self.state = state
@@ -117,7 +117,7 @@ def run_and_kill(
 def crash_again_and_again(
     folder: Path,
     settings: Mapping[str, Any],
-    expected: dict[str, Told],
+    expected: dict[str, EventValues],
     rng: random.Random,
     rounds: int,
 ) -> None:
@@ -152,7 +152,7 @@ def test_killed_at_random_messages_and_resumed_the_target_holds_the_truth(
         end_date="2026-03-02T01:20Z",
         **way_out(mode, tmp_path, BATCH_SIZE),
     )
-    expected = truth(service, settings["products"], START, settings["end_date"])
+    expected = expected_events(service, settings["products"], START, settings["end_date"])
     assert len(expected) > 20_000
     crash_again_and_again(tmp_path, settings, expected, rng, rounds=5)
 
@@ -186,7 +186,7 @@ def test_ten_minutes_of_crashes(
             if rng.random() < 0.3:
                 # One window may meet them all, and no more than three new jobs are started for it.
                 service.fault(call, kind, times=3, after=rng.randrange(9), every=4)
-        expected = truth(service, settings["products"], START, settings["end_date"])
+        expected = expected_events(service, settings["products"], START, settings["end_date"])
         crash_again_and_again(folder, settings, expected, rng, rounds=rng.randint(1, 8))
     print(f"{turns} pipelines were crashed and resumed")  # noqa: T201 - what `make soak` shows
     assert turns > 0

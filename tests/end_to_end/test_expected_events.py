@@ -1,4 +1,4 @@
-"""Exactly the truth: whatever the service's files look like and however windows are cut."""
+"""Exactly the expected events, whatever the files look like and however windows are cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import from_iso, to_iso
-from tests.expected_events import arrived, identified, truth
+from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import START, Outcome, bookmarks, settings_of, sync, way_out
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_event_types_are_the_services_business(service: Emulator) -> None:
     types = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
     configured = settings_of(service, event_types=types)
     outcome = sync(configured)
-    expected = truth(
+    expected = expected_events(
         service, ["WATCHLIST"], configured["start_date"], configured["end_date"], types
     )
     assert arrived(outcome.records) == expected
@@ -164,7 +164,7 @@ def test_all_products_come_at_once_each_with_its_own_events(service: Emulator) -
     products = ["WATCHLIST", "ALERT", "CMDTYVIEW", "BARCHART-EXCEL"]
     configured = settings_of(service, products=products, max_concurrent_jobs=3)
     outcome = sync(configured)
-    expected = truth(service, products, configured["start_date"], configured["end_date"])
+    expected = expected_events(service, products, configured["start_date"], configured["end_date"])
     assert outcome.error is None
     assert arrived(outcome.records) == expected
     assert set(outcome.bookmarks) == set(products)

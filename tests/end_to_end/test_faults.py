@@ -10,7 +10,7 @@ import pytest
 
 from barchart_events_emulator import KINDS, Emulator
 from tap_barchart_events.windows import to_iso
-from tests.expected_events import arrived, truth
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import settings_of, sync
 
 if TYPE_CHECKING:
@@ -151,7 +151,9 @@ def test_all_events_come_or_an_error_tells_why(
         job_timeout_minutes=0.5 / 60,
         request_timeout_seconds=0.5,
     )
-    expected = truth(service, settings["products"], settings["start_date"], settings["end_date"])
+    expected = expected_events(
+        service, settings["products"], settings["start_date"], settings["end_date"]
+    )
     # The first window passes: it is kept when the second one ends the sync.
     once = row.error is None or row.kind == "body"
     fault = service.fault(row.call, row.kind, times=2 if once else None, after=1, **row.details)
@@ -172,13 +174,15 @@ def test_all_events_come_or_an_error_tells_why(
     )
     assert outcome.bookmarks == {"WATCHLIST": FIRST_END}
     assert got
-    assert got == truth(service, settings["products"], settings["start_date"], FIRST_END)
+    assert got == expected_events(service, settings["products"], settings["start_date"], FIRST_END)
 
 
 def test_the_service_may_restart_at_any_moment(service: Emulator) -> None:
     service.clear_faults()
     settings = settings_of(service)
-    expected = truth(service, settings["products"], settings["start_date"], settings["end_date"])
+    expected = expected_events(
+        service, settings["products"], settings["start_date"], settings["end_date"]
+    )
     for after in range(0, 12, 2):
         service.fault("poll", "forget", after=after)
         outcome = sync(settings)

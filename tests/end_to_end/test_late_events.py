@@ -10,7 +10,7 @@ import pytest
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import from_iso, to_iso
-from tests.expected_events import arrived, identified, truth
+from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import START, Outcome, bookmarks, settings_of, sync
 
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ def test_late_events_are_found_by_the_lookback_and_old_ones_keep_their_ids(
     service.late_share = 0.3
     first = sync(settings_of(service, **maps))
     early = arrived(first.records)
-    assert early == truth(service, ["WATCHLIST"], START, END)
+    assert early == expected_events(service, ["WATCHLIST"], START, END)
     service.release_late()
-    whole = truth(service, ["WATCHLIST"], START, END)
+    whole = expected_events(service, ["WATCHLIST"], START, END)
     assert len(whole) > len(early) > 0
     assert set(early) < set(whole), "ids of events that were there do not change"
 
     without = sync(settings_of(service, **maps), first.states[-1])
     assert without.records == []
     second = sync(settings_of(service, lookback_hours=2, **maps), first.states[-1])
-    assert arrived(second.records) == truth(
+    assert arrived(second.records) == expected_events(
         service, ["WATCHLIST"], "2026-03-02T02:00:00.000+00:00", END
     )
     assert set(marks(second)) == {END}, "not even in passing does the bookmark go back"
@@ -140,7 +140,7 @@ def test_one_run_after_the_other_each_event_comes_once(service: Emulator) -> Non
         assert not held.keys() & came.keys()
         held |= came
         state = outcome.states[-1]
-    times = sorted(told["timestamp"] for told in held.values())
+    times = sorted(values["timestamp"] for values in held.values())
     assert times[0] == begin
     assert all(b - a == 1 for a, b in itertools.pairwise(times))
     assert times[-1] == from_iso(outcome.bookmarks["WATCHLIST"]) - 1
@@ -166,9 +166,9 @@ def test_a_product_that_is_new_begins_at_the_start_date_and_leaves_the_others(
 ) -> None:
     settings = settings_of(service, products=["WATCHLIST", "ALERT"])
     outcome = sync(settings, state_at("2026-03-02T03:00:00.000+00:00"))
-    assert arrived(outcome.records) == truth(
+    assert arrived(outcome.records) == expected_events(
         service, ["WATCHLIST"], "2026-03-02T03:00:00.000+00:00", END
-    ) | truth(service, ["ALERT"], START, END)
+    ) | expected_events(service, ["ALERT"], START, END)
     assert outcome.bookmarks == {"WATCHLIST": END, "ALERT": END}
 
 

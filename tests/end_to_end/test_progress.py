@@ -1,4 +1,4 @@
-"""Progress: what is told of each window, to people and to machines."""
+"""Progress: what people and machines see of each window."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_terminal_shows_a_bar_up_to_the_end_and_no_metrics(
     os.close(stderr)
     written, _ = tap.process.communicate(timeout=30)
     shown = b""
-    with suppress(OSError):  # as the end of a terminal is told
+    with suppress(OSError):  # which is how a terminal reports its end
         while piece := os.read(terminal, 1 << 16):
             shown += piece
     os.close(terminal)

@@ -16,7 +16,7 @@ from tap_barchart_events.command import describe_error
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
-from tests.expected_events import arrived, truth
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import QUICK_COMMAND, START, Outcome, Tap, settings_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def last_line(outcome: Outcome) -> str:
 
 def check_that_two_windows_are_kept(outcome: Outcome, service: Emulator) -> None:
     """Check that the third window was the one refused, and that it was refused as a whole."""
-    assert arrived(outcome.records) == truth(service, ["WATCHLIST"], START, THIRD_WINDOW)
+    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], START, THIRD_WINDOW)
     assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
     assert outcome.messages[-1]["type"] == "STATE"
 

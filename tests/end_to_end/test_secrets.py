@@ -183,11 +183,11 @@ def test_an_error_holds_no_secret_however_deep(
 
 def everything_about(error: BaseException | None) -> str:
     """Return an error and all that it remembers, suppressed or not."""
-    told = ""
+    text = ""
     while error is not None:
-        told += f"{error!r} {error} {error.args} {vars(error)}\n"
+        text += f"{error!r} {error} {error.args} {vars(error)}\n"
         error = error.__context__ or error.__cause__
-    return told
+    return text
 
 
 def test_headers_that_cannot_be_read_do_not_bring_the_link_into_the_log(

@@ -1,4 +1,4 @@
-"""STATE: what the bookmark stands for, and what is told when a run does not cover it."""
+"""STATE: what the bookmark stands for, and the warnings when a run does not cover it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.windows import to_iso, to_milliseconds
-from tests.expected_events import arrived, truth
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, Outcome, settings_of, sync
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damag
     names = ("event_types", "history_start", "jobs", "learnt")
     state["bookmarks"]["events"]["partitions"][0] |= dict.fromkeys(names, damage)
     outcome = run(service, state, end_date=SECOND)
-    assert arrived(outcome.records) == truth(service, ["WATCHLIST"], FIRST, SECOND)
+    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
     assert outcome.bookmarks == {"WATCHLIST": SECOND}
 
 

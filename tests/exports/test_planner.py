@@ -34,7 +34,7 @@ class Service:
     capacity: float
     seed: int = 0
     counts: bool = True
-    """Whether the planner is told the events of exports."""
+    """Whether the planner gets the events of exports."""
     seconds: float = 300
     too_large_seconds: float = 900
 

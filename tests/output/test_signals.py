@@ -1,4 +1,4 @@
-"""Told to end, wherever it is: within seconds, quietly, with a true STATE and nothing left."""
+"""A signal ends the tap, wherever it is: within seconds, quietly, with a true STATE and nothing left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.sync import private_folder
 from tap_barchart_events.windows import from_iso
-from tests.expected_events import arrived, identified, truth
+from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None
     if service:
         here = arrived(outcome.records)
         for product, bookmark in outcome.bookmarks.items():
-            assert set(truth(service, [product], START, bookmark)) <= set(here)
+            assert set(expected_events(service, [product], START, bookmark)) <= set(here)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -242,7 +242,7 @@ def test_while_it_is_blocked_on_a_terminal_that_has_stopped(
     tap.process.send_signal(signal.SIGTERM)
     assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
     written = b""
-    with suppress(OSError):  # as the end of a terminal is told
+    with suppress(OSError):  # which is how a terminal reports its end
         while piece := os.read(terminal, 1 << 16):
             written += piece
     os.close(terminal)
@@ -497,7 +497,7 @@ def test_a_slow_target_gets_all_in_whole_lines(
     outcome = tap.outcome(written)
     stdout.close()
     assert outcome.code == 0
-    assert arrived(outcome.records) == truth(
+    assert arrived(outcome.records) == expected_events(
         service, ["WATCHLIST"], START, "2026-03-02T04:00:00.000+00:00"
     )
     assert from_iso(outcome.bookmarks["WATCHLIST"]) == from_iso("2026-03-02T04:00Z")

@@ -1,4 +1,4 @@
-"""What the models of `transform/` have to say, computed in the slow and obvious way from the truth.
+"""What the models of `transform/` have to say, computed in the slow and obvious way from the expected events.
 
 Times are milliseconds since the epoch, days are texts, and both are of UTC.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tests.expected_events import Told
+    from tests.expected_events import EventValues
 
 FLAGS = ("show_closed_positions", "is_open", "collapsed", "filter_visible", "is_set")
 COUNTS = (
@@ -33,13 +33,13 @@ FALSE = ("false", "f", "no", "n", "off", "0")
 Row = dict[str, Any]
 
 
-def computed(truth: Mapping[str, Told]) -> dict[str, list[Row]]:
+def computed(expected: Mapping[str, EventValues]) -> dict[str, list[Row]]:
     """Return the rows of each model, but for the ends of windows, which no event tells.
 
     Args:
-        truth: The events by their `event_id`.
+        expected: The events by their `event_id`.
     """
-    events = [staged(event_id, told) for event_id, told in truth.items()]
+    events = [staged(event_id, values) for event_id, values in expected.items()]
     sessions = sessions_of(events)
     users = user_days(events)
     days = active_users(events, users, sessions, "day", lambda day: day)
@@ -57,24 +57,24 @@ def computed(truth: Mapping[str, Told]) -> dict[str, list[Row]]:
     }
 
 
-def staged(event_id: str, told: Told) -> Row:
+def staged(event_id: str, values: EventValues) -> Row:
     """Return an event with types."""
-    subject, action = subject_and_action(told["product"], told["type"])
+    subject, action = subject_and_action(values["product"], values["type"])
     return {
         "event_id": event_id,
-        "customer": told["customer"],
-        "product": told["product"],
-        "type": told["type"],
+        "customer": values["customer"],
+        "product": values["product"],
+        "type": values["type"],
         "subject": subject,
         "action": action,
-        "occurred_at": told["timestamp"],
-        "day": f"{datetime.fromtimestamp(told['timestamp'] / 1000, tz=timezone.utc):%Y-%m-%d}",
-        "user_id": told.get("user_id"),
-        "session_id": told.get("session_id"),
-        "symbol": told.get("symbol"),
-        **{name: flag(told.get(name)) for name in FLAGS},
-        **{name: count(told.get(name)) for name in COUNTS},
-        "extra": told.get("extra"),
+        "occurred_at": values["timestamp"],
+        "day": f"{datetime.fromtimestamp(values['timestamp'] / 1000, tz=timezone.utc):%Y-%m-%d}",
+        "user_id": values.get("user_id"),
+        "session_id": values.get("session_id"),
+        "symbol": values.get("symbol"),
+        **{name: flag(values.get(name)) for name in FLAGS},
+        **{name: count(values.get(name)) for name in COUNTS},
+        "extra": values.get("extra"),
     }
 
 

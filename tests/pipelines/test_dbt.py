@@ -13,7 +13,7 @@ import yaml
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events.products import PRODUCTS as ALL_PRODUCTS
-from tests.expected_events import Told, truth
+from tests.expected_events import EventValues, expected_events
 from tests.pipelines.expected_events import milliseconds
 from tests.pipelines.marts import computed, subject_and_action
 from tests.pipelines.pipe import messages
@@ -40,13 +40,13 @@ NOT_COMPUTED = {"window_end", "complete_until"}
 
 
 class Built(NamedTuple):
-    """What the models hold after each build, and the truth at the time."""
+    """What the models hold after each build, and the expected events at the time."""
 
     warehouse: Warehouse
     first: Models
-    first_truth: dict[str, Told]
+    first_expected: dict[str, EventValues]
     then: Models
-    then_truth: dict[str, Told]
+    then_expected: dict[str, EventValues]
     rebuilt: Models
 
 
@@ -71,18 +71,18 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         source=usage, header=True, added_column="mood", columns={"PORTFOLIO": COLUMNS}
     ) as emulator:
         warehouse.first(emulator)
-        first_truth = truth(emulator, PRODUCTS, *NEW)
+        first_expected = expected_events(emulator, PRODUCTS, *NEW)
         first = warehouse.models()
         usage.late = True
         warehouse.then(emulator)
-        then_truth = (
-            truth(emulator, PRODUCTS, *OLD)
-            | truth(emulator, PRODUCTS, *NEW)
-            | truth(emulator, [ADDED], *REREAD)
+        then_expected = (
+            expected_events(emulator, PRODUCTS, *OLD)
+            | expected_events(emulator, PRODUCTS, *NEW)
+            | expected_events(emulator, [ADDED], *REREAD)
         )
     then = warehouse.models()
     warehouse.rebuild()
-    return Built(warehouse, first, first_truth, then, then_truth, warehouse.models())
+    return Built(warehouse, first, first_expected, then, then_expected, warehouse.models())
 
 
 def without(models: Models) -> Models:
@@ -113,12 +113,12 @@ def rounded(row: Row) -> Row:
 
 
 def test_a_first_build_is_what_an_obvious_computation_says(built: Built) -> None:
-    assert differences(without(built.first), computed(built.first_truth)) == {}
+    assert differences(without(built.first), computed(built.first_expected)) == {}
 
 
 def test_an_incremental_build_after_an_old_month_and_late_events_is_so_too(built: Built) -> None:
-    assert set(built.first_truth) < set(built.then_truth)
-    assert differences(without(built.then), computed(built.then_truth)) == {}
+    assert set(built.first_expected) < set(built.then_expected)
+    assert differences(without(built.then), computed(built.then_expected)) == {}
 
 
 def test_an_incremental_build_and_a_full_refresh_make_the_same_rows(built: Built) -> None:
@@ -137,7 +137,7 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
 
 
 def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None:
-    """The truth computed is checked too, at a user whose sessions can be counted by hand."""
+    """The computation is checked too, at a user whose sessions can be counted by hand."""
 
     def owl(models: Models) -> list[tuple[int, float, int]]:
         rows = [row for row in models["barchart__sessions"] if row["user_id"] == "an owl"]
@@ -207,7 +207,7 @@ def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> N
     """The target appends, so what comes again is there again."""
     with Emulator(source=Usage(), header=True, added_column="mood") as emulator:
         written = messages(first_month(emulator), tmp_path)
-        expected = truth(emulator, PRODUCTS, *NEW)
+        expected = expected_events(emulator, PRODUCTS, *NEW)
     records = [json.loads(line) for line in written.splitlines()]
     lines = [json.dumps(one["record"]) for one in records if one["type"] == "RECORD"]
     (tmp_path / "events.jsonl").write_text("\n".join(lines + lines[:100]), encoding="utf-8")

@@ -239,11 +239,11 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
             dagster(*by_hand, "--config-json", json.dumps(REREAD))
             wait(dagster)
         jobs = list(emulator.jobs)
-        truth = held(emulator, PRODUCTS, START, END)
+        expected = held(emulator, PRODUCTS, START, END)
 
     rows = postgres.rows("select * from events", schema=schema)
     assert rows
-    assert found(rows) == truth
+    assert found(rows) == expected
     assert len({row["event_id"] for row in rows}) == len(rows)
     ran = dagster.ran()
     assert {run.status for run in ran} == {"SUCCESS"}

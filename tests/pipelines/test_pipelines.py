@@ -1,4 +1,4 @@
-"""`meltano run` for real: the tap, Meltano's STATE and a target, twice, held to the truth."""
+"""`meltano run` for real: the tap, Meltano's STATE and a target, twice, compared with the expected events."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(pipeline: Pipeline, service: Emulator, end: int) -> list[dict[str, Any]]
     return [json.loads(line) for line in lines]
 
 
-def truth(service: Emulator, start: int, end: int) -> Counter[Identity]:
+def expected_events(service: Emulator, start: int, end: int) -> Counter[Identity]:
     return Counter(
         (
             product,
@@ -96,11 +96,11 @@ def test_two_meltano_runs_bring_each_event_once_and_the_second_only_what_is_new(
     service.advance(hours=1)
     both = run(pipeline, service, SECOND_END)
 
-    assert identities(first) == truth(service, START, FIRST_END)
+    assert identities(first) == expected_events(service, START, FIRST_END)
     assert both[: len(first)] == first
     new = both[len(first) :]
     assert new
-    assert identities(new) == truth(service, FIRST_END, SECOND_END)
+    assert identities(new) == expected_events(service, FIRST_END, SECOND_END)
     assert len({record["event_id"] for record in both}) == len(both)
     assert {record["customer"] for record in both} == {CUSTOMER}
     assert any(job.status == "TIMEOUT" for job in service.jobs), "no window had to be split"

@@ -1,4 +1,4 @@
-"""From the emulated service into a real PostgreSQL: the table is the truth, whatever happened."""
+"""From the emulated service into a real PostgreSQL: the table holds the expected events, whatever happened."""
 
 from __future__ import annotations
 

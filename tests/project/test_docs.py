@@ -32,7 +32,7 @@ TAP = PROJECT / "tap_barchart_events"
 GAP = "…"
 """What stands in a message for something that differs."""
 
-# Errors that are caught in the tap and told by another name, and one that nobody ever meets.
+# Errors that are caught in the tap and reported by another name, and one that nobody ever meets.
 TOLD_AS = {"TransientError": "ServiceError"}
 INSIDE = {"SyncStopped"}
 # Variables that belong to the SDK or to the sources of others.
@@ -56,7 +56,7 @@ def rows(page: Path) -> list[list[str]]:
     ]
 
 
-def told() -> list[tuple[str, list[str]]]:
+def documented_errors() -> list[tuple[str, list[str]]]:
     """Return each error of the page of errors, and the pieces of its message."""
     found = [
         (error, pieces(message.split("`")[1]))
@@ -111,7 +111,7 @@ def test_each_error_of_the_tree_is_on_the_page_of_errors() -> None:
 
 
 def test_each_message_that_the_tap_has_is_on_the_page_of_errors() -> None:
-    rows_of_errors = told()
+    rows_of_errors = documented_errors()
     messages = [(e, text) for e, text in raised() if len(re.sub(r"\W|…", "", text)) > 8]
 
     assert len(messages) > 40
@@ -134,7 +134,7 @@ def test_each_message_on_the_page_of_errors_is_one_that_the_tap_has() -> None:
 
     unknown = [
         (error, piece)
-        for error, fixed in told()
+        for error, fixed in documented_errors()
         for piece in fixed
         if not any(piece.strip() in text for text in texts)
     ]

@@ -236,7 +236,7 @@ def test_the_recipe_of_the_docs_computes_every_event_id(tmp_path: Path) -> None:
         re.DOTALL | re.MULTILINE,
     )
     readme: dict[str, Any] = {}
-    exec(recipe, readme)  # noqa: S102 - it is what a reader is told to run
+    exec(recipe, readme)  # noqa: S102 - it is what a reader runs
     config = tmp_path / "config.json"
     with Emulator(events_per_hour=100, header=True, added_column="abTest") as service:
         settings = {
