@@ -1,4 +1,4 @@
-"""A signal ends the tap, wherever it is: within seconds, quietly, with a true STATE and nothing left."""
+"""A signal ends the tap, wherever it is: soon, quietly, with a true STATE and nothing left."""
 
 from __future__ import annotations
 

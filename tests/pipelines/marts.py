@@ -1,4 +1,4 @@
-"""What the models of `transform/` have to say, computed in the slow and obvious way from the expected events.
+"""What the models of `transform/` should hold, computed from the expected events by plain Python.
 
 Times are milliseconds since the epoch, days are texts, and both are of UTC.
 """

@@ -1,4 +1,4 @@
-"""`meltano run` for real: the tap, Meltano's STATE and a target, twice, compared with the expected events."""
+"""`meltano run` for real: the tap, Meltano's STATE and a target, twice."""
 
 from __future__ import annotations
 

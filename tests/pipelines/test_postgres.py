@@ -1,4 +1,4 @@
-"""From the emulated service into a real PostgreSQL: the table holds the expected events, whatever happened."""
+"""From the emulator into a real PostgreSQL: the table holds the expected events."""
 
 from __future__ import annotations
 
