@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
-EVENTS = "window_rows"
-"""The tap's metric of how many events a window had."""
+SUMMARY = "sync_summary"
+"""The tap's metric at the end of a sync: how many events it had."""
 
 
 class MeltanoError(Exception):
@@ -95,7 +95,7 @@ def _entry(line: str) -> tuple[str, int]:
         return line, 0
     match entry:
         case {"metric_info": {"metric": metric, "value": value}}:
-            return "", int(value) if metric == EVENTS else 0
+            return "", int(value) if metric == SUMMARY else 0
         case {"event": event, "level": level}:
             return f"{entry.get('timestamp', '')} [{level}] {event}\n", 0
     return line, 0

@@ -1,9 +1,11 @@
-"""What is seen while a sync runs: a log line a window, metrics, and a bar on a terminal."""
+"""What is seen while a sync runs: a log line a window, one at the end, metrics, and a bar."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import math
+import os
 import sys
 import threading
 import time
@@ -14,26 +16,29 @@ from singer_sdk import metrics
 if TYPE_CHECKING:
     import logging
 
+    from typing_extensions import Self
+
+    from tap_barchart_events.exports.exporter import Exporter
     from tap_barchart_events.exports.tasks import Export
 
 
 class Metric(str, enum.Enum):
-    """The tap's own metrics, beside those of the SDK."""
+    """The tap's own metric, beside those of the SDK."""
 
-    JOB = "export_job_duration"
-    """Seconds from the start of a window's first job until its file was ready."""
-    DOWNLOAD = "download_duration"
-    """Seconds that the download of an export file took."""
-    BYTES = "download_bytes"
-    """Bytes of an export file, as transferred."""
-    ROWS = "window_rows"
-    """Events of a window."""
-    EMIT = "window_duration"
-    """Seconds from the finished file of a window to its bookmark."""
+    SUMMARY = "sync_summary"
+    """Events of a sync; its tags say what else the closing line says."""
+
+
+class RoundedTimer(metrics.Timer):
+    """The SDK's timer, in milliseconds instead of 17 digits."""
+
+    def elapsed(self) -> float:
+        """Return the seconds that have passed."""
+        return round(super().elapsed(), 3)
 
 
 class Progress:
-    """Tells how far a sync is."""
+    """Logs how far a sync is."""
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class Progress:
         *,
         customer: str,
         stream: str,
+        is_connection_test: bool = False,
     ) -> None:
         """Start the clock.
 
@@ -48,108 +54,140 @@ class Progress:
             logger: Where lines go.
             customer: Customer code.
             stream: Name of the stream, for metrics.
+            is_connection_test: Whether to leave out metrics, the closing line and the bar.
         """
         self._logger = logger
         self._metrics = metrics.get_metrics_logger()
+        if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
+            self._metrics.setLevel("WARNING")  # for machines; a person reads the other lines
         self._customer = customer
         self._stream = stream
+        self._is_connection_test = is_connection_test
         self._total = 0
         self._began = time.monotonic()
         self._done = 0
         self._windows = 0
         self._events = 0
+        self._bytes = 0
+        self._seconds_writing = 0.0
         self._lock = threading.Lock()
         self._requests: dict[str, metrics.Counter] = {}
         self._shown = contextlib.ExitStack()
         self._bar: Any = None
+        self._exports: Exporter | None = None
 
-    def begin(self, total: int) -> None:
-        """Take what the sync covers, over all products, in milliseconds."""
+    def begin(self, total: int, exports: Exporter) -> None:
+        """Take what the sync covers, over all products.
+
+        Args:
+            total: Its length in milliseconds.
+            exports: Where its files come from.
+        """
         self._total = total
-        if sys.stderr.isatty() and total:
+        self._exports = exports
+        if sys.stderr.isatty() and total and not self._is_connection_test:
             self._show_bar()
 
-    def close(self) -> None:
-        """Log the last counts and take the bar away."""
+    def __enter__(self) -> Self:
+        """Return this object."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take the bar away, and log what the sync did if it had begun."""
         self._shown.close()
+        if self._is_connection_test:
+            return
         for counter in self._requests.values():
             counter.exit()
+        if self._exports:
+            self._summarise(self._exports, succeeded=kind is None)
 
     def request(self, endpoint: str) -> None:
         """Count a request of the API. Called from several threads."""
         with self._lock:
             counter = self._requests.get(endpoint)
             if counter is None:
-                counter = metrics.http_request_counter(self._stream, endpoint)
+                counter = metrics.http_request_counter(self._stream, endpoint, math.inf)
                 self._requests[endpoint] = counter
             counter.increment()
 
-    def finished(
-        self,
-        export: Export,
-        events: int,
-        seconds: float,
-        *,
-        windows_left: int,
-        events_left: float | None,
-    ) -> None:
-        """Tell that a window is finished: its events written, its bookmark moved.
+    def finished(self, export: Export, events: int, seconds: float) -> None:
+        """Log that a window is finished: its events written, its bookmark moved.
 
         Args:
             export: The window's export.
             events: How many events it had.
             seconds: From its finished file to its bookmark.
-            windows_left: How many windows are not finished yet.
-            events_left: How many events are expected in these; None if that is not known.
         """
+        assert self._exports  # noqa: S101 - for the type checker: the sync has begun
         self._done += export.window.size
         self._windows += 1
         self._events += events
+        self._bytes += export.size
+        self._seconds_writing += seconds
+        events_left = self._exports.events_left
         share = self._done / self._total
         if events_left is not None and self._events:
             share = self._events / (self._events + events_left)
         elapsed = time.monotonic() - self._began
-        left = windows_left
+        is_last = not self._exports.windows_left
         self._logger.info(
-            "%s/%s %s · %s events, %s/s · job %s, download %s · window %s of %s, %.0f %%, %s",
+            "%s/%s %s · %s events · job %s, download %s · %.0f %%, %s",
             self._customer,
             export.product,
             export.window,
             f"{events:,}",
-            f"{events / max(seconds, 0.001):,.0f}",
             duration(export.job_seconds),
             duration(export.download_seconds),
-            f"{self._windows:,}",
-            f"{self._windows + left:,}",
             100 * share,
-            f"about {duration(elapsed / share - elapsed)} left" if left else "done",
+            "done" if is_last else f"about {duration(elapsed / share - elapsed)} left",
         )
-        tags = {
-            "context": {"customer": self._customer, "product": export.product},
-            "window": str(export.window),
-        }
-        self._measure("timer", Metric.JOB, export.job_seconds, tags)
-        self._measure("timer", Metric.DOWNLOAD, export.download_seconds, tags)
-        self._measure("counter", Metric.BYTES, export.size, tags)
-        self._measure("counter", Metric.ROWS, events, tags)
-        self._measure("timer", Metric.EMIT, seconds, tags)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self._events:,} events, {export.product}", refresh=False)
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
-    def _measure(self, kind: Any, metric: enum.Enum, value: float, tags: dict[str, Any]) -> None:  # noqa: ANN401
-        point = metrics.Point(
-            kind, cast("metrics.Metric", metric), round(value, 3), {"stream": self._stream, **tags}
-        )
-        metrics.log(self._metrics, point)
+    def _summarise(self, exports: Exporter, *, succeeded: bool) -> None:
+        """Log the sync as one metric and the same as one line, the last one."""
+        jobs = exports.job_counts
+        tags = {
+            metrics.Tag.STREAM: self._stream,
+            metrics.Tag.STATUS: (
+                metrics.Status.SUCCEEDED if succeeded else metrics.Status.FAILED
+            ).value,
+            "windows": self._windows,
+            "jobs": jobs.total,
+            "jobs_too_large": jobs.too_large,
+            "jobs_failed": jobs.failed,
+            "jobs_taken_over": jobs.taken_over,
+            "bytes": self._bytes,
+            "seconds_waited": round(exports.seconds_waited, 3),
+            "seconds_writing": round(self._seconds_writing, 3),
+        }
+        metric = cast("metrics.Metric", Metric.SUMMARY)
+        metrics.log(self._metrics, metrics.Point("counter", metric, self._events, tags))
+        if self._total:
+            self._logger.info(
+                "%s: sync %s · %s events in %s windows · %s export jobs (%s too large, %s failed, "
+                "%s taken over from an earlier run) · %s · waited %s for jobs, wrote for %s",
+                self._customer,
+                "complete" if succeeded else "stopped early",
+                f"{self._events:,}",
+                f"{self._windows:,}",
+                f"{jobs.total:,}",
+                f"{jobs.too_large:,}",
+                f"{jobs.failed:,}",
+                f"{jobs.taken_over:,}",
+                size(self._bytes),
+                duration(exports.seconds_waited),
+                duration(self._seconds_writing),
+            )
 
     def _show_bar(self) -> None:
         # Only here: a pipeline that has no terminal need not load it.
         from tqdm import tqdm  # noqa: PLC0415
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
-        self._metrics.setLevel("WARNING")  # for machines; here they would bury the bar
         self._shown.enter_context(logging_redirect_tqdm())
         self._bar = self._shown.enter_context(
             tqdm(
@@ -169,3 +207,14 @@ def duration(seconds: float) -> str:
     if seconds < 7200:  # noqa: PLR2004
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people say it: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
+    if count < 1000:  # noqa: PLR2004
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:,.1f} TB"

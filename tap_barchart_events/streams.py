@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.metrics import Metric, Tag
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_barchart_events.api.retry import RetryPolicy
@@ -25,6 +26,7 @@ from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.products import columns_of
+from tap_barchart_events.progress import RoundedTimer
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, schema
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.state import warnings as unextracted
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
+    from singer_sdk.metrics import Timer
     from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
@@ -257,13 +260,7 @@ class EventsStream(Stream):
             sync.exports.emitted(export)
             self._move_bookmark(sync, export)
             seconds = time.monotonic() - began
-            sync.progress.finished(
-                export,
-                contents.events,
-                seconds,
-                windows_left=sync.exports.windows_left,
-                events_left=sync.exports.events_left,
-            )
+            sync.progress.finished(export, contents.events, seconds)
 
     @staticmethod
     def _check(sync: Sync, export: Export, file: ExportFile) -> FileContents:
@@ -315,6 +312,10 @@ class EventsStream(Stream):
     def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
         """Return how batch files are written; they are not when the tap is only tried."""
         return None if self._is_connection_test else super().get_batch_config(config)
+
+    def get_sync_timer(self) -> Timer:
+        """Return a timer whose seconds are rounded."""
+        return RoundedTimer(Metric.SYNC_DURATION, {Tag.STREAM: self.name})
 
     @property
     def _in_bulk(self) -> bool:

@@ -105,8 +105,14 @@ def open_sync(
     if is_connection_test:
         retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
     with ExitStack() as stack:
-        progress = Progress(logger, customer=settings.customer, stream=stream)
-        stack.callback(progress.close)
+        progress = stack.enter_context(
+            Progress(
+                logger,
+                customer=settings.customer,
+                stream=stream,
+                is_connection_test=is_connection_test,
+            )
+        )
         client = ReportsClient(
             settings.api_url,
             settings.username,
@@ -143,7 +149,7 @@ def open_sync(
             count_events=partial(_count_events, settings),
         )
         stack.callback(exports.close)
-        progress.begin(sum(covered.size for covered in ranges.values()))
+        progress.begin(sum(covered.size for covered in ranges.values()), exports)
         yield Sync(folder, ranges, exports, progress, request)
 
 
@@ -254,16 +260,26 @@ def _ranges(
             # A few records are wanted to see that all works: from the newest window.
             size = min(settings.window, LONGEST_TEST)
             covered = Window(max(covered.start, covered.end - size), covered.end)
-        if not covered.size:
-            ends_by_setting = settings.end_date is not None and settings.end_date <= latest
-            logger.info(
-                "%s: nothing to export: it would begin at %s, which is not before %s",
-                what,
-                to_iso(covered.start),
-                "end_date" if ends_by_setting else f"now minus lag_minutes, {to_iso(latest)}",
-            )
         ranges[product] = covered
+    _log_empty(settings, ranges, latest, logger)
     return ranges
+
+
+def _log_empty(
+    settings: Settings, ranges: Mapping[str, Window], latest: int, logger: logging.Logger
+) -> None:
+    """Log of which products a sync covers nothing; one line if it covers nothing at all."""
+    starts = {f"{settings.customer}/{p}": r.start for p, r in ranges.items() if not r.size}
+    if len(starts) == len(ranges) > 1:
+        starts = {settings.customer: min(starts.values())}
+    ends_by_setting = settings.end_date is not None and settings.end_date <= latest
+    for what, start in starts.items():
+        logger.info(
+            "%s: nothing to export: the sync would begin at %s, which is not before %s",
+            what,
+            to_iso(start),
+            "end_date" if ends_by_setting else f"now minus lag_minutes, {to_iso(latest)}",
+        )
 
 
 @contextmanager

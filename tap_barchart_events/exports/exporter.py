@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import BarchartEventsError, ExportError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.knowledge import Knowledge
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-    from tap_barchart_events.exports.tasks import Export, Limits, WindowTask
+    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, WindowTask
 
 SIGNAL_CHECK_SECONDS = 0.5
 """How long the main thread waits at most before it runs Python code again: when two signals come
@@ -79,6 +80,8 @@ class Exporter:
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self.seconds_waited = 0.0
+        """For how long the caller has waited for exports by now."""
         self._thread_limit = 2 * limits.max_concurrent_jobs  # as many calls, and downloads
         self._scheduler = Scheduler(
             plans,
@@ -104,6 +107,12 @@ class Exporter:
         """How many events are expected in windows that are not emitted; None if unknown."""
         with self._changed:
             return self._scheduler.events_left
+
+    @property
+    def job_counts(self) -> JobCounts:
+        """What became of the jobs by now."""
+        with self._changed:
+            return replace(self._scheduler.job_counts)
 
     def knowledge(self, product: str) -> Knowledge:
         """Return what is known by now for sizing the product's windows."""
@@ -170,7 +179,9 @@ class Exporter:
                 if task and task.state in {TaskState.ON_DISK, TaskState.FAILED}:
                     return task
                 self._ensure_thread()
+                began = time.monotonic()
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
+                self.seconds_waited += time.monotonic() - began
         return None
 
     def _with_context(self, task: WindowTask, error: Exception) -> Exception:

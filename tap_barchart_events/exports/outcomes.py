@@ -20,7 +20,14 @@ from tap_barchart_events.exceptions import (
     TooLargeError,
 )
 from tap_barchart_events.exports.poll_schedule import PollSchedule
-from tap_barchart_events.exports.tasks import CALLS, Downloaded, Export, RunningJob, TaskState
+from tap_barchart_events.exports.tasks import (
+    CALLS,
+    Downloaded,
+    Export,
+    JobCounts,
+    RunningJob,
+    TaskState,
+)
 
 if TYPE_CHECKING:
     import random
@@ -71,6 +78,7 @@ class Outcomes:
         self._jitter = rng.random()
         self._counted_windows = 0
         self._counted_events = 0
+        self.jobs = JobCounts()
 
     def poll_due(self, task: WindowTask) -> float:
         """Return when the job of a window is to be polled next, as far as known."""
@@ -127,6 +135,7 @@ class Outcomes:
             case "COMPLETE" | "COMPLETED":
                 if is_plausible or not job.is_taken_over:
                     self._polls.learn(seconds)
+                self.jobs.taken_over += job.is_taken_over
                 self._end_job(task)
                 task.state, task.due, task.ready = TaskState.EXPORTED, now, now
                 # Now, not after the download: the windows that follow depend on it.
@@ -181,6 +190,7 @@ class Outcomes:
     def _new_job(self, task: WindowTask, source: str) -> RunningJob:
         if task.began is None:
             task.began = task.called
+        self.jobs.started += 1
         job = RunningJob(source, task.called, round(task.called + self._unix_time))
         self._spread(job)
         return job
@@ -214,6 +224,7 @@ class Outcomes:
             task.queue.plan.counted(task.window, file.events_by_hour)
 
     def _too_large(self, task: WindowTask, reason: str, seconds: float) -> None:
+        self.jobs.too_large += 1
         if task.queue.plan.too_large(task.window, seconds):
             logger.info("%s is split: %s", self._where(task), reason)
             del task.queue.tasks[task.window.start]
@@ -266,6 +277,7 @@ class Outcomes:
     def _replace_job(
         self, task: WindowTask, error: Exception, wait: float | None, now: float
     ) -> None:
+        self.jobs.failed += task.job is not None
         self._end_job(task)
         task.job = None
         if wait is not None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
-    from tap_barchart_events.exports.tasks import Export, Limits
+    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits
     from tap_barchart_events.windows import Window
 
 WINDOWS_PER_JOB = 4
@@ -102,6 +102,11 @@ class Scheduler:
                     return None
                 total += expected
         return total
+
+    @property
+    def job_counts(self) -> JobCounts:
+        """What became of the jobs by now."""
+        return self._outcomes.jobs
 
     @property
     def open_starts(self) -> int:

@@ -75,6 +75,23 @@ class Downloaded:
 
 
 @dataclass(slots=True)
+class JobCounts:
+    """What became of the export jobs of a sync."""
+
+    started: int = 0
+    taken_over: int = 0
+    """Of an earlier run, and used."""
+    too_large: int = 0
+    failed: int = 0
+    """Failed at the service, or forgotten by it."""
+
+    @property
+    def total(self) -> int:
+        """All jobs of the sync."""
+        return self.started + self.taken_over
+
+
+@dataclass(slots=True)
 class RunningJob:
     """A job of a window, and how it is polled. Times are seconds of the scheduler's clock."""
 

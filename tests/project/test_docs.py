@@ -301,7 +301,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
 def test_log_lines_on_the_page_of_operations_are_those_of_the_tap(
     logged: list[tuple[str, str]],
 ) -> None:
-    changing = re.compile(r"\d[\d.,:-]*( (s|min|h)\b)?")
+    changing = re.compile(r"\d[\d.,:-]*( (s|min|h|bytes|[kMG]B)\b)?")
     told_there = [
         (level, pieces(changing.sub(GAP, line.strip("`"))))
         for line, level, _ in (row for row in rows(DOCS / "operations.md") if len(row) == 3)
