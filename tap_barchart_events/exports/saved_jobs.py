@@ -27,6 +27,10 @@ the retries of an orchestrator; a run that comes later is a new one.
 """
 
 
+CLOCK_STEP = 60
+"""Seconds that a job may seem to lie in the future: the clock may have been set meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of the service, the same for all windows."""
@@ -117,7 +121,7 @@ def usable_jobs(
             reason = "its window is not within what this run covers"
         elif job.fingerprint != fingerprint:
             reason = "it was asked for something else"
-        elif not 0 <= now - job.started <= MAX_AGE:
+        elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
             reason = f"it was not started within the last {MAX_AGE // 60} minutes"
         elif usable and job.window.start < usable[-1].window.end:
             reason = "its window overlaps that of another one"

@@ -1,0 +1,365 @@
+"""The scheduler through many thousands of interleavings, with a test double of the client.
+
+Nothing waits here: time is a number, and calls end in the order in which dice let them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_barchart_events.api.answers import Job
+from tap_barchart_events.exceptions import (
+    JobFailedError,
+    JobForgottenError,
+    JobMismatchError,
+    JobNotReadyError,
+    JobRefusedError,
+    ServiceError,
+    SyncStopped,
+    TooLargeError,
+)
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request, SavedJob, usable_jobs
+from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB, Scheduler
+from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, WindowTask
+from tap_barchart_events.windows import Window
+
+if TYPE_CHECKING:
+    from tap_barchart_events.exports.outcomes import Outcome
+
+HOUR = 3_600_000
+START = 492_000 * HOUR
+PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
+RUNS = 400
+REQUEST = Request("TGAM", (), "|")
+UNIX_TIME = 1_700_000_000
+NEVER_FAILS = JobRetryPolicy(attempts=10_000, forgotten_timeout=math.inf)
+
+
+@dataclass
+class Service:
+    """The service and its clock: jobs end after some time, one of a few ways, by dice."""
+
+    rng: random.Random
+    faults: float
+    """Share of the calls that go wrong."""
+    most: int | None
+    """Events that an export holds; there is one a minute."""
+    accepts: int
+    """Jobs that it runs at once."""
+    retry_after: float | None = None
+    longest: float = 900
+    """How long a job runs at most, in seconds."""
+    ends: dict[str, float] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
+    started: Counter[tuple[str, Window]] = field(default_factory=Counter)
+    refusal: tuple[float, float] = (-math.inf, -math.inf)
+    """When a start was last refused, and until when none may be sent."""
+    busiest: int = 0
+    broken: tuple[str, int] | None = None
+    """Product and start of a window about whose job all calls fail."""
+    names: itertools.count[int] = field(default_factory=itertools.count)
+
+    def answer(self, task: WindowTask, now: float) -> Outcome:
+        """Return what a call of the client leads to."""
+        if task.state is TaskState.STARTING:
+            return self._start(task, now)
+        assert task.job
+        source = task.job.source
+        if (task.queue.product, task.window.start) == self.broken:
+            return ServiceError("given up after 9 tries")
+        if self.rng.random() < self.faults:
+            return self._fault(task, source)
+        if source not in self.ends:
+            return JobForgottenError(source)
+        if task.state is TaskState.POLLING:
+            return Job(source, self._status(source, now), None)
+        return Downloaded(1, 1.0, {0: 1} if self.rng.random() < 0.5 else None)
+
+    def _start(self, task: WindowTask, now: float) -> Outcome:
+        refused, until = self.refusal
+        assert not refused < task.called < until, "started before Retry-After had passed"
+        running = sum(end > now for end in self.ends.values())
+        if running >= self.accepts:
+            if task.is_only_job:  # then the client tries it again, until it is accepted
+                self.ends = {source: min(end, now) for source, end in self.ends.items()}
+                running = 0
+            else:
+                if self.retry_after is not None:
+                    self.refusal = now, max(self.refusal[1], now + self.retry_after)
+                return JobRefusedError("429", self.retry_after)
+        if self.rng.random() < self.faults:
+            errors: list[Exception] = [JobMismatchError("another export"), JobFailedError("FAILED")]
+            return self.rng.choice(errors)
+        source = f"JOB-{next(self.names)}"
+        long = self.longest if task.window.size > HOUR / 6 else 60  # not too large for ever
+        self.ends[source] = task.called + self.rng.choice([0, 30, 60, 60, long])
+        self.windows[source] = task.window
+        self.started[task.queue.product, task.window] += 1
+        self.busiest = max(self.busiest, running + 1)
+        return Job(source, self._status(source, now), None)
+
+    def _status(self, source: str, now: float) -> str:
+        if now < self.ends[source]:
+            return "RUNNING"
+        too_large = self.most is not None and self.windows[source].size / 60_000 > self.most
+        return "TIMEOUT" if too_large else self.rng.choice(["COMPLETE", "COMPLETED"])
+
+    def _fault(self, task: WindowTask, source: str) -> Outcome:
+        if task.state is TaskState.DOWNLOADING:
+            return self.rng.choice(
+                [JobForgottenError(source), JobFailedError(source), JobNotReadyError(source)]
+            )
+        self.ends[source] = -math.inf
+        outcomes: list[Outcome] = [
+            JobForgottenError(source),
+            JobMismatchError(source),
+            Job(source, "FAILED", None),
+        ]
+        return self.rng.choice(outcomes)
+
+
+@dataclass
+class Run:
+    """A sync by dice, with all that must hold at each moment."""
+
+    seed: int
+    jobs: int = 0
+    saved: dict[str, list[SavedJob]] = field(default_factory=dict)
+    bookmarks: dict[str, int] = field(default_factory=dict)
+    service: Service = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Draw what kind of sync it is."""
+        rng = self.rng = random.Random(self.seed)  # noqa: S311 - seeded on purpose
+        self.jobs = rng.randint(1, 6)
+        limit = rng.choice([self.jobs, rng.randint(1, self.jobs)])
+        self.service = Service(
+            rng,
+            faults=rng.choice([0, 0.05, 0.3]),
+            most=rng.choice([None, 20, 45]),
+            accepts=limit,
+            retry_after=rng.choice([None, 0, 60]),
+        )
+        self.products = PRODUCTS[: rng.randint(1, 3)]
+        self.end = START + rng.randint(0, 6) * HOUR
+        self.job_timeout = rng.choice([120, 1200])
+        self.bookmarks = dict.fromkeys(self.products, START)
+        self.now = rng.uniform(0, 1000)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a sync at the bookmarks, with the jobs that the last one has left."""
+        self.service.refusal = -math.inf, -math.inf  # another process, which does not know it
+        spans = {p: Window(at, max(at, self.end)) for p, at in self.bookmarks.items()}
+        saved = {
+            product: usable_jobs(
+                [job.to_json() for job in self.saved.get(product, [])],
+                span=spans[product],
+                fingerprint=REQUEST.fingerprint(product),
+                now=round(self.now + UNIX_TIME),
+                most=WINDOWS_PER_JOB * self.jobs,
+            )
+            for product in self.products
+        }
+        self.taken = {(p, job.window) for p, jobs in saved.items() for job in jobs}
+        self.scheduler = Scheduler(
+            {
+                product: WindowPlanner(
+                    span,
+                    largest=HOUR,
+                    smallest=1000,
+                    taken=[job.window for job in saved[product]],
+                    jobs=self.jobs,
+                )
+                for product, span in spans.items()
+            },
+            request=REQUEST,
+            limits=Limits(self.jobs, self.job_timeout, 60),
+            retry=NEVER_FAILS,
+            directory=Path("no", "such", "folder"),
+            unix_time=UNIX_TIME,
+            rng=self.rng,
+        )
+        for product, jobs in saved.items():
+            for job in jobs:
+                self.scheduler.take_over(product, job)
+        self.reading = iter(self.products)
+        self.product = next(self.reading)
+        self.calls: list[WindowTask] = []
+        self.scheduler.read(self.product)
+
+    def check(self) -> None:
+        """Check what holds at any moment."""
+        tasks = list(self.scheduler._tasks())  # noqa: SLF001 - all of them, to count
+        assert len(tasks) <= WINDOWS_PER_JOB * self.jobs
+        downloads = [task for task in tasks if task.state is TaskState.DOWNLOADING]
+        assert len(downloads) <= self.jobs
+        states = {TaskState.STARTING, TaskState.RUNNING, TaskState.POLLING}
+        assert sum(task.state in states for task in tasks) <= self.jobs + len(self.taken)
+
+    def emit(self) -> bool:
+        """Read the next window if it is there; return whether the sync goes on."""
+        while self.scheduler.is_at_end(self.product):
+            following = next(self.reading, None)
+            if following is None:
+                return False
+            self.product = following
+            self.scheduler.read(following)
+        task = self.scheduler.following(self.product)
+        if task and task.error:
+            raise task.error
+        if task and task.state is TaskState.ON_DISK and self.rng.random() < 0.5:
+            assert task.export
+            assert task.window.start == self.bookmarks[self.product], "out of order, or a gap"
+            self.bookmarks[self.product] = task.window.end
+            self.scheduler.emitted(task.export)
+        return True
+
+    def step(self) -> None:
+        """Begin calls, end one of them, or let time pass."""
+        if len(self.calls) < 2 * self.jobs and self.rng.random() < 0.7:
+            task = self.scheduler.next_call(self.now)
+            if task:
+                self.calls.append(task)
+                return
+        if self.calls:
+            task = self.calls.pop(self.rng.randrange(len(self.calls)))
+            self.now += self.rng.choice([0, 0.01, 0.5])
+            self.scheduler.finished(task, self.service.answer(task, self.now), self.now)
+            return
+        task = self.scheduler.next_call(self.now)
+        if task:
+            self.calls.append(task)
+            return
+        following = self.scheduler.following(self.product)
+        at_end = self.scheduler.is_at_end(self.product)
+        if at_end or (following and (following.export or following.error)):
+            return
+        change = self.scheduler.next_change(self.now)
+        assert change < math.inf, "nothing under way, and nothing will ever happen: deadlock"
+        assert change > self.now, "busy waiting"
+        self.now = change
+
+    def interrupt(self) -> None:
+        """End the sync: answers to starts are waited for, all other calls are given up."""
+        self.scheduler.close()
+        assert self.scheduler.next_call(self.now) is None
+        for task in self.calls:
+            is_start = task.state is TaskState.STARTING
+            outcome = self.service.answer(task, self.now) if is_start else SyncStopped()
+            self.scheduler.finished(task, outcome, self.now)
+        assert self.scheduler.open_starts == 0
+        self.saved = {product: self.scheduler.jobs(product) for product in self.products}
+
+    def to_the_end(self) -> int:
+        """Go on until all is emitted; return the number of steps."""
+        for steps in itertools.count():
+            if not self.emit():
+                return steps
+            self.step()
+            self.check()
+            assert steps < 100_000, "no end"
+        raise AssertionError
+
+
+def test_all_windows_come_in_order_within_the_budgets_whatever_happens() -> None:
+    for seed in range(RUNS):
+        run = Run(seed)
+        run.to_the_end()
+        assert set(run.bookmarks.values()) == {run.end}, f"seed {seed}"
+        assert run.service.busiest <= run.jobs, f"seed {seed}"
+
+
+def test_a_sync_that_ends_at_any_moment_is_continued_without_a_second_job_for_a_window() -> None:
+    for seed in range(RUNS):
+        run = Run(seed)
+        run.service.faults = 0
+        run.job_timeout = 1200
+        run.begin()
+        for _ in range(run.rng.randint(1, 4)):
+            for _ in range(run.rng.randrange(60)):
+                if not run.emit():
+                    break
+                run.step()
+                run.check()
+            run.interrupt()
+            run.begin()
+        run.to_the_end()
+        assert set(run.bookmarks.values()) == {run.end}, f"seed {seed}"
+        most = run.service.most or math.inf
+        fitting = [n for (_, w), n in run.service.started.items() if w.size / 60_000 <= most]
+        assert max(fitting, default=1) == 1, f"seed {seed}"
+
+
+def test_a_window_that_cannot_be_exported_ends_it_when_all_earlier_ones_are_emitted() -> None:
+    for seed in range(500):
+        run = Run(seed)
+        run.end = START + run.rng.randint(1, 12) * HOUR
+        run.service.faults, run.service.most, run.job_timeout = 0, None, 1200
+        run.begin()
+        hour = run.rng.randrange((run.end - START) // HOUR)
+        broken = run.rng.choice(run.products), START + hour * HOUR
+        run.service.broken = broken
+        with pytest.raises(ServiceError):
+            run.to_the_end()
+        before = run.products[: run.products.index(broken[0])]
+        assert all(run.bookmarks[product] == run.end for product in before)
+        assert run.bookmarks[broken[0]] == broken[1]
+
+
+@pytest.mark.parametrize(("jobs", "rounds"), [(4, 3), (3, 3), (9, 1)])
+def test_nine_products_with_one_window_each_take_about_three_job_times(
+    jobs: int, rounds: int
+) -> None:
+    products = [f"P{number}" for number in range(9)]
+    scheduler = Scheduler(
+        {p: WindowPlanner(Window(START, START + HOUR), largest=HOUR, smallest=1) for p in products},
+        request=REQUEST,
+        limits=Limits(jobs, 1200, 2),
+        retry=NEVER_FAILS,
+        directory=Path(),
+        unix_time=UNIX_TIME,
+        rng=random.Random(0),  # noqa: S311 - seeded on purpose
+    )
+    now, ends = 0.0, dict[str, float]()
+    for product in products:
+        scheduler.read(product)
+        while True:
+            while task := scheduler.next_call(now):
+                name = task.queue.product
+                outcome: Outcome = Downloaded(1, 0.0)
+                if task.state is not TaskState.DOWNLOADING:
+                    end = ends.setdefault(name, now + 300)
+                    outcome = Job(name, "COMPLETE" if now >= end else "RUNNING", None)
+                scheduler.finished(task, outcome, now)
+            following = scheduler.following(product)
+            if following and following.export:
+                scheduler.emitted(following.export)
+                break
+            now = scheduler.next_change(now)
+    assert now < rounds * 300 * 1.15
+
+
+def test_too_many_events_in_the_smallest_window_fail_it() -> None:
+    scheduler = Scheduler(
+        {"ALERT": WindowPlanner(Window(START, START + 1000), largest=HOUR, smallest=1000)},
+        request=REQUEST,
+        limits=Limits(1, 1200, 2),
+        retry=NEVER_FAILS,
+        directory=Path(),
+        unix_time=UNIX_TIME,
+    )
+    task = scheduler.next_call(0)
+    assert task
+    scheduler.finished(task, Job("JOB-1", "TIMEOUT", 1.0), 1)
+    assert isinstance(task.error, TooLargeError)
