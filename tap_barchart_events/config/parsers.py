@@ -121,13 +121,14 @@ def _is_code(value: object) -> TypeGuard[str]:
 
 def number(
     *,
-    above: float | None = None,
-    at_least: float | None = None,
-    at_most: float = LARGEST,
+    exclusive_minimum: float | None = None,
+    minimum: float | None = None,
+    maximum: float = LARGEST,
     whole: bool = False,
 ) -> Callable[[Any], float]:
     """Return the reader of a number within bounds; whole ones come as integers."""
-    bounds = f" above {above}" if above is not None else f" of at least {at_least:,}"
+    above = exclusive_minimum
+    bounds = f" above {above}" if above is not None else f" of at least {minimum:,}"
     wanted = ("a whole number" if whole else "a number") + bounds
 
     def read(value: Any) -> float:  # noqa: ANN401 - whatever a configuration may hold
@@ -135,13 +136,11 @@ def number(
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        low = (above is not None and number <= above) or (
-            at_least is not None and number < at_least
-        )
+        low = (above is not None and number <= above) or (minimum is not None and number < minimum)
         if not math.isfinite(number) or low or (whole and number != int(number)):
             raise ValueError(wanted)
-        if number > at_most:
-            raise ValueError(f"{wanted}, at most {at_most:,}")
+        if number > maximum:
+            raise ValueError(f"{wanted}, at most {maximum:,}")
         return int(number) if number == int(number) else number
 
     return read
@@ -288,7 +287,7 @@ def batch_config(value: object) -> dict[str, Any] | None:
         raise ValueError(  # noqa: TRY004 - every refusal of a value is a ValueError
             "an object whose storage has params that are an object, or none"
         )
-    read = number(at_least=SMALLEST_PARQUET if parquet else 1, whole=True)
+    read = number(minimum=SMALLEST_PARQUET if parquet else 1, whole=True)
     try:
         size = read(config.get("batch_size", BATCH_SIZE))
     except ValueError as error:

@@ -14,6 +14,13 @@ from singer_sdk import typing as th
 
 from tap_barchart_events.config import parsers
 from tap_barchart_events.config.codes import refuse_typing_errors
+from tap_barchart_events.config.declaration import (
+    Setting,
+    declared_settings,
+    json_schema,
+    number_setting,
+    setting,
+)
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import to_iso
@@ -28,188 +35,148 @@ MINUTE = 60_000
 SECOND = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: what ``--about`` shows, and how its value is read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The tap's settings, declared and typed. A number is in the unit that its name says."""
 
-    name: str
-    kind: th.JSONTypeHelper[Any] | type[th.JSONTypeHelper[Any]]
-    read: Callable[[Any], Any]
-    """From what arrived to the typed value.
-
-    Raises ``ValueError`` whose text completes "must be …".
-    """
-
-    title: str
-    description: str
-    default: Any = None
-    required: bool = False
-    secret: bool = False
-    allowed_values: Sequence[str] | None = None
-
-    may_be_empty: bool = False
-    """Whether empty text is a value, not the lack of one."""
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "username",
+    username: str = setting(
         th.StringType,
         parsers.username,
         "User name",
-        "User name for HTTP Basic authentication; Barchart hands it out.",
+        "User name for HTTP Basic authentication; Barchart issues it.",
         required=True,
         secret=True,
-    ),
-    Setting(
-        "password",
+    )
+    password: str = setting(
         th.StringType,
         parsers.text,
         "Password",
-        "Password for HTTP Basic authentication; Barchart hands it out.",
+        "Password for HTTP Basic authentication; Barchart issues it.",
         required=True,
         secret=True,
-    ),
-    Setting(
-        "customer",
+    )
+    customer: str = setting(
         th.StringType,
         parsers.code,
         "Customer",
         "Customer code, such as TGAM. Unknown codes are passed on to the service.",
         required=True,
-    ),
-    Setting(
-        "products",
+    )
+    products: tuple[str, ...] = setting(
         th.ArrayType(th.StringType),
         parsers.products,
         "Products",
         "Product codes, such as WATCHLIST; at least one, none twice. Each is a partition of "
         "the stream with a bookmark of its own.",
         required=True,
-    ),
-    Setting(
-        "event_types",
+        bounds={"minItems": 1, "uniqueItems": True},
+    )
+    event_types: tuple[str, ...] = setting(
         th.ArrayType(th.StringType),
         parsers.event_types,
         "Event types",
         "Event type codes to extract, such as WATCHLIST-CREATED. Without it: all types.",
-    ),
-    Setting(
-        "start_date",
+        bounds={"uniqueItems": True},
+    )
+    start_date: int = setting(
         th.DateTimeType,
         parsers.instant,
         "Start date",
         "First instant to extract (ISO 8601); without an offset it is UTC.",
         required=True,
-    ),
-    Setting(
-        "end_date",
+    )
+    """Milliseconds since the epoch, inclusive."""
+    end_date: int | None = setting(
         th.DateTimeType,
         parsers.instant,
         "End date",
         "Stop before this instant (ISO 8601), which must be after the start date.",
-    ),
-    Setting(
-        "window_hours",
-        th.NumberType,
-        parsers.number(above=0),
+    )
+    """Milliseconds since the epoch, exclusive."""
+    window_hours: float = number_setting(
         "Window size",
         "Largest range of time that one export asks for, in hours.",
         default=24,
-    ),
-    Setting(
-        "min_window_seconds",
-        th.NumberType,
-        parsers.number(above=0),
+        exclusive_minimum=0,
+    )
+    min_window_seconds: float = number_setting(
         "Smallest window",
         "Windows too large for one export are split; below this size, in seconds, no further.",
         default=1,
-    ),
-    Setting(
-        "lookback_hours",
-        th.NumberType,
-        parsers.number(at_least=0),
+        exclusive_minimum=0,
+    )
+    lookback_hours: float = number_setting(
         "Lookback",
         "Export this much before the bookmark again, in hours, for events that arrived late.",
         default=0,
-    ),
-    Setting(
-        "lag_minutes",
-        th.NumberType,
-        parsers.number(at_least=0),
+        minimum=0,
+    )
+    lag_minutes: float = number_setting(
         "Lag",
         "Never export later than now minus this, in minutes, so that a window is complete "
         "when it is read.",
         default=15,
-    ),
-    Setting(
-        "max_concurrent_jobs",
-        th.IntegerType,
-        parsers.number(at_least=1, whole=True),
+        minimum=0,
+    )
+    max_concurrent_jobs: int = number_setting(
         "Concurrent jobs",
         "Export jobs in flight at once, over all products.",
         default=4,
-    ),
-    Setting(
-        "job_timeout_minutes",
-        th.NumberType,
-        parsers.number(above=0),
+        minimum=1,
+        whole=True,
+    )
+    job_timeout_minutes: float = number_setting(
         "Job time-out",
         "A job still running after this, in minutes, counts as too large: its window is split.",
         default=20,
-    ),
-    Setting(
-        "poll_interval_seconds",
-        th.NumberType,
-        parsers.number(above=0),
+        exclusive_minimum=0,
+    )
+    poll_interval_seconds: float = number_setting(
         "Poll interval",
         "First pause between polls of a job, in seconds; it grows, with jitter, to 15 times this.",
         default=2,
-    ),
-    Setting(
-        "request_timeout_seconds",
-        th.NumberType,
-        parsers.number(above=0, at_most=86_400),
+        exclusive_minimum=0,
+    )
+    request_timeout_seconds: float = number_setting(
         "Request time-out",
         "Time-out to connect, and for each read, in seconds.",
         default=60,
-    ),
-    Setting(
-        "max_retries",
-        th.IntegerType,
-        parsers.number(at_least=0, whole=True),
+        exclusive_minimum=0,
+        maximum=86_400,
+    )
+    max_retries: int = number_setting(
         "Retries",
         "How often one call is tried again, within a total time bound.",
         default=8,
-    ),
-    Setting(
-        "delimiter",
+        minimum=0,
+        whole=True,
+    )
+    delimiter: str = setting(
         th.StringType,
         parsers.delimiter,
         "Delimiter",
         "Field separator of the export files, one character; the service is asked for it when "
         "it is not |.",
         default="|",
-    ),
-    Setting(
-        "quote_character",
+        bounds={"minLength": 1, "maxLength": 1},
+    )
+    quote_character: str = setting(
         th.StringType,
         parsers.quote_character,
         "Quote character",
         "Quote character of the export files; empty: quotes are data.",
         default='"',
         may_be_empty=True,
-    ),
-    Setting(
-        "columns",
+        bounds={"maxLength": 1},
+    )
+    columns: Mapping[str, Sequence[str]] = setting(
         th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
         parsers.columns,
         "Columns",
         "Product to the column names of its files, in order, for when neither a header nor a "
         "known layout tells.",
-    ),
-    Setting(
-        "layout_check",
+    )
+    layout_check: str = setting(
         th.StringType,
         parsers.layout_check,
         "Layout check",
@@ -217,61 +184,14 @@ SETTINGS: tuple[Setting, ...] = (
         "columns: fail the window (error) or go on (warning).",
         default="error",
         allowed_values=["error", "warning"],
-    ),
-    Setting(
-        "api_url",
+    )
+    api_url: str = setting(
         th.StringType,
         parsers.api_url,
         "API URL",
         f"Base URL of the service; staging is {STAGING}. https only; http for loopback hosts.",
         default=parsers.PRODUCTION,
-    ),
-)
-
-CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
-    *(
-        th.Property(
-            s.name,
-            s.kind,
-            required=s.required,
-            default=s.default,
-            title=s.title,
-            description=s.description,
-            secret=s.secret,
-            allowed_values=list(s.allowed_values) if s.allowed_values else None,
-        )
-        for s in SETTINGS
     )
-).to_dict()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The tap's settings, typed. A number is in the unit that its name says."""
-
-    username: str
-    password: str = field(repr=False)
-    customer: str
-    products: tuple[str, ...]
-    event_types: tuple[str, ...]
-    start_date: int
-    """Milliseconds since the epoch, inclusive."""
-    end_date: int | None
-    """Milliseconds since the epoch, exclusive."""
-    window_hours: float
-    min_window_seconds: float
-    lookback_hours: float
-    lag_minutes: float
-    max_concurrent_jobs: int
-    job_timeout_minutes: float
-    poll_interval_seconds: float
-    request_timeout_seconds: float
-    max_retries: int
-    delimiter: str
-    quote_character: str
-    columns: Mapping[str, Sequence[str]]
-    layout_check: str
-    api_url: str
     batch_config: Mapping[str, Any] | None = field(repr=False)
     """As the SDK takes it, ``batch_size`` included; None: events come as RECORD messages."""
 
@@ -345,6 +265,11 @@ class Settings:
         config["end_date"] = None if self.end_date is None else to_iso(self.end_date)
         config["columns"] = {product: list(names) for product, names in self.columns.items()}
         return config
+
+
+SETTINGS = declared_settings(Settings)
+
+CONFIG_JSONSCHEMA = json_schema(SETTINGS)
 
 
 def _missing(missing: Sequence[Setting]) -> str:

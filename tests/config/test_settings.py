@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from tap_barchart_events.config.parsers import from_environment
 from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, SETTINGS, Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
+
+if TYPE_CHECKING:
+    from tap_barchart_events.config.declaration import Setting
 
 GOOD: dict[str, Any] = {
     "username": "someone",
@@ -160,6 +163,37 @@ def test_text_that_is_no_utf_8_is_refused_in_words_that_are(name: str, value: ob
         Settings.from_config({**GOOD, name: value})
     assert str(caught.value).encode()
     assert "codec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_the_json_schema_shows_the_bounds_that_a_value_is_held_to(setting: Setting) -> None:
+    shown = CONFIG_JSONSCHEMA["properties"][setting.name]
+    assert shown["title"]
+    assert shown["description"]
+    assert shown.get("secret", False) == (setting.name in {"username", "password"})
+    if not {"number", "integer"} & set(shown["type"]):
+        return
+    # min_window_seconds must not exceed window_hours
+    others = {**GOOD, "window_hours": 10**9}
+    Settings.from_config({**others, setting.name: shown["maximum"]})
+    with pytest.raises(SettingError, match=f"at most {shown['maximum']:,}"):
+        Settings.from_config({**others, setting.name: shown["maximum"] + 1})
+    if "exclusiveMinimum" in shown:
+        low = shown["exclusiveMinimum"]
+    else:
+        Settings.from_config({**others, setting.name: shown["minimum"]})
+        low = shown["minimum"] - 1
+    with pytest.raises(SettingError, match=f"setting {setting.name} must be"):
+        Settings.from_config({**others, setting.name: low})
+
+
+def test_lists_and_characters_have_bounds_in_the_json_schema_too() -> None:
+    shown = CONFIG_JSONSCHEMA["properties"]
+    assert (shown["products"]["minItems"], shown["products"]["uniqueItems"]) == (1, True)
+    assert shown["event_types"]["uniqueItems"]
+    assert (shown["delimiter"]["minLength"], shown["delimiter"]["maxLength"]) == (1, 1)
+    assert shown["quote_character"]["maxLength"] == 1
+    assert shown["layout_check"]["enum"] == ["error", "warning"]
 
 
 def test_a_tab_may_separate_fields() -> None:
