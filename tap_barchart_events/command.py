@@ -47,6 +47,7 @@ class Command(SingerCommand):
         for option in command.params:
             if option.name in {"config", "catalog", "state"}:
                 option.type = JsonFile(option.name)
+                option.is_eager = True  # read before --test, which ends the command
         super().__init__(
             name=command.name,
             callback=command.callback,

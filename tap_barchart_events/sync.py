@@ -128,10 +128,12 @@ def open_sync(
         if is_connection_test:
             logger.info("%s accepts the credentials", settings.api_url)
         now = _now(client, logger)
-        ranges = _ranges(settings, states, now, logger, is_connection_test=is_connection_test)
-        if is_connection_test:
-            states = {product: replace(s, jobs=[], learnt={}) for product, s in states.items()}
+        ranges = _ranges(settings, states, now, logger)
         request = Request(settings.customer, settings.event_types, settings.delimiter)
+        if is_connection_test:
+            _log_coverage(settings, request, states, ranges, logger)
+            ranges = {product: _newest(covered, settings) for product, covered in ranges.items()}
+            states = {product: replace(s, jobs=[], learnt={}) for product, s in states.items()}
         saved_jobs = _saved_jobs(settings, request, states, ranges)
         exports = Exporter(
             client,
@@ -232,8 +234,6 @@ def _ranges(
     states: Mapping[str, ProductState],
     now: int,
     logger: logging.Logger,
-    *,
-    is_connection_test: bool,
 ) -> dict[str, Window]:
     """Return what a sync covers of each product; log what is odd about it."""
     latest = now - settings.lag
@@ -256,10 +256,6 @@ def _ranges(
             lookback=settings.lookback,
             latest=latest,
         )
-        if is_connection_test:
-            # A few records are wanted to see that all works: from the newest window.
-            size = min(settings.window, LONGEST_TEST)
-            covered = Window(max(covered.start, covered.end - size), covered.end)
         ranges[product] = covered
     _log_empty(settings, ranges, latest, logger)
     return ranges
@@ -280,6 +276,39 @@ def _log_empty(
             to_iso(start),
             "end_date" if ends_by_setting else f"now minus lag_minutes, {to_iso(latest)}",
         )
+
+
+def _log_coverage(
+    settings: Settings,
+    request: Request,
+    states: Mapping[str, ProductState],
+    ranges: Mapping[str, Window],
+    logger: logging.Logger,
+) -> None:
+    """Log of each product what a sync would cover, if it would cover anything."""
+    plans = _plans(
+        settings, request, states, ranges, _saved_jobs(settings, request, states, ranges)
+    )
+    for product, covered in ranges.items():
+        if covered.size:
+            windows = plans[product].windows_left
+            is_learnt = states[product].learnt.get("types") == request.types_fingerprint
+            logger.info(
+                "%s/%s: a sync would cover %s: %s hours, in about %s window%s, with %s",
+                settings.customer,
+                product,
+                covered,
+                f"{covered.size / 3_600_000:,.1f}".removesuffix(".0"),
+                f"{windows:,}",
+                "" if windows == 1 else "s",
+                "the sizes that earlier runs learnt" if is_learnt else "no sizes learnt so far",
+            )
+
+
+def _newest(covered: Window, settings: Settings) -> Window:
+    """Return the end of a range, as much as a connection test reads."""
+    size = min(settings.window, LONGEST_TEST)
+    return Window(max(covered.start, covered.end - size), covered.end)
 
 
 @contextmanager
