@@ -8,11 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import report
+from benchmarks.backfills import Backfills, Cost
 from benchmarks.trials import RECORD, TASKS, Result, Timing, Trials
 
 OUTPUT = Path(__file__).parent.parent / "output"
 MILLION = 1_000_000
-WHAT = ("record", "large", "map", "batch", "memory", "waiting")
+WHAT = ("record", "large", "map", "batch", "memory", "waiting", "windows")
 
 
 def main() -> int:
@@ -21,8 +22,10 @@ def main() -> int:
     compared: list[Result] = []
     weighed: list[Result] = []
     waited: list[Timing] = []
+    spent: list[Cost] = []
     with TemporaryDirectory(prefix="benchmarks-") as folder:
-        trials = Trials(Path(folder), lambda what: print(what, file=sys.stderr, flush=True))
+        where = Path(folder), lambda what: print(what, file=sys.stderr, flush=True)
+        trials = Trials(*where)
         for task in TASKS:
             kind = "record" if task == RECORD else "map" if "map" in task else "batch"
             if kind in options.only:
@@ -43,13 +46,16 @@ def main() -> int:
                 trials.nightly(options.rounds),
                 trials.start_up(3 * options.rounds),
             ]
+        if "windows" in options.only:
+            spent = Backfills(*where).costs()
     lines = [report.machine(), ""]
-    if compared:
-        lines += [*report.throughput(compared), ""]
-    if weighed:
-        lines += [*report.memory(weighed), ""]
-    if waited:
-        lines += [*report.timings(waited), ""]
+    tables = (
+        report.throughput(compared),
+        report.memory(weighed),
+        report.timings(waited),
+        report.costs(spent),
+    )
+    lines += [line for table in tables if len(table) > report.HEAD_LINES for line in [*table, ""]]
     lines.append(report.load(run for result in compared + weighed for run in result.runs))
     text = "\n".join(lines).rstrip() + "\n"
     print(text)

@@ -14,8 +14,12 @@ from benchmarks.contenders import STOCK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from benchmarks.backfills import Cost
     from benchmarks.processes import Run
     from benchmarks.trials import Result, Timing
+
+HEAD_LINES = 2
+"""Lines of a table without rows."""
 
 PACKAGES = ("singer-sdk", "duckdb", "msgspec", "pyarrow")
 
@@ -92,6 +96,21 @@ def timings(results: Iterable[Timing]) -> list[str]:
     lines += [
         f"| {one.task} | {median(one.seconds):.2f} | {min(one.seconds):.2f} to "
         f"{max(one.seconds):.2f} | {one.ideal} | {one.note} |"
+        for one in results
+    ]
+    return lines
+
+
+def costs(results: Iterable[Cost]) -> list[str]:
+    """Return the table of syncs of many windows, each beside the exports that would do."""
+    heads = ["sync", "events", "exports that would do", "jobs", "of them too large"]
+    heads += ["job time, times the ideal", "wall s", "wall, times the ideal", "has to be"]
+    heads += ["learnt, bytes in STATE", "a job, bytes in STATE", "load"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " --: |" * 7 + " --- |" + " --: |" * 3]
+    lines += [
+        f"| {one.case} | {one.events:,} | {one.ideal} | {one.jobs} | {one.too_large} "
+        f"| {one.job_time_ratio:.2f} | {one.wall:.0f} | {one.wall_ratio:.2f} | {one.has_to_be} "
+        f"| {one.learnt_bytes} | {one.job_bytes} | {one.load:.1f} |"
         for one in results
     ]
     return lines
