@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.pipeline import Pipeline
+from orchestrate import meltano
+from orchestrate.shards import Run
 from tap_barchart_events.products import snake_case
 from tap_barchart_events.windows import from_iso, to_iso
 
@@ -44,21 +47,21 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path / "a folder with spaces")
 
 
+def settings(pipeline: Pipeline, service: Emulator, end: int) -> dict[str, str]:
+    return {
+        "TAP_BARCHART_EVENTS_API_URL": service.api_url,
+        "TAP_BARCHART_EVENTS_USERNAME": service.username,
+        "TAP_BARCHART_EVENTS_PASSWORD": service.password,
+        "TAP_BARCHART_EVENTS_CUSTOMER": CUSTOMER,
+        "TAP_BARCHART_EVENTS_PRODUCTS": json.dumps(PRODUCTS),
+        "TAP_BARCHART_EVENTS_START_DATE": to_iso(START),
+        "TAP_BARCHART_EVENTS_END_DATE": to_iso(end),
+        "TARGET_JSONL_DESTINATION_PATH": str(pipeline.folder),
+    }
+
+
 def run(pipeline: Pipeline, service: Emulator, end: int) -> list[dict[str, Any]]:
-    pipeline.run(
-        "tap-barchart-events",
-        "target-jsonl",
-        settings={
-            "TAP_BARCHART_EVENTS_API_URL": service.api_url,
-            "TAP_BARCHART_EVENTS_USERNAME": service.username,
-            "TAP_BARCHART_EVENTS_PASSWORD": service.password,
-            "TAP_BARCHART_EVENTS_CUSTOMER": CUSTOMER,
-            "TAP_BARCHART_EVENTS_PRODUCTS": json.dumps(PRODUCTS),
-            "TAP_BARCHART_EVENTS_START_DATE": to_iso(START),
-            "TAP_BARCHART_EVENTS_END_DATE": to_iso(end),
-            "TARGET_JSONL_DESTINATION_PATH": str(pipeline.folder),
-        },
-    )
+    pipeline.run("tap-barchart-events", "target-jsonl", settings=settings(pipeline, service, end))
     lines = (pipeline.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -87,6 +90,18 @@ def identities(records: Iterable[dict[str, Any]]) -> Counter[Identity]:
         )
         for record in records
     )
+
+
+def test_orchestrate_counts_the_events_of_a_run(pipeline: Pipeline, service: Emulator) -> None:
+    counted = meltano.run(
+        Run(settings(pipeline, service, START + 2 * HOUR)),
+        loader="target-jsonl",
+        environ=clean_environment(
+            MELTANO_PROJECT_ROOT=str(pipeline.folder), MELTANO_ENVIRONMENT="demo"
+        ),
+    )
+    loaded = (pipeline.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert counted == len(loaded) > 0
 
 
 def test_two_meltano_runs_bring_each_event_once_and_the_second_only_what_is_new(
