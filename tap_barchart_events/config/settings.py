@@ -95,8 +95,8 @@ class Settings:
     """Milliseconds since the epoch, exclusive."""
     window_hours: float = number_setting(
         "Window size",
-        "Largest range of time that one export asks for, in hours.",
-        default=24,
+        "Largest range of time, in hours, that one export asks for. The tap chooses the size.",
+        default=744,
         exclusive_minimum=0,
     )
     min_window_seconds: float = number_setting(
