@@ -160,7 +160,9 @@ class Outcomes:
                     f"job {job.source} has the status {status[:40]!r}, which is not "
                     "documented; a newer version of this tap may know it"
                 )
+                self._end_job(task)
                 self._service_failed(task, ServiceError(text))
+                task.job = None
 
     def _raised(self, task: WindowTask, error: Exception, call: TaskState, now: float) -> None:
         match error:
@@ -233,6 +235,7 @@ class Outcomes:
             f"{reason}, and the window may not be split further; lower min_window_seconds, or "
             "name fewer event_types"
         )
+        task.job = None
         self._fail(task, TooLargeError(text))
 
     # Failures -----------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class Scheduler:
         """Learn that the export of a window is of no use."""
         task = self._by_product[export.product].tasks.get(export.window.start)
         if task:
-            task.state = TaskState.FAILED
+            task.job = None
 
     def knowledge(self, product: str) -> Knowledge:
         """Return what is known by now for sizing the product's windows."""
@@ -161,7 +161,7 @@ class Scheduler:
         return [
             SavedJob(task.job.source, task.window, task.job.started, fingerprint)
             for _, task in sorted(self._by_product[product].tasks.items())
-            if task.job and task.state is not TaskState.FAILED and is_kept(task.job.source)
+            if task.job and is_kept(task.job.source)
         ]
 
     # Which call comes next ----------------------------------------------------------------

@@ -1,0 +1,209 @@
+"""Jobs outlive a run: the next one uses them, whatever ended the first and whatever STATE holds."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barchart_events_emulator import Emulator
+from tests.tap_runs import Tap, bookmarks, settings_of, sync, way_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+END = "2026-03-02T08:00:00.000+00:00"
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.5, events_per_hour=60) as emulator:
+        yield emulator
+
+
+def starts(service: Emulator) -> Counter[tuple[str, int, int]]:
+    """Return how many jobs were started for each product and window."""
+    return Counter(
+        (job.filter["product"], job.filter["start"], job.filter["end"]) for job in service.jobs
+    )
+
+
+def partition(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the only partition of a STATE."""
+    (found,) = state["bookmarks"]["events"]["partitions"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("mode", ["bulk", "files"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_after_a_signal_no_job_is_started_twice(
+    service: Emulator, tmp_path: Path, number: int, mode: str
+) -> None:
+    rng = random.Random(number)  # noqa: S311 - seeded on purpose
+    config = settings_of(service, end_date=END, **way_out(mode, tmp_path, 1000))
+    state = None
+    for _ in range(3):
+        tap = Tap(tmp_path, config, state)
+        seen = len(service.requests)
+        while len(service.requests) < seen + 3:
+            time.sleep(0.01)
+        time.sleep(rng.random())
+        tap.process.send_signal(number)
+        outcome = tap.end()
+        assert outcome.code in {0, 128 + number}
+        state = outcome.states[-1] if outcome.states else state
+    outcome = Tap(tmp_path, config, state).end()
+    assert outcome.code == 0, outcome.log[-2000:]
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    assert set(starts(service).values()) == {1}
+    assert "jobs" not in partition(outcome.states[-1])
+
+
+def test_after_an_error_no_job_is_started_twice(service: Emulator) -> None:
+    fault = service.fault("link", "status", code=404, after=3, times=None)
+    config = settings_of(service, end_date=END)
+    failed = sync(config)
+    assert failed.error is not None
+    assert fault.hits > 0
+    service.clear_faults()
+    outcome = sync(config, failed.states[-1])
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    assert set(starts(service).values()) == {1}
+
+
+def test_after_sigkill_only_jobs_since_the_last_state_are_started_again(
+    service: Emulator, tmp_path: Path
+) -> None:
+    config = settings_of(service, end_date=END)
+    tap = Tap(tmp_path, config)
+    stdout = tap.process.stdout
+    assert stdout
+    for line in stdout:
+        message = json.loads(line)
+        if message["type"] == "STATE":
+            break
+    tap.process.kill()
+    tap.process.communicate()
+    kept = {tuple(job[1:3]) for job in partition(message["value"])["jobs"]}
+    assert kept
+    outcome = Tap(tmp_path, config, message["value"]).end()
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    counts = {window[1:]: count for window, count in starts(service).items()}
+    assert all(counts[window] == 1 for window in kept)
+
+
+def test_a_job_takes_about_a_hundred_bytes_of_state(service: Emulator, tmp_path: Path) -> None:
+    state = _interrupted(service, tmp_path)
+    for job in partition(state)["jobs"]:
+        assert len(json.dumps(job)) <= 120
+
+
+def _interrupted(service: Emulator, folder: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    tap = Tap(folder, settings_of(service, end_date=END, **more))
+    while len(service.jobs) < 4:
+        time.sleep(0.01)
+    tap.process.send_signal(signal.SIGTERM)
+    outcome = tap.end()
+    assert partition(outcome.states[-1])["jobs"]
+    return outcome.states[-1]
+
+
+def test_a_job_that_the_service_has_forgotten_is_started_anew(
+    service: Emulator, tmp_path: Path
+) -> None:
+    state = _interrupted(service, tmp_path)
+    service.forget_jobs()
+    outcome = sync(settings_of(service, end_date=END), state)
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+@pytest.mark.parametrize(
+    "other", [{"delimiter": ";"}, {"event_types": ["WATCHLIST-CREATED"]}, {"customer": "OTHER"}]
+)
+def test_a_job_that_was_asked_for_something_else_is_not_used(
+    service: Emulator, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    state = _interrupted(service, tmp_path)
+    for at in state["bookmarks"]["events"]["partitions"]:
+        at["context"]["customer"] = other.get("customer", "TGAM")
+    before = len(service.jobs)
+    outcome = sync(settings_of(service, end_date=END, **other), state)
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    assert len(service.jobs) - before == 8
+
+
+def test_a_full_table_sync_and_a_connection_test_write_no_jobs(
+    service: Emulator, tmp_path: Path
+) -> None:
+    state = _interrupted(service, tmp_path)
+    kept = {job[0] for job in partition(state)["jobs"]}
+    service.requests.clear()
+    tap = Tap(tmp_path, settings_of(service, end_date=END), state, arguments=("--test",))
+    assert tap.end().code == 0
+    polled = [request.path for request in service.requests if request.call == "poll"]
+    assert not any(source in path for source in kept for path in polled)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=80),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=10,
+)
+INSTANT = st.integers(1_772_400_000_000, 1_772_440_000_000)
+ENTRY = st.tuples(
+    st.sampled_from(["JOB-1", "..", "", "a/b", "JOB-ä", "x" * 65, "%2e%2e"]) | st.text(max_size=70),
+    INSTANT,
+    INSTANT,
+    st.sampled_from(["now", 0, -1, 10**20]),
+    st.sampled_from(["right", "00000000", ""]),
+).map(list)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(jobs=JSON | st.lists(JSON | ENTRY, max_size=8), learnt=JSON)
+@pytest.mark.usefixtures("hardly_waiting")
+def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
+    service: Emulator,
+    jobs: Any,  # noqa: ANN401 - any JSON
+    learnt: Any,  # noqa: ANN401
+) -> None:
+    service.job_seconds, service.events_per_hour = 0.0, 20
+    config = settings_of(service)
+    first = sync({**config, "end_date": "2026-03-02T01:00:00.000+00:00"})
+    state = copy.deepcopy(first.states[-1])
+    partition(state).update(jobs=_with_fingerprint(jobs, config), learnt=learnt)
+    outcome = sync(config, json.loads(json.dumps(state)))
+    assert outcome.error is None
+    assert bookmarks(outcome.states[0])["WATCHLIST"] >= bookmarks(state)["WATCHLIST"]
+    assert outcome.bookmarks == {"WATCHLIST": config["end_date"]}
+    whole = sync(config)
+    ids = [record["event_id"] for record in [*first.records, *outcome.records]]
+    assert sorted(ids) == sorted(record["event_id"] for record in whole.records)
+
+
+def _with_fingerprint(jobs: Any, config: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Fill in the fingerprint of the run and the present time where an example asks for them."""
+    from tap_barchart_events.exports.saved_jobs import Request  # noqa: PLC0415
+
+    right = Request(config["customer"], (), "|").fingerprint("WATCHLIST")
+    if not isinstance(jobs, list):
+        return jobs
+    return [
+        [*job[:3], int(time.time()) if job[3] == "now" else job[3], right]
+        if isinstance(job, list) and len(job) == 5 and job[4] == "right"
+        else job
+        for job in jobs
+    ]
