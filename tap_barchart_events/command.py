@@ -40,7 +40,7 @@ UNSUPPORTED_NAMES = frozenset({"NameNotDefined", "FunctionNotDefined"})
 
 
 class Command(SingerCommand):
-    """The command line: whatever ends it, the last line on stderr says why, in a sentence."""
+    """The command line; its last line on stderr says why it ended."""
 
     def __init__(self, command: click.Command, logger: logging.Logger) -> None:
         """Take the SDK's command over, with checks of the files given to it."""
@@ -158,10 +158,8 @@ def describe_error(error: Exception) -> str:
             kind = type(error).__name__
             return f"setting stream_maps cannot be used: an expression ends in {kind} for a record"
         case OSError():
-            return (
-                f"the operating system refuses: {text}; check permissions and free space (TMPDIR)"
-            )
-    return f"this should not happen: {type(error).__name__}: {text}"
+            return f"operating system error: {text}; check permissions and free space (TMPDIR)"
+    return f"unexpected {type(error).__name__}: {text}; report it with the log at the level DEBUG"
 
 
 def _shows_only_a_name(cause: BaseException | None) -> bool:

@@ -2,18 +2,18 @@
 
     BarchartEventsError
     ├── SettingError            a setting is missing or wrong: nothing was requested
-    ├── ServiceError            the service did not do what its documentation says
+    ├── ServiceError            the service did not answer as documented
     │   ├── CredentialsError    401 or 403: the credentials are wrong; never retried
-    │   ├── JobRefusedError     no more jobs at once: go on with those in flight
+    │   ├── JobRefusedError     no more jobs at once: continue with those in flight
     │   ├── JobForgottenError   the service knows no such job: start a new one
     │   ├── JobNotReadyError    the link was asked for before the file was ready
-    │   └── LinkExpiredError    the download link has run out: ask for a new one
-    ├── ExportError             an export cannot be had
+    │   └── LinkExpiredError    the download link has expired: get a new one
+    ├── ExportError             an export is not available
     │   ├── TooLargeError       too many events for one export: split the window
-    │   └── JobFailedError      the job broke: start a new one, a few times
-    │       └── JobMismatchError    the job is not about what was asked for: the same
-    ├── FileError               an export file is not what it must be
-    │   ├── LayoutError         its columns cannot be told with certainty
+    │   └── JobFailedError      the job failed: start a new one, a few times
+    │       └── JobMismatchError    the job is another export's: start a new one
+    ├── FileError               an export file is not as it must be
+    │   ├── LayoutError         its columns are not certain
     │   └── WrongRangeError     its events occurred in another time range than was asked for
     └── OutputError             stdout cannot be written to
 
@@ -34,7 +34,7 @@ class SettingError(BarchartEventsError):
 
 
 class ServiceError(BarchartEventsError):
-    """The service failed, or answered what its documentation does not foresee."""
+    """The service failed, or its answer is not documented."""
 
 
 class CredentialsError(ServiceError):
@@ -59,11 +59,11 @@ class JobNotReadyError(ServiceError):
 
 
 class LinkExpiredError(ServiceError):
-    """Object storage refuses the link: it has run out (15 minutes)."""
+    """The link has expired (after 15 minutes)."""
 
 
 class ExportError(BarchartEventsError):
-    """An export cannot be had."""
+    """An export is not available."""
 
 
 class TooLargeError(ExportError):
@@ -71,7 +71,7 @@ class TooLargeError(ExportError):
 
 
 class JobFailedError(ExportError):
-    """The service gave a job up, for a reason that it does not give."""
+    """A job failed at the service, without a reason."""
 
 
 class JobMismatchError(JobFailedError):
@@ -87,7 +87,7 @@ class FileError(BarchartEventsError):
 
 
 class LayoutError(FileError):
-    """The columns of an export file cannot be told with certainty."""
+    """The columns of an export file are not certain."""
 
 
 class WrongRangeError(FileError):

@@ -158,8 +158,8 @@ def warnings(
     types = state.incomplete_types(event_types)
     if types and state.history_start < start <= state.bookmark:
         yield (
-            f"event_types have changed: events before the bookmark, {bookmark}, have not all been "
-            f"extracted of {types}; {_HOW}"
+            f"event_types have changed: events before the bookmark, {bookmark}, are incomplete "
+            f"for {types}; {_HOW}"
         )
 
 
@@ -177,7 +177,7 @@ def _bookmark(partition: Mapping[str, Any]) -> int | None:
     if bookmark is None:
         product = (partition.get("context") or {}).get("product")
         raise SettingError(
-            f"STATE holds no date-time as bookmark of {product} but {str(value)[:100]!r}; "
+            f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is no date-time; "
             "correct it, or remove it to begin at start_date"
         )
     return bookmark

@@ -186,7 +186,7 @@ class EventsStream(Stream):
                 # DuckDB puts a KeyboardInterrupt in the place of what a signal's handler raises.
                 self._writer.discard()
                 if self._writer.interrupted:
-                    self.logger.warning("interrupted: the next run goes on from the bookmarks")
+                    self.logger.warning("interrupted; the next run continues from the bookmarks")
                     with suppress(Interrupted):  # when nobody reads any more
                         self._write_state()
                     raise self._writer.interrupted from None

@@ -103,9 +103,9 @@ class TapBarchartEvents(Tap):
         """
         if not _is_own(state):
             raise SettingError(
-                "STATE is not one that this tap wrote, but a whole message or another tap's, say: "
-                "pass the value of its last STATE message, as the target wrote it; or none, to "
-                "begin at start_date"
+                "STATE was not written by this tap, or it is a whole STATE message; pass the value "
+                "of the last STATE message, as the target wrote it, or no STATE to begin at "
+                "start_date"
             )
         contexts = [partition["context"] for partition in _partitions(state)]
         twice = [context for context in contexts if contexts.count(context) > 1]

@@ -186,7 +186,7 @@ class Caller:
         if status in {401, 403}:
             refusal = (
                 f"could not {what}: the service answered {status}: check username, password "
-                "and customer, and that api_url is the host they are meant for"
+                "and customer, and that api_url is the host that they are for"
             )
             if status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
                 self._refusal = refusal
@@ -213,7 +213,6 @@ class Caller:
             lambda: json.loads(body),
             (ValueError, RecursionError),
             lambda _: TransientError(
-                f"could not {what}: the answer is not JSON; check api_url, and what a proxy in "
-                "between may say"
+                f"could not {what}: the answer is not JSON; check api_url, and any proxy in between"
             ),
         )

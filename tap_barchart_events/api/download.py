@@ -91,7 +91,7 @@ class Download:
         """Transfer what is missing, with one request.
 
         Raises:
-            LinkExpiredError: The link has run out.
+            LinkExpiredError: The link has expired.
             TransientError: The transfer broke or came out too short; call again.
             ServiceError: Object storage refuses for good.
             FileError: The disk is full, or the file inflates without end.
@@ -138,9 +138,11 @@ class Download:
             link = replace_errors(
                 partial(urljoin, link, location),
                 (ValueError,),
-                lambda _: TransientError(f"could not {self._what}: it is redirected to no URL"),
+                lambda _: TransientError(
+                    f"could not {self._what}: the redirection has no valid URL"
+                ),
             )
-        raise ServiceError(f"could not {self._what}: object storage redirects without end")
+        raise ServiceError(f"could not {self._what}: object storage redirects too often")
 
     def _request(self, link: str, headers: dict[str, str]) -> requests.Response:
         return self._session.get(
@@ -161,7 +163,7 @@ class Download:
         match response.status_code:
             case 200 if any(word in kind.lower() for word in NO_EXPORT):
                 raise TransientError(
-                    f"could not {self._what}: something else came instead of the file ({kind[:40]})"
+                    f"could not {self._what}: the answer is not the file ({kind[:40]})"
                 )
             case 200:
                 self._restart(response)
@@ -169,7 +171,7 @@ class Download:
                     return None
                 self._total = _whole_number(length)
                 if self._total is None:
-                    raise TransientError(f"could not {self._what}: its length is no number")
+                    raise TransientError(f"could not {self._what}: its length is not a number")
                 self._check_size(self._total)
                 return self._total
             case 206:
@@ -177,9 +179,11 @@ class Download:
                 if resumed and self._continues(response):
                     return self._total
                 self.received = 0
-                raise TransientError(f"could not {self._what}: the wrong part came")
+                raise TransientError(
+                    f"could not {self._what}: the answer is another part of the file"
+                )
             case 403:
-                raise LinkExpiredError(f"could not {self._what}: the link has run out")
+                raise LinkExpiredError(f"could not {self._what}: the link has expired")
             case 404 | 416:
                 self.received = 0
                 raise TransientError(
@@ -200,8 +204,8 @@ class Download:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in {"identity", "", "gzip", "x-gzip"}:
             raise ServiceError(
-                f"could not {self._what}: it comes with the content encoding {encoding[:20]!r}, "
-                "which was not asked for; ask Barchart's support"
+                f"could not {self._what}: the file has the content encoding {encoding[:20]!r}, "
+                "which was not requested; ask Barchart's support"
             )
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
@@ -244,8 +248,8 @@ class Download:
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
             raise FileError(
-                f"could not {self._what}: it has over {MAX_FILE_BYTES:,} bytes, more than is read "
-                "as one file; lower window_hours"
+                f"could not {self._what}: the file has over {MAX_FILE_BYTES:,} bytes, more than is "
+                "read as one file; lower window_hours"
             )
 
     def _chunks(self, response: requests.Response, transfer: Transfer) -> Iterator[bytes]:
@@ -281,15 +285,15 @@ class Download:
             self._inflated += len(piece)
             if self._inflated > allowed:
                 raise FileError(
-                    f"could not {self._what}: it inflates to over {allowed:,} bytes, more than "
-                    "any export; ask Barchart's support"
+                    f"could not {self._what}: the file inflates to over {allowed:,} bytes, more "
+                    "than any export; ask Barchart's support"
                 )
             yield piece
 
     def _check(self, total: int | None) -> None:
         if total is not None and self.received != total:
             raise TransientError(
-                f"could not {self._what}: {self.received:,} of {total:,} bytes came"
+                f"could not {self._what}: received {self.received:,} of {total:,} bytes"
             )
         if self._inflate and not self._inflate.eof:
             self.received = 0

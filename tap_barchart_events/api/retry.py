@@ -31,7 +31,7 @@ class TransientError(ServiceError):
     timeout: float | None = None
     """Seconds after the first try within which the last one has to begin, if less than usual."""
 
-    advice = "run again later, it goes on from the bookmark"
+    advice = "run again later; the next run continues from the bookmark"
     """What to do when the tries are used up."""
 
     def __init__(

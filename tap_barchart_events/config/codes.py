@@ -57,12 +57,12 @@ def unknown_codes(
     if unknown:
         yield (
             f"event_types: no configured product is known to have {', '.join(unknown)}; the "
-            "service is asked for them all the same, since they may be newer than this tap"
+            "service is asked for them anyway, since they may be newer than this tap"
         )
     for code in products:
         if code not in PRODUCTS and code not in described:
             yield (
-                f"product {code} is not known; the service is asked for it all the same, since it "
+                f"product {code} is not known; the service is asked for it anyway, since it "
                 "may be newer than this tap. Its files need a header, or the setting columns; "
                 f"known are {', '.join(PRODUCTS)}"
             )

@@ -203,7 +203,7 @@ class Exporter:
             if self._threads:
                 return  # those that are there do all of the work, with fewer calls at once
             raise ExportError(
-                f"no thread could be started for export jobs ({error}); raise the limit of "
+                f"could not start a thread for export jobs ({error}); raise the limit of "
                 "threads (ulimit -u)"
             ) from None
         # Afterwards: a signal may come in between, and one not started cannot be joined.

@@ -284,7 +284,7 @@ class Scanner:
             return ": set quote_character, if the file quotes values that hold the delimiter"
         return (
             f": values hold the delimiter {self.dialect.delimiter} and the file does not quote "
-            "them so; set delimiter to a character that no value holds"
+            "them; set delimiter to a character that no value holds"
         )
 
     def _raise_parse_error(self, rest: bytes, line: int) -> NoReturn:

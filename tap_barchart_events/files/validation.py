@@ -189,7 +189,7 @@ class RowStats:
         raise WrongRangeError(
             f"none of its {self.rows:,} rows is inside this window: their timestamps are from "
             f"{_instant(self.first)} to {_instant(self.last)}. The service, or a cache in "
-            "between, sent another export than was asked for: run again; if it goes on, ask "
+            "between, sent another export; run again; if it goes on, ask "
             "Barchart's support"
         )
 

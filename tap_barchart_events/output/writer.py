@@ -119,8 +119,8 @@ class MessageWriter(MsgSpecWriter):
             self._ended = Interrupted(CLOSED)
         except OSError as error:
             self._ended = OutputError(
-                f"could not write to stdout: {error.strerror or error}; make room where the output "
-                "goes, and run again with the last STATE in it"
+                f"could not write to stdout: {error.strerror or error}; free space where the "
+                "output goes, and run again with the last STATE in it"
             )
         finally:
             self._is_writing = False

@@ -270,7 +270,7 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
     assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
     assert "LOGLEVEL" not in log
     assert "__SELECT" not in log
-    assert "product GADGETS is not known; the service is asked for it all the same" in log
+    assert "product GADGETS is not known; the service is asked for it anyway" in log
     assert "WATCHLIST, " in log
 
 
@@ -346,7 +346,7 @@ def test_a_state_that_is_not_of_this_tap(
 ) -> None:
     # Read as none, it would have everything come again.
     outcome = refused(tmp_path, settings_of(service), state)
-    assert "STATE is not one that this tap wrote" in last_line(outcome)
+    assert "STATE was not written by this tap" in last_line(outcome)
     assert service.requests == []
 
 

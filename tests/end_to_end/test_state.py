@@ -79,7 +79,7 @@ def test_types_added_later_are_told_at_each_run_until_they_are_there(
         outcome = run(service, state, event_types=both, end_date=end)
         [warning] = warnings
         assert warning.startswith("TGAM/WATCHLIST: event_types have changed")
-        assert "have not all been extracted of WATCHLIST-DELETED;" in warning
+        assert "are incomplete for WATCHLIST-DELETED;" in warning
         assert "a state id of its own" in warning
         assert len(service.requests) > before
         assert {record["type"] for record in outcome.records} == set(both)

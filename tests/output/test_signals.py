@@ -478,7 +478,7 @@ def test_a_file_on_a_full_disk_ends_in_a_whole_line_and_the_error_says_what_is_f
     assert outcome.code == 1
     assert outcome.records
     last = outcome.log.splitlines()[-1]
-    assert "could not write to stdout: File too large; make room where the output goes" in last
+    assert "could not write to stdout: File too large; free space where the output goes" in last
     assert "TMPDIR" not in last
     check_the_rest(tap, outcome, service)
 

@@ -171,7 +171,7 @@ def test_what_the_command_line_says_and_warns_of_is_on_a_page() -> None:
 
 def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
-    table = page.partition("| without a name |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = page.partition("| message without an error |")[2].partition("\n\n")[0].splitlines()[2:]
     messages = [line.split("`")[1] for line in table]
     own = [text for text in messages if text not in SAID_BY_THE_SDK]
 
