@@ -90,7 +90,7 @@ bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 simulate: $(VENV)  ## what the sizes of windows cost, in simulated time: one table
 	.venv/bin/python -m benchmarks.windows $(ARGS)
 
-# An environment: made anew when its lock changes, with what the lock names and nothing else.
+# An environment: made again when its lock changes, with what the lock names and nothing else.
 define environment
 @echo "Installing $(1) from $(2)"
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=...")'

@@ -59,12 +59,12 @@ class Trials:
     """Runs everything; temporary files are in one folder."""
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Take a folder with room for the files, and where to tell what is going on."""
+        """Take a folder with space for the files, and where to report progress."""
         self._folder = folder
         self._tell = tell
 
     def compare(self, task: str, events: int, rounds: int, *, others: bool = False) -> list[Result]:
-        """Run the tap and others at a task, turn by turn.
+        """Run the tap and others at a task, in alternation.
 
         Args:
             task: One of ``TASKS``.

@@ -115,7 +115,7 @@ class Planner(Protocol):
     """What the simulation needs of a planner."""
 
     def next(self) -> Window | None:
-        """Hand out a window."""
+        """Issue a window."""
 
     def ready(self, window: Window, seconds: float) -> None:
         """Learn that a job is complete."""
@@ -206,7 +206,7 @@ class Run:
 
         Args:
             planner: Cuts the windows.
-            ahead: Windows handed out and not yet emitted, at most, in times of the jobs in flight.
+            ahead: Windows issued and not yet emitted, at most, in times of the jobs in flight.
         """
         position = self.span.start
         done: dict[int, Window] = {}

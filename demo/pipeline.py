@@ -34,7 +34,7 @@ class PipelineError(DemoError):
 
 
 class Pipeline:
-    """`meltano run` in a folder of its own, which is made anew."""
+    """`meltano run` in a folder of its own, which is made again each time."""
 
     def __init__(self, folder: Path) -> None:
         """Lay out the folder, empty but for what Meltano needs.

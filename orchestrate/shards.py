@@ -1,4 +1,4 @@
-"""What is run, and for which stretch of time. Knows nothing of Dagster.
+"""What is run, and for which range of time. Does not depend on Dagster.
 
 History is cut into shards, one product and one calendar month (UTC) each. The month of the
 handover and all that follow belong to the nightly run. Each is bounded by ``start_date`` and

@@ -99,7 +99,7 @@ class ProductState:
         """Return the state after a run has written all events of a range.
 
         The bookmark never moves back. Where the range leaves a gap behind the bookmark, the
-        history begins anew; where it begins no later than the history, its types replace the
+        history begins again; where it begins no later than the history, its types replace the
         earlier ones. Otherwise the types that both have are complete.
 
         Args:

@@ -216,7 +216,7 @@ class EventsStream(Stream):
             for name in columns_of(settings.products)
             if name in named or ("properties", name) in self.metadata
         ]
-        told: set[str] = set()
+        reported: set[str] = set()
         warned_of_outside = False
         for export in sync.exports.of(context["product"]):
             began = time.monotonic()
@@ -236,9 +236,9 @@ class EventsStream(Stream):
                 directory=sync.folder,
             ) as file:
                 contents = self._check(sync, export, file)
-                new = set(contents.extra_columns) - told
+                new = set(contents.extra_columns) - reported
                 if new:
-                    told |= new
+                    reported |= new
                     self.logger.warning(
                         "%s: columns that the schema does not name go to extra: %s",
                         export.product,
@@ -313,7 +313,7 @@ class EventsStream(Stream):
             "a sync would cover"
         )
 
-    # Two ways out, and a third for BATCH --------------------------------------------------
+    # Output modes: RECORD in bulk, through the SDK, and BATCH ------------------------------
 
     def get_records(self, context: Context | None) -> Generator[dict[str, Any]]:
         """Yield the events of a product as records."""

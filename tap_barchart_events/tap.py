@@ -64,12 +64,12 @@ class TapBarchartEvents(Tap):
         self.append_builtin_config(self.config_jsonschema)
         known = self.config_jsonschema["properties"]
         values = dict(config or {})
-        strange = set(values) - set(known)
+        unknown = set(values) - set(known)
         if parse_env_config:
             environment = {**_dotenv(known), **os.environ}
             values |= from_environment(known, environment)
-            strange |= unknown_settings(known, environment)
-        for name in sorted(strange):
+            unknown |= unknown_settings(known, environment)
+        for name in sorted(unknown):
             plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
             near = difflib.get_close_matches(plain, known, 1, 0.7)
             meant = f"; did you mean {near[0]}?" if near else ""

@@ -59,8 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesSi
 
 
 @pytest.fixture(autouse=True, scope="session")
-def heeding_signals() -> None:
-    """Let what tests start heed signals, though who started the tests may have ignored them."""
+def signals_not_ignored() -> None:
+    """Let processes of tests receive signals that the caller of the tests may ignore."""
     for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

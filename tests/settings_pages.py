@@ -162,7 +162,7 @@ def pages(said: dict[str, Any]) -> list[tuple[Path, str, str]]:
 
 
 def main() -> None:
-    """Write all of them anew."""
+    """Write all of them again."""
     for path, comment, text in pages(about()):
         path.write_text(
             between(path.read_text(encoding="utf-8"), comment, text)[1], encoding="utf-8"

@@ -48,7 +48,7 @@ def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN
     }
 
 
-def way_out(way: str, folder: Path, batch_size: int) -> dict[str, Any]:
+def output_mode(way: str, folder: Path, batch_size: int) -> dict[str, Any]:
     """Return the settings that make events come out in bulk, one by one, or as files."""
     ways: dict[str, dict[str, Any]] = {
         "bulk": {},

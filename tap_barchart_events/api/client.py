@@ -61,7 +61,7 @@ class ReportsClient:
             timeout: To connect and for each read, in seconds.
             retry: How calls are tried again.
             connections: How many connections are kept open.
-            on_request: Told the endpoint of each API request.
+            on_request: Called with the endpoint of each API request.
         """
         self._stopped = stopped
         self._timeout = timeout

@@ -215,7 +215,7 @@ class Download:
 
     def _continues(self, response: requests.Response) -> bool:
         """Tell whether a part follows what came so far, and is of the same file."""
-        # Not everything in between heeds If-Range; parts of two files must not become one
+        # Some proxies ignore If-Range; parts of two files must not become one
         # (RFC 9110, 15.3.7.3).
         span, _, text = response.headers.get("Content-Range", "").partition("/")
         total = _whole_number(text)
@@ -253,7 +253,7 @@ class Download:
             )
 
     def _chunks(self, response: requests.Response, transfer: Transfer) -> Iterator[bytes]:
-        # What is there, not the whole of CHUNK: a slow transfer is told from one that stands.
+        # What is there, not the whole of CHUNK: so a slow transfer differs from one that stopped.
         read = partial(response.raw.read1, CHUNK, decode_content=False)
         while True:
             chunk = without_url(read, self._what, "object storage")
@@ -301,5 +301,5 @@ class Download:
 
 
 def _whole_number(text: str | None) -> int | None:
-    """Return a number of bytes; none if the text is no number, or is too long to be one."""
+    """Return a number of bytes; none if the text is not a number, or is too long to be one."""
     return int(text) if text and text.isdecimal() and len(text) < MAX_DIGITS else None

@@ -263,7 +263,7 @@ def layout_check(value: object) -> str:
 def batch_config(value: object) -> dict[str, Any] | None:
     """Read where and how batch files are written, with a size added; None without any.
 
-    It is the SDK's own setting. A storage may have credentials, so nothing of it is told.
+    It is the SDK's own setting. A storage may have credentials, so no part of it is shown.
     """
     if not value:
         return None

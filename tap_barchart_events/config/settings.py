@@ -1,7 +1,7 @@
 """The settings: their names, meaning and defaults, and their values coerced once, here.
 
 Values arrive from JSON files, Meltano and environment variables, so a number may be a
-``Decimal`` or a string. Past this room all is typed, in milliseconds or seconds.
+``Decimal`` or a string. The typed values are in milliseconds or seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a sync covers, and how that range is cut into windows.
 
-Pure: no clock, no thread, no file. The planner is told what happened to the windows that it
-handed out, and says which window comes next. All instants are whole milliseconds since the
+Pure: no clock, no thread, no file. The planner receives the results of the windows that it
+issued, and returns the next window. All instants are whole milliseconds since the
 epoch, UTC.
 """
 
@@ -57,7 +57,7 @@ class _Purpose(enum.Enum):
 
 @dataclass(slots=True)
 class _Job:
-    """A window that was handed out."""
+    """A window that was issued."""
 
     events: float
     """Expected events; 0 if nothing was known."""
@@ -102,7 +102,7 @@ def range_to_cover(
 class WindowPlanner:
     """The windows of one product, cut one by one from the range that a sync covers.
 
-    The windows handed out never overlap, and when all have succeeded they cover the range
+    The windows issued never overlap, and when all have succeeded they cover the range
     exactly, whatever was known before. `next` returns a window as long as `upcoming` is not
     None.
 
@@ -133,7 +133,7 @@ class WindowPlanner:
             largest: Largest size of a window, in milliseconds (``window_hours``).
             smallest: Size below which no window is split (``min_window_seconds``).
             knowledge: What earlier runs have learnt. It is not changed.
-            taken: Windows in the range, disjoint, whose exports exist already: not handed out.
+            taken: Windows in the range, disjoint, whose exports exist already: not issued.
             jobs: How many jobs may be in flight at once.
         """
         known = (knowledge or Knowledge()).copy()
@@ -156,19 +156,19 @@ class WindowPlanner:
 
     @property
     def upcoming(self) -> int | None:
-        """Start of the earliest range not handed out; None if all is handed out."""
+        """Start of the earliest range not issued; None if all is issued."""
         return self._gaps[0].start if self._gaps else None
 
     @property
     def events_left(self) -> float | None:
-        """Expected events in what is not handed out; None if nothing is known."""
+        """Expected events in what is not issued; None if nothing is known."""
         if self._known.forecast.latest is None:
             return None
         return sum(self._known.forecast.events_between(gap.start, gap.end) for gap in self._gaps)
 
     @property
     def windows_left(self) -> int:
-        """How many windows what is not handed out needs, as far as known."""
+        """How many windows what is not issued needs, as far as known."""
         size = self._largest if self._sizing.aim else min(self._largest, self._proven or FIRST_SIZE)
         by_size = sum(-(-gap.size // size) for gap in self._gaps)
         return max(
@@ -186,7 +186,7 @@ class WindowPlanner:
         return reason
 
     def next(self) -> Window | None:
-        """Hand out the earliest window not handed out; None if all is handed out."""
+        """Issue the earliest window not issued; None if all is issued."""
         if not self._gaps:
             return None
         gap = self._gaps[0]
@@ -264,7 +264,7 @@ class WindowPlanner:
         return True
 
     def give_back(self, window: Window) -> None:
-        """Hand out a range again whose export turned out to be unusable."""
+        """Issue a range again whose export turned out to be unusable."""
         self._under_way.pop(window, None)
         if window == self._attempt:
             self._attempt = None

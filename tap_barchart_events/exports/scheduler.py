@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.windows import Window
 
 WINDOWS_PER_JOB = 4
-"""Windows handed out and not yet emitted, for each job that may be in flight."""
+"""Windows issued and not yet emitted, for each job that may be in flight."""
 
 
 class Scheduler:
@@ -130,7 +130,7 @@ class Scheduler:
         self._current = self._queues.index(self._by_product[product])
 
     def following(self, product: str) -> WindowTask | None:
-        """Return the product's next window in the order of time, if it is handed out."""
+        """Return the product's next window in the order of time, if it is issued."""
         queue = self._by_product[product]
         return queue.tasks.get(queue.position)
 
@@ -252,7 +252,7 @@ class Scheduler:
         return None
 
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
-        """Return whether one more window, from an instant on, may be handed out."""
+        """Return whether one more window, from an instant on, may be issued."""
         jobs = self._limits.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
         is_current = queue is self._queues[self._current]

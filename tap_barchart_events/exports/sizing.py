@@ -37,7 +37,7 @@ EQUAL_PARTS = 4
 
 @dataclass(slots=True)
 class Sizing:
-    """Decides by what is known, and looks at it anew each time."""
+    """Decides by what is known at each call."""
 
     known: Knowledge
     largest: int

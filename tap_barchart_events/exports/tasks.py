@@ -124,9 +124,9 @@ class WindowTask:
     due: float = 0.0
     """When the next call may be made, where the state says so."""
     called: float = 0.0
-    """When its last call was handed out."""
+    """When its last call was issued."""
     is_only_job: bool = False
-    """Whether no other job was in flight when its start was handed out."""
+    """Whether no other job was in flight when its start was issued."""
     began: float | None = None
     """When its first job was started."""
     job: RunningJob | None = None
@@ -146,7 +146,7 @@ class WindowTask:
 
 @dataclass(slots=True, eq=False)
 class ProductQueue:
-    """One product's windows that are handed out and not yet emitted."""
+    """One product's windows that are issued and not yet emitted."""
 
     product: str
     plan: WindowPlanner

@@ -85,7 +85,7 @@ class _Readable(NamedTuple):
 class ExportFile:
     r"""The events of one downloaded export file.
 
-    A context manager. ``check`` comes first; each output mode then reads the file anew, and all
+    A context manager. ``check`` comes first; each output mode then reads the file again, and all
     yield the same events in the same order.
 
     ``event_id`` is the MD5, in hex, of these lines, joined by line feeds, as UTF-8: customer,

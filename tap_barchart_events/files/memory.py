@@ -34,7 +34,7 @@ MAX_MEMORY = 1 << 30
 ORDINARY_VECTOR_BYTES = BASE_MEMORY // BUFFER_COPIES
 
 LINES_BYTES = 100_000
-"""Bytes of finished lines that are handed out at once: they stay in the processor's cache."""
+"""Bytes of finished lines that are returned at once: they stay in the processor's cache."""
 
 FETCH_ROWS = 1_000
 """Most rows that are fetched at once: about ``LINES_BYTES`` of the shortest."""

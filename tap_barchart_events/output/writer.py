@@ -157,7 +157,7 @@ class Stdout:
         """Write lines, or a part of one, from an offset on.
 
         Returns:
-            How many bytes were written; 0 if the reader makes no room for a moment.
+            How many bytes were written; 0 if the pipe is full for a moment.
         """
         if self._descriptor is None:
             size = self._stream.write(self._view[at:])

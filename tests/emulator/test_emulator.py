@@ -241,7 +241,9 @@ def test_requests_are_noted_without_their_secrets(client: Client) -> None:
     assert job.ended >= job.started
 
 
-def test_the_emulators_own_calls_tell_the_truth_and_move_the_clock(client: Client) -> None:
+def test_the_emulators_own_calls_return_the_expected_events_and_move_the_clock(
+    client: Client,
+) -> None:
     url, emulator = client.emulator.api_url, client.emulator
 
     def call(method: str, path: str, body: object = None) -> requests.Response:

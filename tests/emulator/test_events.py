@@ -47,7 +47,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
-def test_what_is_downloaded_is_the_truth_under_every_option(options: dict[str, Any]) -> None:
+def test_downloads_hold_the_expected_events_under_every_option(options: dict[str, Any]) -> None:
     quoting = options.get("quoting", "none")
     start, end = START + 1, START + 2 * HOUR
     with Emulator(clock=lambda: NOW, job_seconds=0.0, **options) as emulator:

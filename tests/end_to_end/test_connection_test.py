@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator
-from tests.tap_runs import Outcome, Tap, settings_of, way_out
+from tests.tap_runs import Outcome, Tap, output_mode, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,9 @@ def test_without_an_event_it_says_that_the_credentials_are_fine(tmp_path: Path) 
     )
 
 
-def test_a_sync_with_nothing_to_do_is_told_beforehand(service: Emulator, tmp_path: Path) -> None:
+def test_a_sync_with_nothing_to_do_is_reported_beforehand(
+    service: Emulator, tmp_path: Path
+) -> None:
     before = Tap(tmp_path, settings_of(service)).end()
     log = try_out(tmp_path, service, before.states[-1], products=["WATCHLIST"]).log
     assert "TGAM/WATCHLIST: nothing to export: the sync would begin at" in log
@@ -117,4 +119,4 @@ def test_the_event_passes_through_stream_maps(service: Emulator, tmp_path: Path)
     outcome = tap.end()
     assert outcome.code == 1
     assert "setting stream_maps cannot be used" in outcome.log.splitlines()[-1]
-    assert "OK: " in try_out(tmp_path, service, **way_out("one by one", tmp_path, 1)).log
+    assert "OK: " in try_out(tmp_path, service, **output_mode("one by one", tmp_path, 1)).log

@@ -21,7 +21,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events, values_of
-from tests.tap_runs import START, Tap, bookmarks, is_quiet, settings_of, way_out
+from tests.tap_runs import START, Tap, bookmarks, is_quiet, output_mode, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,7 +142,7 @@ def service() -> Iterator[Emulator]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_killed_at_random_messages_and_resumed_the_target_holds_the_truth(
+def test_killed_at_random_messages_and_resumed_the_target_holds_the_expected_events(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
 ) -> None:
     rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
@@ -150,7 +150,7 @@ def test_killed_at_random_messages_and_resumed_the_target_holds_the_truth(
         service,
         products=["WATCHLIST", "ALERT"],
         end_date="2026-03-02T01:20Z",
-        **way_out(mode, tmp_path, BATCH_SIZE),
+        **output_mode(mode, tmp_path, BATCH_SIZE),
     )
     expected = expected_events(service, settings["products"], START, settings["end_date"])
     assert len(expected) > 20_000
@@ -174,7 +174,7 @@ def test_ten_minutes_of_crashes(
         service.end_inclusive = rng.random() < 0.5
         settings = settings_of(
             service,
-            **way_out(rng.choice(MODES), folder, BATCH_SIZE),
+            **output_mode(rng.choice(MODES), folder, BATCH_SIZE),
             products=rng.sample(["WATCHLIST", "ALERT", "CMDTYVIEW"], rng.randint(1, 3)),
             end_date=rng.choice(["2026-03-02T02:30Z", "2026-03-02T04:00Z"]),
             window_hours=rng.choice([0.3, 1, 5]),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import from_iso, to_iso
 from tests.expected_events import arrived, expected_events, identified
-from tests.tap_runs import START, Outcome, bookmarks, settings_of, sync, way_out
+from tests.tap_runs import START, Outcome, bookmarks, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
             window_hours=case["window"] / 3_600_000,
             min_window_seconds=0.001,
             **case["more"],
-            **way_out(case["way"], tmp_path_factory.mktemp("batches"), batch_size=7),
+            **output_mode(case["way"], tmp_path_factory.mktemp("batches"), batch_size=7),
         )
     )
     assert outcome.error is None
@@ -133,7 +133,10 @@ def test_splits_down_to_seconds_with_empty_halves_change_nothing(
     service.header = service.shuffled_columns = False
     outcome = sync(
         settings_of(
-            service, window_hours=4, min_window_seconds=0.1, **way_out(way, tmp_path, batch_size=7)
+            service,
+            window_hours=4,
+            min_window_seconds=0.1,
+            **output_mode(way, tmp_path, batch_size=7),
         )
     )
     assert outcome.error is None

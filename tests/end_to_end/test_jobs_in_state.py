@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator
-from tests.tap_runs import Tap, bookmarks, settings_of, sync, way_out
+from tests.tap_runs import Tap, bookmarks, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def test_after_a_signal_no_job_is_started_twice(
     service: Emulator, tmp_path: Path, number: int, mode: str
 ) -> None:
     rng = random.Random(number)  # noqa: S311 - seeded on purpose
-    config = settings_of(service, end_date=END, **way_out(mode, tmp_path, 1000))
+    config = settings_of(service, end_date=END, **output_mode(mode, tmp_path, 1000))
     state = None
     for _ in range(3):
         tap = Tap(tmp_path, config, state)

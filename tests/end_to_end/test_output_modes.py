@@ -1,4 +1,4 @@
-"""Ways out of the tap: RECORD lines in bulk, through the SDK, and BATCH files. All the same."""
+"""Output modes: RECORD lines in bulk, through the SDK, and BATCH files; all have equal events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import COMMAND, START, Outcome, Tap, settings_of, way_out
+from tests.tap_runs import COMMAND, START, Outcome, Tap, output_mode, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -231,7 +231,7 @@ def test_batch_files_hold_the_records_cut_at_batch_size(
 def test_trying_the_tap_writes_no_batch_file(service: Emulator, tmp_path: Path, test: str) -> None:
     folder = tmp_path / "batches"
     folder.mkdir()
-    more = way_out("files", folder, 100)
+    more = output_mode("files", folder, 100)
 
     outcome = run(tmp_path, service, f"--test={test}", **more)
 

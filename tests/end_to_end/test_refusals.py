@@ -101,7 +101,7 @@ def test_credentials_refused_later_keep_what_was_done(service: Emulator, tmp_pat
     ],
 )
 @pytest.mark.parametrize("mode", ["bulk", "one by one", "files"])
-def test_a_corrupt_row_is_told_with_its_line_and_no_more_of_its_content(
+def test_a_corrupt_row_is_reported_with_its_line_and_no_more_of_its_content(
     service: Emulator, tmp_path: Path, mode: str, row: bytes, why: str
 ) -> None:
     good = b"1772416800001|WATCHLIST-CREATED|PRIVATE-USER|w|||||\n"
@@ -244,7 +244,9 @@ def test_a_bad_setting_is_refused_before_any_request(
     assert service.requests == []
 
 
-def test_all_settings_that_are_missing_are_told_at_once(service: Emulator, tmp_path: Path) -> None:
+def test_all_settings_that_are_missing_are_reported_at_once(
+    service: Emulator, tmp_path: Path
+) -> None:
     settings = settings_of(service, password="", customer=None)
     del settings["username"]
     line = last_line(refused(tmp_path, settings))
@@ -252,7 +254,7 @@ def test_all_settings_that_are_missing_are_told_at_once(service: Emulator, tmp_p
     assert "TAP_BARCHART_EVENTS_USERNAME, TAP_BARCHART_EVENTS_PASSWORD" in line
 
 
-def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(
+def test_a_name_that_is_no_setting_is_reported_with_the_one_that_was_meant(
     service: Emulator, tmp_path: Path
 ) -> None:
     settings = settings_of(
@@ -413,7 +415,7 @@ def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> Non
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_a_file_that_cannot_be_used_is_told_with_its_name_and_option(
+def test_a_file_that_cannot_be_used_is_reported_with_its_name_and_option(
     service: Emulator, tmp_path: Path, option: str, content: bytes | str | None, why: str
 ) -> None:
     bad = tmp_path / "bad.json"

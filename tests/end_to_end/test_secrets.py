@@ -95,9 +95,7 @@ def check_for_secrets(service: Emulator, text: str) -> None:
 
 
 @pytest.mark.parametrize("log", ["debug", "structured"])
-def test_a_run_tells_no_secret_however_much_it_tells(
-    service: Emulator, tmp_path: Path, log: str
-) -> None:
+def test_a_run_logs_no_secret_at_any_level(service: Emulator, tmp_path: Path, log: str) -> None:
     for call in ("start", "poll", "link", "download"):
         for kind in ("drop", "cut", "html", "status"):
             service.fault(call, kind, after=1)
@@ -335,14 +333,14 @@ def test_credentials_of_a_proxy_are_for_the_proxy(
     link = store.link.replace("127.0.0.1", "storage.example")
     service.fault("link", "link", times=None, link=link)
     source = finished_job(client)
-    heard: list[str] = []
-    with tunnel(heard) as port:
+    received: list[str] = []
+    with tunnel(received) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://someone:for-the-proxy@127.0.0.1:{port}")
         client.download(source, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"hello"
     token = base64.b64encode(b"someone:for-the-proxy").decode()
-    assert f"Proxy-Authorization: Basic {token}" in heard[0]
-    assert "SECRET-SIGNATURE" not in heard[0]
+    assert f"Proxy-Authorization: Basic {token}" in received[0]
+    assert "SECRET-SIGNATURE" not in received[0]
     (asked,) = store.asked
     assert set(asked.headers) <= {"host", "user-agent", "accept-encoding", "accept", "connection"}
 
@@ -350,9 +348,9 @@ def test_credentials_of_a_proxy_are_for_the_proxy(
 class tunnel:  # noqa: N801 - used as a statement
     """A proxy that makes one tunnel, to this machine whatever host is named."""
 
-    def __init__(self, heard: list[str]) -> None:
-        """Listen; what it is asked is added to ``heard``."""
-        self._heard = heard
+    def __init__(self, received: list[str]) -> None:
+        """Listen; each request is added to ``received``."""
+        self._received = received
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
 
@@ -368,7 +366,7 @@ class tunnel:  # noqa: N801 - used as a statement
         near, _ = self._listening.accept()
         with near:
             request = near.recv(65536).decode()
-            self._heard.append(request)
+            self._received.append(request)
             port = request.split()[1].rpartition(":")[2]
             with socket.create_connection(("127.0.0.1", int(port))) as far:
                 near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -68,7 +68,7 @@ def test_state_says_what_the_bookmark_stands_for(service: Emulator, warnings: li
     assert warnings == []
 
 
-def test_types_added_later_are_told_at_each_run_until_they_are_there(
+def test_types_added_later_are_reported_at_each_run_until_they_are_there(
     service: Emulator, warnings: list[str]
 ) -> None:
     first = run(service, event_types=["WATCHLIST-CREATED"])

@@ -183,7 +183,7 @@ def test_a_sparse_product_is_exported_in_few_large_windows() -> None:
     assert covers_exactly(service.finished, whole)
 
 
-def test_windows_whose_exports_exist_are_not_handed_out_until_given_back() -> None:
+def test_windows_whose_exports_exist_are_not_issued_until_given_back() -> None:
     whole = Window(START, START + 10 * DAY)
     taken = [Window(START + DAY, START + 2 * DAY), Window(START + 4 * DAY, START + 5 * DAY)]
     planner = WindowPlanner(whole, largest=DAY, smallest=1000, taken=taken)

@@ -396,7 +396,7 @@ def test_jobs_that_were_forgotten_do_not_count_against_those_that_failed(
 
 
 @pytest.mark.parametrize("call", ["link", "download"])
-def test_a_job_forgotten_when_its_file_is_ready_is_started_anew(
+def test_a_job_forgotten_when_its_file_is_ready_is_started_again(
     service: Emulator, make: Callable[..., Exporter], call: str
 ) -> None:
     service.fault("link", "forget", after=1)

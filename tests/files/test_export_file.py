@@ -681,7 +681,7 @@ def test_event_types_without_number_are_read_in_bounded_memory() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss has another unit")
 @pytest.mark.parametrize("kind", ["equal", "disorder"])
-def test_many_events_to_be_told_apart_fit_in_little_memory(kind: str) -> None:
+def test_many_events_to_be_distinguished_fit_in_little_memory(kind: str) -> None:
     code = f"""
 import resource
 from tests.files.test_export_file import *

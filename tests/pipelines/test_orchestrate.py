@@ -38,7 +38,7 @@ END = "2026-03-04T12:00:00+00:00"
 QUEUED = ("2026-02-01|WATCHLIST", "2026-02-01|ALERT", "2026-01-01|WATCHLIST")
 BY_HAND = "2026-01-01|ALERT"
 REREAD = {"ops": {"events_history": {"config": {"reread": True}}}}
-PATIENCE_SECONDS = 300
+RUN_TIMEOUT_SECONDS = 300
 
 
 class Ran(NamedTuple):
@@ -145,7 +145,7 @@ def daemon(dagster: Instance, log: Path) -> Iterator[None]:
 
 def wait(dagster: Instance) -> None:
     """Wait until no run is queued or under way."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + RUN_TIMEOUT_SECONDS
     while {run.status for run in dagster.ran()} - {"SUCCESS", "FAILURE", "CANCELED"}:
         assert time.monotonic() < until, dagster.ran()
         time.sleep(0.5)

@@ -66,7 +66,7 @@ class Nightly:
                 **{f"TARGET_POSTGRES_{name.upper()}": into[name] for name in into},
             },
         )
-        assert_truth(self.postgres, self.schema, self.emulator, products, end)
+        assert_expected_events(self.postgres, self.schema, self.emulator, products, end)
 
 
 def batch_config(file_format: str, files: Path, batch_size: int = 1000) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def batch_config(file_format: str, files: Path, batch_size: int = 1000) -> dict[
     }
 
 
-def assert_truth(
+def assert_expected_events(
     postgres: Postgres, schema: str, emulator: Emulator, products: list[str], end: str
 ) -> None:
     """Hold the table to the service, event by event, and its keys to being keys."""
@@ -170,11 +170,11 @@ def test_batch_files_load_as_the_same_rows(
             assert kinds["BATCH"] > 0
             assert kinds["RECORD"] == 0
             load_into_postgres(written, postgres, schema, tmp_path)
-            assert_truth(postgres, schema, emulator, ["PORTFOLIO"], end)
+            assert_expected_events(postgres, schema, emulator, ["PORTFOLIO"], end)
 
 
 @pytest.mark.parametrize("use_copy", [True, False])
-def test_columns_made_with_a_time_zone_stay_and_hold_the_truth(
+def test_columns_made_with_a_time_zone_stay_and_hold_the_expected_events(
     tmp_path: Path, postgres: Postgres, schema: str, *, use_copy: bool
 ) -> None:
     """In a session that is not in UTC."""
@@ -186,7 +186,7 @@ def test_columns_made_with_a_time_zone_stay_and_hold_the_truth(
         tap = settings_of(emulator, products=["ALERT"], start_date=START, end_date=DAYS[0])
         written = messages(tap, tmp_path)
         load_into_postgres(written, postgres, schema, tmp_path, use_copy=use_copy)
-        assert_truth(postgres, schema, emulator, ["ALERT"], DAYS[0])
+        assert_expected_events(postgres, schema, emulator, ["ALERT"], DAYS[0])
     assert types(postgres, schema)["timestamp"] == "timestamp with time zone"
 
 

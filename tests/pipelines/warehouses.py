@@ -2,7 +2,7 @@
 
 Each loads a month and builds. Then it loads, as BATCH files, an older month, days of the first
 month that have late events now, and a further product, and builds incrementally. Then it builds
-anew.
+again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Warehouse(ABC):
 
     @abstractmethod
     def rebuild(self) -> None:
-        """Build all models anew."""
+        """Build all models from scratch."""
 
     @abstractmethod
     def rows(self, names: Sequence[str]) -> Models:
@@ -170,7 +170,7 @@ class InPostgres(Warehouse):
         self.written = {n: results[n]["adapter_response"]["rows_affected"] for n in incremental}
 
     def rebuild(self) -> None:
-        """Build all models anew, where the columns of the table have a time zone now."""
+        """Build all models from scratch, where the columns of the table have a time zone now."""
         self.postgres.execute(
             f"drop view {MARTS}.stg_barchart__events;"
             """
@@ -224,7 +224,7 @@ class InDuckDB(Warehouse):
         self.dbt("build", *NO_UNIT_TESTS)
 
     def rebuild(self) -> None:
-        """Build all models anew."""
+        """Build all models from scratch."""
         self.dbt("run", "--full-refresh")
 
     def rows(self, names: Sequence[str]) -> Models:
@@ -269,7 +269,7 @@ class InSnowflake(Warehouse):
         self.dbt("build", *NO_UNIT_TESTS)
 
     def rebuild(self) -> None:
-        """Build all models anew."""
+        """Build all models from scratch."""
         self.dbt("run", "--full-refresh")
 
     def rows(self, names: Sequence[str]) -> Models:

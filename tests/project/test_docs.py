@@ -21,7 +21,7 @@ from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import START, Tap, settings_of, way_out
+from tests.tap_runs import START, Tap, output_mode, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +33,11 @@ GAP = "…"
 """What stands in a message for something that differs."""
 
 # Errors that are caught in the tap and reported by another name, and one that nobody ever meets.
-TOLD_AS = {"TransientError": "ServiceError"}
+REPORTED_AS = {"TransientError": "ServiceError"}
 INSIDE = {"SyncStopped"}
 # Variables that belong to the SDK or to the sources of others.
 FOREIGN_VARIABLES = {"TAP_BARCHART_EVENTS_LOGLEVEL"}
-SAID_BY_THE_SDK = {"Skipping deselected stream 'events'."}
+MESSAGES_OF_THE_SDK = {"Skipping deselected stream 'events'."}
 
 
 def tree() -> set[str]:
@@ -76,12 +76,12 @@ def pieces(message: str) -> list[str]:
 def raised() -> list[tuple[str, str]]:
     """Return each error that the tap makes: its name, and its message with gaps."""
     return [
-        (TOLD_AS.get(call.func.id, call.func.id), written(call.args[0]))
+        (REPORTED_AS.get(call.func.id, call.func.id), written(call.args[0]))
         for path in sorted(TAP.rglob("*.py"))
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
-        and TOLD_AS.get(call.func.id, call.func.id) in tree()
+        and REPORTED_AS.get(call.func.id, call.func.id) in tree()
         and call.args
     ]
 
@@ -157,7 +157,7 @@ def sentences() -> list[str]:
 
 
 def test_what_the_command_line_says_and_warns_of_is_on_a_page() -> None:
-    told_there = [
+    documented = [
         pieces(cells[0].strip("`"))
         for name in ("errors", "operations")
         for cells in rows(DOCS / f"{name}.md")
@@ -166,14 +166,14 @@ def test_what_the_command_line_says_and_warns_of_is_on_a_page() -> None:
     said = sentences()
 
     assert len(said) > 8
-    assert [t for t in said if not any(holds(t, fixed) for fixed in told_there if fixed)] == []
+    assert [t for t in said if not any(holds(t, fixed) for fixed in documented if fixed)] == []
 
 
 def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     table = page.partition("| message without an error |")[2].partition("\n\n")[0].splitlines()[2:]
     messages = [line.split("`")[1] for line in table]
-    own = [text for text in messages if text not in SAID_BY_THE_SDK]
+    own = [text for text in messages if text not in MESSAGES_OF_THE_SDK]
 
     assert len(own) > 8
     assert [m for m in own if not any(holds(text, pieces(m)) for text in sentences())] == []
@@ -293,7 +293,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
             service.fault("start", "job-timeout", after=1)
             service.fault("start", "job-failed", after=2)
             service.fault("download", "body", body=whole_day)
-            settings = settings_of(service, **misread, **way_out(way, folder, batch_size=10))
+            settings = settings_of(service, **misread, **output_mode(way, folder, batch_size=10))
             outcome = Tap(folder, settings).end()
         assert outcome.code == 0, outcome.log
         lines += [line.split(" | ", 3) for line in outcome.log.splitlines()]
@@ -304,18 +304,18 @@ def test_log_lines_on_the_page_of_operations_are_those_of_the_tap(
     logged: list[tuple[str, str]],
 ) -> None:
     changing = re.compile(r"\d[\d.,:-]*( (s|min|h|bytes|[kMG]B)\b)?")
-    told_there = [
+    documented = [
         (level, pieces(changing.sub(GAP, line.strip("`"))))
         for line, level, _ in (row for row in rows(DOCS / "operations.md") if len(row) == 3)
         if level in {"info", "warning", "error"}
     ]
 
-    assert len(told_there) > 3
-    for level, fixed in told_there:
+    assert len(documented) > 3
+    for level, fixed in documented:
         assert any(level == at and holds(text, fixed) for at, text in logged), fixed
     for at, text in logged:
         if at != "info":
-            assert any(level == at and holds(text, fixed) for level, fixed in told_there), text
+            assert any(level == at and holds(text, fixed) for level, fixed in documented), text
 
 
 def test_metrics_on_the_page_of_operations_are_those_of_the_tap(
