@@ -197,10 +197,17 @@ class Tap:
                 **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
 
-    def end(self, timeout: float = 60) -> Outcome:
-        """Read all that is left and wait for the end."""
+    def end(self, timeout: float = 60, *, stood_still: bool = False) -> Outcome:
+        """Read all that is left and wait for the end.
+
+        Args:
+            timeout: Seconds to wait.
+            stood_still: Whether nobody read for longer than the tap's grace after a signal: the
+                last line may then be torn.
+        """
         written, _ = self.process.communicate(timeout=timeout)
-        return self.outcome(written or b"")
+        written = written or b""
+        return self.outcome(written[: written.rfind(b"\n") + 1] if stood_still else written)
 
     def outcome(self, written: bytes) -> Outcome:
         """Return how it ended.

@@ -37,6 +37,24 @@ def handle_signals(handler: Callable[[int, FrameType | None], None], ignored: se
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN if number in ignored else handler)
+        if hasattr(signal, "SIGALRM"):
+            signal.signal(signal.SIGALRM, _wake)
+
+
+def wake_blocked_calls(every: float) -> None:
+    """Interrupt blocked calls of the main thread from now on; 0 ends that.
+
+    A signal that comes just before a call blocks would otherwise be noticed only after it.
+
+    Args:
+        every: Seconds.
+    """
+    if hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is _wake:
+        signal.setitimer(signal.ITIMER_REAL, every, every)
+
+
+def _wake(signum: int, frame: FrameType | None) -> None:
+    pass
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's arguments

@@ -1,9 +1,8 @@
 """stdout as whole Singer messages, also when a signal ends the tap. Knows no stream.
 
-A target must not read a torn line. A signal therefore never ends a write in the middle of a
-line: the line in hand is written to its end, for which its reader has ``GRACE`` seconds. A pipe
-is given at most ``PIPE_BUF`` bytes at a time, of whole lines where they fit: such a write is
-atomic and does not block once poll() has said that the pipe can be written to (pipe(7)).
+A signal does not end a write in the middle of a line: the line in hand is written to its end,
+for which its reader has ``GRACE`` seconds. Only a reader that stands still for longer may find
+a torn last line, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,12 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
 from tap_barchart_events.exceptions import OutputError
-from tap_barchart_events.output.signals import CLOSED, Interrupted, stderr_is_writable
+from tap_barchart_events.output.signals import (
+    CLOSED,
+    Interrupted,
+    stderr_is_writable,
+    wake_blocked_calls,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -36,6 +40,9 @@ GRACE = 3.0
 PIPE_BUF = getattr(select, "PIPE_BUF", 512)
 
 NEWLINE = ord("\n")
+
+WRITE_BYTES = 1 << 14
+"""How many bytes are written to a pipe at once: with fewer, waking its reader costs too much."""
 
 POLL_MILLISECONDS = 100
 """How long a wait for the reader may last before signals are looked at."""
@@ -104,13 +111,14 @@ class MessageWriter(MsgSpecWriter):
             raise self._ended
         came_before = self._signal
         self._is_writing = True
+        wake_blocked_calls(every=0.5)
         at, end = 0, len(lines)
         try:
             stdout = Stdout(lines)
             while at < end:
                 if self._signal and not came_before and (not at or lines[at - 1] == NEWLINE):
                     break
-                written = stdout.write_some(at)
+                written = stdout.write_some(at, PIPE_BUF if self._signal else WRITE_BYTES)
                 if not written and self._signal and time.monotonic() > self._deadline:
                     self._ended = self.interrupted
                     break
@@ -123,6 +131,7 @@ class MessageWriter(MsgSpecWriter):
                 "output goes, and run again with the last STATE in it"
             )
         finally:
+            wake_blocked_calls(every=0)
             self._is_writing = False
         if self._ended:
             raise self._ended
@@ -153,21 +162,26 @@ class Stdout:
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 
-    def write_some(self, at: int) -> int:
+    def write_some(self, at: int, size: int) -> int:
         """Write lines, or a part of one, from an offset on.
+
+        Args:
+            at: The offset.
+            size: How much is written at most where a reader may let it wait; ``PIPE_BUF`` bytes
+                have room in a pipe when poll() says so (pipe(7)), so that they never wait.
 
         Returns:
             How many bytes were written; 0 if the pipe is full for a moment.
         """
         if self._descriptor is None:
-            size = self._stream.write(self._view[at:])
+            written = self._stream.write(self._view[at:])
             self._stream.flush()
-            return size
+            return written
         end = None
         if self._poll is not None:
             if not self._poll.poll(POLL_MILLISECONDS):
                 return 0
-            end = at + PIPE_BUF
+            end = at + size
             end = self._lines.rfind(b"\n", at, end) + 1 or end
         try:
             return os.write(self._descriptor, self._view[at:end])
