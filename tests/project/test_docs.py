@@ -276,9 +276,9 @@ def test_variables_on_the_pages_exist() -> None:
 def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Run the tap twice; return level and text of each log line.
 
-    One run writes records, one BATCH files. In both a call fails, a job is too large, one fails,
-    an export has rows of other windows, and the setting ``columns`` misnames two columns and has
-    one that the schema does not know.
+    One run writes records, one BATCH files. The service runs two jobs at once. In both runs a
+    call fails, a job is too large, one fails, an export has rows of other windows, and the setting
+    ``columns`` misnames two columns and has one that the schema does not know.
     """
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
@@ -288,7 +288,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
     lines = []
     for way in ("bulk", "files"):
-        with Emulator(job_seconds=0.01, events_per_hour=20) as service:
+        with Emulator(job_seconds=0.1, events_per_hour=20, max_running_jobs=2) as service:
             service.fault("start", "status", code=503)
             service.fault("start", "job-timeout", after=1)
             service.fault("start", "job-failed", after=2)
