@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,8 @@ def sync(settings: Mapping[str, Any], state: Mapping[str, Any] | None = None) ->
     error: Exception | None = None
     with _own_signals(), contextlib.redirect_stdout(stdout):
         try:
-            given = json.loads(json.dumps(state)) if state else None
+            # Decimals for floats, as the SDK reads a STATE file.
+            given = json.loads(json.dumps(state), parse_float=Decimal) if state else None
             TapBarchartEvents(config=dict(settings), state=given).sync_all()
         except Exception as problem:  # noqa: BLE001 - for the test to look at
             error = problem

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from tap_barchart_events.exports.capacity import MEMORY, Capacity, JobTimes
@@ -127,6 +128,8 @@ def _pairs(estimates: Iterable[Estimate]) -> list[int]:
 
 def _number(value: object, low: float, high: float) -> float:
     """Return a number within bounds; NaN, infinity, a huge integer and a bool are none."""
+    if isinstance(value, Decimal):  # the SDK reads STATE with these, not with floats
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _DamagedError
     if not low <= value <= high:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,9 +35,11 @@ def test_three_years_take_at_most_a_kilobyte() -> None:
     assert len(text) <= 1000
 
 
-def test_what_is_read_back_is_what_was_written() -> None:
-    written = json.loads(json.dumps(learnt().to_json()))
-    assert Knowledge.from_json(written).to_json() == written
+@pytest.mark.parametrize("parse_float", [float, Decimal], ids=["float", "as the SDK reads STATE"])
+def test_what_is_read_back_is_what_was_written(parse_float: type) -> None:
+    written = json.dumps(learnt().to_json())
+    read = Knowledge.from_json(json.loads(written, parse_float=parse_float))
+    assert json.dumps(read.to_json()) == written
     assert Knowledge.from_json(Knowledge().to_json()) == Knowledge()
 
 
@@ -61,6 +65,7 @@ values = st.recursive(
     | st.integers()
     | st.integers(10**300, 10**320)
     | st.floats()
+    | st.decimals(allow_nan=False)
     | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
