@@ -7,7 +7,6 @@ a window when all its events have been written, not one record earlier, and neve
 from __future__ import annotations
 
 import time
-import uuid
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,11 @@ from singer_sdk.metrics import Metric, Tag
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.checked_files import CheckedFiles
 from tap_barchart_events.config.codes import unknown_codes
-from tap_barchart_events.exceptions import FileError, LayoutError, SettingError
+from tap_barchart_events.exceptions import FileError, SettingError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
-from tap_barchart_events.files.export_file import ExportFile, FileFormat
-from tap_barchart_events.output.batch_files import check_storage, store
+from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.progress import RoundedTimer
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.tasks import Export
-    from tap_barchart_events.files.export_file import FileContents
+    from tap_barchart_events.files.export_file import ExportFile, FileContents
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync
 
@@ -207,70 +206,35 @@ class EventsStream(Stream):
         sync = self._sync_now
         if sync is None:
             raise RuntimeError("no sync is under way")
-        settings = self.settings
-        # What a catalog of an earlier day does not know goes to ``extra``; what was taken out of
-        # its schema, but not of its metadata, is not wanted.
+        files = CheckedFiles(
+            sync,
+            self.settings,
+            properties=self._properties,
+            schema_columns=self._schema_columns,
+            logger=self.logger,
+        )
+        for checked in files.of(context["product"]):
+            yield checked.file, checked.contents
+            self._writer.flush()
+            sync.exports.emitted(checked.export)
+            self._move_bookmark(sync, checked.export)
+            sync.progress.finished(
+                checked.export, checked.contents.events, time.monotonic() - checked.began
+            )
+
+    @property
+    def _schema_columns(self) -> list[str]:
+        """The columns that have a property: values of all others go to ``extra``.
+
+        What a catalog of an earlier day does not know goes to ``extra``. What was taken out of its
+        schema, but not of its metadata, is not wanted.
+        """
         named = self.effective_schema["properties"]
-        columns = [
+        return [
             name
-            for name in columns_of(settings.products)
+            for name in columns_of(self.settings.products)
             if name in named or ("properties", name) in self.metadata
         ]
-        reported: set[str] = set()
-        warned_of_outside = False
-        for export in sync.exports.of(context["product"]):
-            began = time.monotonic()
-            with ExportFile(
-                export.path,
-                customer=settings.customer,
-                product=export.product,
-                window=export.window,
-                properties=self._properties,
-                schema_columns=columns,
-                file_format=FileFormat(
-                    settings.delimiter,
-                    settings.quote_character,
-                    settings.columns,
-                    settings.layout_check,
-                ),
-                directory=sync.folder,
-            ) as file:
-                contents = self._check(sync, export, file)
-                new = set(contents.extra_columns) - reported
-                if new:
-                    reported |= new
-                    self.logger.warning(
-                        "%s: columns that the schema does not name go to extra: %s",
-                        export.product,
-                        ", ".join(sorted(new)),
-                    )
-                for warning in contents.warnings:
-                    self.logger.warning("%s %s: %s", export.product, export.window, warning)
-                if contents.outside and not warned_of_outside:
-                    warned_of_outside = True
-                    self.logger.warning(
-                        "%s %s: %s rows of the export are outside the window that was asked for, "
-                        "and were dropped; for this product, this is logged once",
-                        export.product,
-                        export.window,
-                        f"{contents.outside:,}",
-                    )
-                yield file, contents
-            self._writer.flush()
-            sync.exports.emitted(export)
-            self._move_bookmark(sync, export)
-            seconds = time.monotonic() - began
-            sync.progress.finished(export, contents.events, seconds)
-
-    @staticmethod
-    def _check(sync: Sync, export: Export, file: ExportFile) -> FileContents:
-        try:
-            return file.check()
-        except LayoutError:
-            raise  # the file is right, the settings are not
-        except FileError:
-            sync.exports.reject(export)
-            raise
 
     def _move_bookmark(self, sync: Sync, export: Export) -> None:
         product = export.product
@@ -372,7 +336,7 @@ class EventsStream(Stream):
                 counter.with_context(partition)
                 for file, contents in self._files(partition):
                     try:
-                        for url in self._batch_files(file, batch_config):
+                        for url in self._stored(file, batch_config):
                             yield batch_config.encoding, [url]
                     except OSError as error:
                         raise FileError(
@@ -382,20 +346,11 @@ class EventsStream(Stream):
                         ) from None
                     counter.increment(contents.events)
 
-    def _batch_files(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
+    def _stored(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
         """Write a window's events to batch files; yield the URL of each when it is complete."""
-        storage, encoding = batch_config.storage, batch_config.encoding
-        suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
-        if encoding.format == "jsonl" and encoding.compression == "gzip":
-            suffix += ".gz"
-        for path in file.write_batches(
-            encoding.format, encoding.compression, batch_config.batch_size
-        ):
-            stem = f"{self.tap_name}--{self.name}-{uuid.uuid4()}"
-            name = f"{storage.prefix or ''}{stem}.{suffix}"
-            url = store(path, storage, name)
-            path.unlink()
-            yield url
+        encoding = batch_config.encoding
+        paths = file.write_batches(encoding.format, encoding.compression, batch_config.batch_size)
+        return store_all(paths, batch_config, f"{self.tap_name}--{self.name}")
 
     # The SDK's private names, and its wording, are touched from here on and nowhere else, each
     # for a reason. --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ from fsspec.utils import get_protocol
 from tap_barchart_events.exceptions import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from singer_sdk.helpers._batch import StorageTarget
+    from singer_sdk.helpers._batch import BatchConfig, StorageTarget
 
 
 def check_storage(storage: StorageTarget) -> None:
@@ -35,6 +37,27 @@ def check_storage(storage: StorageTarget) -> None:
             f"setting batch_config: storage.root: {error}; for s3:// install "
             "tap-barchart-events[s3], for another protocol the package of fsspec"
         ) from None
+
+
+def store_all(paths: Iterable[Path], batch_config: BatchConfig, stem: str) -> Iterator[str]:
+    """Move finished files into their storage; yield the URL of each.
+
+    Args:
+        paths: The files, which are removed here once they are stored.
+        batch_config: Where to, and which suffix the files get.
+        stem: What the names of all files begin with.
+
+    Raises:
+        OSError: A file could not be stored.
+    """
+    storage, encoding = batch_config.storage, batch_config.encoding
+    suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
+    if encoding.format == "jsonl" and encoding.compression == "gzip":
+        suffix += ".gz"
+    for path in paths:
+        url = store(path, storage, f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}")
+        path.unlink()
+        yield url
 
 
 def store(path: Path, storage: StorageTarget, name: str) -> str:
