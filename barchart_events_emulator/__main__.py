@@ -177,7 +177,7 @@ def _outage(value: str) -> tuple[float, float]:
     return float(after), float(seconds)
 
 
-def _literal(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _literal(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class FaultKind:
     """A kind of fault: what it does, and its details with their defaults."""
 
-    def __init__(self, meaning: str, **details: Any) -> None:  # noqa: ANN401 - of any type
+    def __init__(self, meaning: str, **details: Any) -> None:
         """Describe the kind."""
         self.meaning = meaning
         self.details = details

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def option(default: Any, meaning: str, *choices: str) -> Any:  # noqa: ANN401 - like dataclasses.field
+def option(default: Any, meaning: str, *choices: str) -> Any:
     """Declare an option: its default, its meaning for ``--help``, and its choices if few."""
     return field(default=default, metadata={"help": meaning, "choices": choices or None})
 

@@ -136,7 +136,7 @@ class Service(Options):
         times: int | None = 1,
         after: int = 0,
         every: int = 1,
-        **details: Any,  # noqa: ANN401 - each kind of fault has details of its own
+        **details: Any,
     ) -> Fault:
         """Arm a fault for later calls; ``faults.KINDS`` lists them.
 
@@ -171,7 +171,7 @@ class Service(Options):
         start = time.monotonic() + after
         self._outages.append(Outage(start, start + seconds))
 
-    def change(self, **options: Any) -> None:  # noqa: ANN401 - each option has a type of its own
+    def change(self, **options: Any) -> None:
         """Change options by name; jobs that were started before keep theirs.
 
         Raises:

@@ -107,9 +107,9 @@ class Backfills:
         emulator: Emulator,
         start: int,
         end: int,
-        state: Any,  # noqa: ANN401 - as JSON has it
+        state: Any,
         settings: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Run one sync from a STATE, add what it costs, and return the STATE it ends with."""
         self._tell(f"{cost.case}: {to_iso(start)} to {to_iso(end)}")
         before, requests = len(emulator.jobs), len(emulator.requests)
@@ -150,7 +150,7 @@ def _emulator(events_per_hour: float, now: int) -> Emulator:
     )
 
 
-def _read(output: Path, events: int, cost: Cost) -> Any:  # noqa: ANN401
+def _read(output: Path, events: int, cost: Cost) -> Any:
     """Return the last STATE that a sync wrote; note what the largest of all holds.
 
     Raises:

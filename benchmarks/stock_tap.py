@@ -33,7 +33,7 @@ class StockStream(Stream):
         th.Property("end", th.DateTimeType, required=True),
     ).to_dict()
 
-    def get_records(self, context: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def get_records(self, context: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Yield the events of the file."""
         yield from records(self.config)
 

@@ -171,7 +171,7 @@ def _weight(case: Case, hour: int) -> float:
     weight: float = case.growth ** (hour / case.days / 24)
     if case.rhythm:
         weight *= 0.15 + 3 * math.exp(-(((hour % 24 - 15) / 3.5) ** 2))
-        weight *= 0.25 if day % 7 >= 5 else 1  # noqa: PLR2004 - Saturday and Sunday
+        weight *= 0.25 if day % 7 >= 5 else 1
     return weight
 
 

@@ -81,8 +81,8 @@ def headline(marts: Marts) -> str:
     """Return what one sees: how working days compare with weekends."""
     whole_days = sorted({row.day for row in marts.days})[:-1]  # the last one is under way
     totals = {day: sum(r.active_users for r in marts.days if r.day == day) for day in whole_days}
-    weekend = [count for day, count in totals.items() if day.weekday() >= 5]  # noqa: PLR2004
-    working = [count for day, count in totals.items() if day.weekday() < 5]  # noqa: PLR2004
+    weekend = [count for day, count in totals.items() if day.weekday() >= 5]
+    working = [count for day, count in totals.items() if day.weekday() < 5]
     if not weekend or not working:
         return "Usage by product"
     share = 1 - (sum(weekend) / len(weekend)) / (sum(working) / len(working))
@@ -105,7 +105,7 @@ def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, t
         values = [getattr(row, measure) for row in rows]
         axes.plot(days, values, color=colour, linewidth=2, marker="o", markersize=3.5)
     axes.set_ylim(bottom=0)
-    for day in {row.day for row in marts.days if row.day.weekday() >= 5}:  # noqa: PLR2004
+    for day in {row.day for row in marts.days if row.day.weekday() >= 5}:
         axes.axvspan(
             mdates.date2num(day) - 0.5, mdates.date2num(day) + 0.5, color="#f0f0f0", linewidth=0
         )

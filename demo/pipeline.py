@@ -123,7 +123,7 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401 - those of Popen
+def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a command, and end it with all its children however the block is left.
 
     Args:

@@ -14,7 +14,7 @@ def main() -> None:
     # Importing takes half a second. Until handlers are there, Ctrl-C ends this quietly, too.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tap_barchart_events.tap import TapBarchartEvents  # noqa: PLC0415
+    from tap_barchart_events.tap import TapBarchartEvents
 
     TapBarchartEvents.cli()
 

@@ -57,7 +57,7 @@ class Command(SingerCommand):
             logger=logger,
         )
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
+    def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
         if sys.stdout is None:  # closed from the beginning
             sys.exit(CLOSED)
@@ -76,7 +76,7 @@ class Command(SingerCommand):
         _discard_stdout()
         sys.exit(1)
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the callback, with warnings going to the log."""
         logging.captureWarnings(capture=True)
         return click.Command.invoke(self, ctx)
@@ -93,10 +93,10 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - click's own
-        param: click.Parameter | None,  # noqa: ARG002
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> Any:  # noqa: ANN401
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
         """Return what the SDK expects: the path of a configuration, else an open file.
 
         Raises:

@@ -185,8 +185,8 @@ class Progress:
 
     def _show_bar(self) -> None:
         # Only here: a pipeline that has no terminal need not load it.
-        from tqdm import tqdm  # noqa: PLC0415
-        from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+        from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
         self._shown.enter_context(logging_redirect_tqdm())
         self._bar = self._shown.enter_context(
@@ -200,21 +200,21 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """Return a duration as people say it: ``0.4 s``, ``41 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 10:  # noqa: PLR2004
+    if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 120:  # noqa: PLR2004
+    if seconds < 120:
         return f"{seconds:.0f} s"
-    if seconds < 7200:  # noqa: PLR2004
+    if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 
 
 def size(count: float) -> str:
     """Return a number of bytes as people say it: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
-    if count < 1000:  # noqa: PLR2004
+    if count < 1000:
         return f"{count:.0f} bytes"
     for unit in ("kB", "MB", "GB"):
         count /= 1000
-        if count < 1000:  # noqa: PLR2004
+        if count < 1000:
             return f"{count:.1f} {unit}"
     return f"{count / 1000:,.1f} TB"

@@ -183,7 +183,7 @@ def _bookmark(partition: Mapping[str, Any]) -> int | None:
     return bookmark
 
 
-def _instant(value: Any) -> int | None:  # noqa: ANN401 - as JSON has it
+def _instant(value: Any) -> int | None:
     try:
         return from_iso(value)
     except (AttributeError, ValueError):

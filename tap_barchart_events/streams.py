@@ -359,18 +359,18 @@ class EventsStream(Stream):
         # STATE is due when a window is finished, not when the SDK counts 10,000 records.
         self._tap.state_writer.write_state(self.tap_state)
 
-    def _increment_stream_state(self, latest_record: Any, *, context: Any = None) -> None:  # noqa: ANN401
+    def _increment_stream_state(self, latest_record: Any, *, context: Any = None) -> None:
         # With a window's end as replication key, a record's would claim an unfinished window.
         pass
 
-    def _write_starting_replication_value(self, context: Any) -> None:  # noqa: ANN401
+    def _write_starting_replication_value(self, context: Any) -> None:
         # Where a sync starts is this stream's own rule (lookback); a marker in STATE for the
         # SDK's rule would only reach a target when the tap is killed.
         pass
 
     def _sync_records(
         self,
-        context: Any = None,  # noqa: ANN401
+        context: Any = None,
         *,
         write_messages: bool = True,
     ) -> Generator[dict[str, Any], Any, None]:
@@ -382,7 +382,7 @@ class EventsStream(Stream):
             else:
                 yield from super()._sync_records(context, write_messages=write_messages)
 
-    def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:  # noqa: ANN401
+    def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:
         check_storage(batch_config.storage)
         # As for _sync_records.
         with self._syncing():

@@ -44,8 +44,8 @@ class TapBarchartEvents(Tap):
         config: Mapping[str, Any] | None = None,
         parse_env_config: bool = False,
         validate_config: bool = True,
-        catalog: Any = None,  # noqa: ANN401 - the SDK's own
-        **kwargs: Any,  # noqa: ANN401 - the SDK's own
+        catalog: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Read and check the settings; nothing is requested.
 
@@ -177,7 +177,7 @@ def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     return (bookmarks.get("events") or {}).get("partitions") or []
 
 
-def _is_own(state: Any) -> bool:  # noqa: ANN401 - as JSON has it
+def _is_own(state: Any) -> bool:
     """Tell whether a STATE may be this tap's: bookmarks of the stream, each of a partition."""
     match state:
         case {"type": "STATE"} | {"bookmarks": {"events": {"replication_key_value": _}}}:

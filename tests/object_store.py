@@ -76,7 +76,7 @@ class ObjectStore:
             def handle_error(self, *_: object) -> None:
                 """Say nothing."""
 
-            def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as there
+            def shutdown_request(self, request: Any) -> None:
                 """End a connection that may have ended by itself."""
                 with suppress(OSError):
                     super().shutdown_request(request)

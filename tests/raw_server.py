@@ -147,7 +147,7 @@ class RawServer:
                 self._close(connection)
 
     @staticmethod
-    def _read(stream: Any, number: int) -> Request | None:  # noqa: ANN401 - a file
+    def _read(stream: Any, number: int) -> Request | None:
         line = stream.readline().decode("latin-1").strip()
         head = ""
         while (field := stream.readline().decode("latin-1")).strip():

@@ -33,7 +33,7 @@ START = "2026-03-02T00:00:00.000+00:00"
 """Where the syncs of these tests begin: a Monday, long past."""
 
 
-def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
     """Return the tap's settings for an emulator: four hours of one product, hour by hour."""
     return {
         "api_url": emulator.api_url,
@@ -166,7 +166,7 @@ class Tap:
         arguments: tuple[str, ...] = (),
         limits: Mapping[str, int] | None = None,
         program: Sequence[str] = COMMAND,
-        **options: Any,  # noqa: ANN401 - of Popen
+        **options: Any,
     ) -> None:
         """Start it.
 

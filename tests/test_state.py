@@ -18,7 +18,7 @@ START, BOOKMARK = from_iso("2026-03-02"), from_iso("2026-03-03")
 HOUR = 3_600_000
 
 
-def read(asked: tuple[str, ...] = (), **more: Any) -> ProductState:  # noqa: ANN401 - JSON
+def read(asked: tuple[str, ...] = (), **more: Any) -> ProductState:
     partition = {"context": CONTEXT, "replication_key_value": to_iso(BOOKMARK), **more}
     return ProductState.read(partition, start_date=START, event_types=asked)
 
@@ -38,7 +38,7 @@ JSON = st.recursive(
 
 
 @given(event_types=JSON, history_start=JSON, jobs=JSON, learnt=JSON)
-def test_what_is_damaged_is_as_if_it_were_not_there(**damaged: Any) -> None:  # noqa: ANN401 - JSON
+def test_what_is_damaged_is_as_if_it_were_not_there(**damaged: Any) -> None:
     state = read(("A",), **damaged)
     assert state.bookmark == BOOKMARK
     assert state.history_start <= BOOKMARK

@@ -158,7 +158,7 @@ class Adapter(HTTPAdapter):
         super().__init__(pool_connections=4, pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
-    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:
         """Return the pools of a proxy."""
         manager: urllib3.PoolManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = POOLS

@@ -41,11 +41,11 @@ class Session(requests.Session):
         # Not None: requests would look for credentials in .netrc.
         self.auth = _no_auth
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return none: its body would be read to the end, however long, to see where it leads."""
         return None
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # noqa: ANN401
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, to a loopback host through no proxy, whatever the environment says.
 
         Raises:

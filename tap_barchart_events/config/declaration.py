@@ -39,7 +39,7 @@ class Setting:
     """Whether empty text is a value, not the lack of one."""
 
 
-def setting(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - the type is the field's own
+def setting(*args: Any, **more: Any) -> Any:
     """Declare a field of ``Settings``, which gives name and type, as a setting."""
     declared = Setting(*args, **more)
     return field(metadata={"setting": declared}, repr=not declared.secret)
@@ -47,7 +47,7 @@ def setting(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - the type is the f
 
 def number_setting(
     title: str, description: str, *, whole: bool = False, default: float, **bounds: float
-) -> Any:  # noqa: ANN401 - as above
+) -> Any:
     """Declare a setting that is a number within bounds, named as JSON Schema names them."""
     bounds = {"maximum": parsers.LARGEST, **bounds}
     keywords = {"exclusive_minimum": "exclusiveMinimum"}
@@ -61,7 +61,7 @@ def number_setting(
     )
 
 
-def declared_settings(cls: Any) -> tuple[Setting, ...]:  # noqa: ANN401 - any dataclass
+def declared_settings(cls: Any) -> tuple[Setting, ...]:
     """Return the settings that a dataclass declares, each with its name."""
     return tuple(replace(f.metadata["setting"], name=f.name) for f in fields(cls) if f.metadata)
 

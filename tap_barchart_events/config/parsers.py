@@ -131,7 +131,7 @@ def number(
     bounds = f" above {above}" if above is not None else f" of at least {minimum:,}"
     wanted = ("a whole number" if whole else "a number") + bounds
 
-    def read(value: Any) -> float:  # noqa: ANN401 - whatever a configuration may hold
+    def read(value: Any) -> float:
         try:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
@@ -161,7 +161,7 @@ def _list(value: object, wanted: str) -> tuple[str, ...]:
         value = [item.strip() for item in value.split(",")]
     items = _json(value, wanted)
     if not isinstance(items, list | tuple):
-        raise ValueError(wanted)  # noqa: TRY004 - every refusal of a value is a ValueError
+        raise ValueError(wanted)
     if not all(map(_is_code, items)) or len(set(items)) < len(items):
         raise ValueError(wanted)
     return tuple(items)
@@ -284,9 +284,7 @@ def batch_config(value: object) -> dict[str, Any] | None:
     if storage.get("prefix", "") != "" and not _is_text(storage["prefix"]):
         raise ValueError("an object whose storage has a prefix that is text, or none")
     if not isinstance(storage.get("params", {}), dict):
-        raise ValueError(  # noqa: TRY004 - every refusal of a value is a ValueError
-            "an object whose storage has params that are an object, or none"
-        )
+        raise ValueError("an object whose storage has params that are an object, or none")
     read = number(minimum=SMALLEST_PARQUET if parquet else 1, whole=True)
     try:
         size = read(config.get("batch_size", BATCH_SIZE))
@@ -299,7 +297,7 @@ def batch_config(value: object) -> dict[str, Any] | None:
 def _keys(value: object, wanted: str, where: str, known: Sequence[str]) -> dict[str, Any]:
     """Return an object without its nulls, which stand for what is left out."""
     if not isinstance(value, dict):
-        raise ValueError(wanted)  # noqa: TRY004 - every refusal of a value is a ValueError
+        raise ValueError(wanted)
     if not value.keys() <= set(known):
         whose = f"whose {where} has" if where else "with"
         raise ValueError(f"an object {whose} no keys but {', '.join(known)}")

@@ -283,7 +283,7 @@ def _missing(missing: Sequence[Setting]) -> str:
     )
 
 
-def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of any type
+def _value(setting: Setting, config: Mapping[str, Any]) -> Any:
     value = config.get(setting.name)
     # An empty environment variable is no value.
     if value is None or (value == "" and not setting.may_be_empty):
@@ -293,7 +293,7 @@ def _value(setting: Setting, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 
     return _read(setting.name, setting.read, value, secret=setting.secret)
 
 
-def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool) -> Any:  # noqa: ANN401 - of any type
+def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool) -> Any:
     try:
         return read(value)
     except ValueError as error:

@@ -57,7 +57,7 @@ def _wake(signum: int, frame: FrameType | None) -> None:
     pass
 
 
-def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's arguments
+def interrupt(signum: int, frame: FrameType | None) -> None:
     """End the tap at once, where nothing has been written yet.
 
     Raises:

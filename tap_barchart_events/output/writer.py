@@ -60,7 +60,7 @@ class MessageWriter(MsgSpecWriter):
         self._signal: int | None = None
         self._deadline = 0.0
 
-    def interrupt(self, signum: int, frame: FrameType | None = None) -> None:  # noqa: ARG002
+    def interrupt(self, signum: int, frame: FrameType | None = None) -> None:
         """Handle a signal: end between two messages. A second signal changes nothing.
 
         Raises:

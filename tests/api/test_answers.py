@@ -33,7 +33,7 @@ def reports(emulator: Emulator) -> Iterator[ReportsClient]:
     client.close()
 
 
-def job_object(source: str = "JOB-1", **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def job_object(source: str = "JOB-1", **more: Any) -> dict[str, Any]:
     return {"source": source, "status": "RUNNING", **more}
 
 

@@ -51,7 +51,7 @@ def service() -> Iterator[Emulator]:
 def make_client(service: Emulator) -> Iterator[Callable[..., ReportsClient]]:
     clients = []
 
-    def make(**options: Any) -> ReportsClient:  # noqa: ANN401 - of several types
+    def make(**options: Any) -> ReportsClient:
         options = {"stopped": threading.Event(), "timeout": 5, "retry": QUICK, **options}
         api_url = options.pop("api_url", service.api_url)
         password = options.pop("password", service.password)
@@ -179,7 +179,7 @@ TIMINGS: list[tuple[Any, float | None]] = [
 def test_a_timing_that_is_not_as_documented_is_ignored(
     client: ReportsClient,
     service: Emulator,
-    timing: Any,  # noqa: ANN401 - whatever a service may answer
+    timing: Any,
     seconds: float | None,
 ) -> None:
     value = {"source": "JOB-1", "status": "RUNNING", "timing": timing}

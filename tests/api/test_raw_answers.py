@@ -44,7 +44,7 @@ def server() -> Iterator[RawServer]:
 def make_client(server: RawServer) -> Iterator[Callable[..., ReportsClient]]:
     clients = []
 
-    def make(**options: Any) -> ReportsClient:  # noqa: ANN401 - of several types
+    def make(**options: Any) -> ReportsClient:
         options = {"stopped": threading.Event(), "timeout": 5, "retry": QUICK, **options}
         url = options.pop("api_url", server.api_url)
         clients.append(ReportsClient(url, "user", "password", **options))

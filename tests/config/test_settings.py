@@ -320,7 +320,7 @@ def test_what_batch_config_leaves_out_or_holds_as_null_has_a_default() -> None:
         ),
     ],
 )
-def test_a_batch_config_that_cannot_be_used_is_refused(change: Any, wanted: str) -> None:  # noqa: ANN401 - of any type
+def test_a_batch_config_that_cannot_be_used_is_refused(change: Any, wanted: str) -> None:
     given = {**FILES, **change} if isinstance(change, dict) else change
     with pytest.raises(SettingError, match=r"^setting batch_config must be an object") as caught:
         Settings.from_config({**GOOD, "batch_config": given})

@@ -25,7 +25,7 @@ def service() -> Iterator[Emulator]:
         yield emulator
 
 
-def of(service: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - settings
+def of(service: Emulator, **more: Any) -> dict[str, Any]:
     return settings_of(service, end_date=END, window_hours=2, **more)
 
 

@@ -28,7 +28,7 @@ def try_out(
     folder: Path,
     service: Emulator,
     state: dict[str, Any] | None = None,
-    **more: Any,  # noqa: ANN401 - settings
+    **more: Any,
 ) -> Outcome:
     """Run the tap with `--test`; it ends well and writes nothing to stdout."""
     settings = settings_of(service, **{"products": PRODUCTS, **more})

@@ -48,7 +48,7 @@ def rows(
     calls: tuple[str, ...] | str,
     kind: str,
     error: str | None = None,
-    **details: Any,  # noqa: ANN401 - as the kinds have them
+    **details: Any,
 ) -> list[Row]:
     """Return a row for each of the calls."""
     calls = (calls,) if isinstance(calls, str) else calls

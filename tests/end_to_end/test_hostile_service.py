@@ -34,7 +34,7 @@ def server() -> Iterator[RawServer]:
         yield server
 
 
-def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:
     return {
         "api_url": server.api_url,
         "username": "user",

@@ -109,7 +109,7 @@ def test_a_job_takes_about_a_hundred_bytes_of_state(service: Emulator, tmp_path:
         assert len(json.dumps(job)) <= 120
 
 
-def _interrupted(service: Emulator, folder: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def _interrupted(service: Emulator, folder: Path, **more: Any) -> dict[str, Any]:
     tap = Tap(folder, settings_of(service, end_date=END, **more))
     while len(service.jobs) < 4:
         time.sleep(0.01)
@@ -177,8 +177,8 @@ ENTRY = st.tuples(
 @pytest.mark.usefixtures("hardly_waiting")
 def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
     service: Emulator,
-    jobs: Any,  # noqa: ANN401 - any JSON
-    learnt: Any,  # noqa: ANN401
+    jobs: Any,
+    learnt: Any,
 ) -> None:
     service.job_seconds, service.events_per_hour = 0.0, 20
     config = settings_of(service)
@@ -194,9 +194,9 @@ def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
     assert sorted(ids) == sorted(record["event_id"] for record in whole.records)
 
 
-def _with_fingerprint(jobs: Any, config: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+def _with_fingerprint(jobs: Any, config: dict[str, Any]) -> Any:
     """Fill in the fingerprint of the run and the present time where an example asks for them."""
-    from tap_barchart_events.exports.saved_jobs import Request  # noqa: PLC0415
+    from tap_barchart_events.exports.saved_jobs import Request
 
     right = Request(config["customer"], (), "|").fingerprint("WATCHLIST")
     if not isinstance(jobs, list):

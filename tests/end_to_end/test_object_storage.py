@@ -59,7 +59,7 @@ def environ_of(s3: str, home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def run(folder: Path, service: Emulator, s3: str, **more: Any) -> Outcome:  # noqa: ANN401 - settings
+def run(folder: Path, service: Emulator, s3: str, **more: Any) -> Outcome:
     """Run the tap on two products, with credentials for the S3 server."""
     settings = settings_of(service, products=["WATCHLIST", "PORTFOLIO"], **more)
     return Tap(folder, settings, environ=environ_of(s3, folder)).end()

@@ -35,7 +35,7 @@ def service() -> Iterator[Emulator]:
         yield emulator
 
 
-def run(folder: Path, service: Emulator, *arguments: str, **more: Any) -> Outcome:  # noqa: ANN401 - settings
+def run(folder: Path, service: Emulator, *arguments: str, **more: Any) -> Outcome:
     settings = settings_of(service, products=PRODUCTS, **more)
     outcome = Tap(folder, settings, arguments=arguments).end()
     assert outcome.code == 0, outcome.log

@@ -43,7 +43,7 @@ def refused(
     folder: Path,
     settings: Mapping[str, Any],
     state: Mapping[str, Any] | None = None,
-    **options: Any,  # noqa: ANN401 - of the command
+    **options: Any,
 ) -> Outcome:
     """Run the command; check what holds for each refusal."""
     began = time.monotonic()

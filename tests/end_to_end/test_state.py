@@ -29,7 +29,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the warnings of the tap, in a list that grows."""
     found: list[str] = []
 
-    def keep(record: Any) -> bool:  # noqa: ANN401 - a record of logging
+    def keep(record: Any) -> bool:
         if record.levelname == "WARNING" and record.name.startswith("tap-barchart-events"):
             found.append(record.getMessage())
         return True
@@ -41,7 +41,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def run(
     service: Emulator,
     state: Mapping[str, Any] | None = None,
-    **more: Any,  # noqa: ANN401 - settings
+    **more: Any,
 ) -> Outcome:
     outcome = sync(settings_of(service, **{"end_date": FIRST, "window_hours": 2, **more}), state)
     assert outcome.error is None

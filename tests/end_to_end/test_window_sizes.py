@@ -26,7 +26,7 @@ def run(
     service: Emulator,
     end: str,
     state: Mapping[str, Any] | None = None,
-    **more: Any,  # noqa: ANN401 - settings
+    **more: Any,
 ) -> tuple[Outcome, list[int]]:
     """Run a sync with the default ``window_hours``; return the sizes of its windows, too."""
     settings = settings_of(service, end_date=end, **more)

@@ -57,7 +57,7 @@ def text(rows: Sequence[Sequence[str]], line_break: str = "\n") -> bytes:
     return "".join("|".join(values) + line_break for values in rows).encode()
 
 
-def read(data: bytes, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as File takes them
+def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
     with File(data, **options) as export:
         return list(export.records())
 
@@ -116,7 +116,7 @@ def test_what_is_quoted_well_is_read_exactly(
     header: bool,
     delimiter: str,
     quote: str,
-    **how: Any,  # noqa: ANN401
+    **how: Any,
 ) -> None:
     data = written([list(WATCHLIST)] * header + rows, delimiter, quote, **how)
     expected = events_of(rows, WATCHLIST)

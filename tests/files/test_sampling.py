@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FIRST_HOUR = START // HOUR
 
 
-def hours(path: Path, **options: Any) -> dict[int, int]:  # noqa: ANN401 - as the function takes them
+def hours(path: Path, **options: Any) -> dict[int, int]:
     usual = {"delimiter": "|", "quote_character": '"', "product": "WATCHLIST", "columns": {}}
     return events_by_hour(path, **{**usual, **options})
 

@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Tap]]:
     """Start the command; whatever becomes of the test, it does not go on."""
     taps: list[Tap] = []
 
-    def run(settings: dict[str, Any], state: dict[str, Any] | None = None, **options: Any) -> Tap:  # noqa: ANN401
+    def run(settings: dict[str, Any], state: dict[str, Any] | None = None, **options: Any) -> Tap:
         taps.append(Tap(tmp_path, settings, state, **options))
         return taps[-1]
 

@@ -56,12 +56,12 @@ class Stage:
 
     def execute(
         self,
-        cursor: Any,  # noqa: ANN401 - a cursor of fakesnow's, which is not typed here
+        cursor: Any,
         command: str,
-        params: Any = None,  # noqa: ANN401 - whatever the driver hands on
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        params: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """Execute what fakesnow cannot, in other words; hand everything else on as it is."""
         command = command.strip()
         if put := _PUT.fullmatch(command):
@@ -79,7 +79,7 @@ class Stage:
         command = _TEMPORARY.sub(r"\1 \2", command, count=1)
         return _execute(cursor, command, params, *args, **kwargs)
 
-    def _merge(self, cursor: Any, command: str, staged: re.Match[str]) -> str:  # noqa: ANN401
+    def _merge(self, cursor: Any, command: str, staged: re.Match[str]) -> str:
         table = f"{DATABASE}.{SCHEMA}"
         files = str(self.folder / staged["stage"] / "*").replace("'", "''")
         _execute(cursor, f"use schema {table}")
@@ -105,7 +105,7 @@ def load(settings: str) -> None:
         settings: The target's settings as a JSON object, beside those of the connection.
     """
     # Only now, when fakesnow has taken the place of the driver's connection.
-    from target_snowflake.target import TargetSnowflake  # noqa: PLC0415
+    from target_snowflake.target import TargetSnowflake
 
     connection = {"account": "emulated", "user": "loader", "password": "none"}
     place = {"database": DATABASE, "schema": SCHEMA, "warehouse": "NONE"}
@@ -115,7 +115,7 @@ def load(settings: str) -> None:
 
 def query() -> None:
     """Execute the statements on stdin, and print the rows of each as a line of JSON."""
-    import snowflake.connector  # noqa: PLC0415 - as above
+    import snowflake.connector
 
     cursor = snowflake.connector.connect(database=DATABASE, schema=SCHEMA).cursor()
     cursor.execute(f"use schema {DATABASE}.{SCHEMA}")
@@ -134,8 +134,8 @@ def _plain(value: object) -> int | str:
 def serve(databases: Path, command: list[str]) -> int:
     """Run a command while a server on loopback answers for Snowflake; return its exit code."""
     # Only Python 3.11 or later has them here.
-    import fakesnow.server  # noqa: PLC0415
-    import uvicorn  # noqa: PLC0415
+    import fakesnow.server
+    import uvicorn
 
     fakesnow.server.shared_fs = fakesnow.instance.FakeSnow(db_path=databases)
     with socket.socket() as listening:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
 
 
-def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
     """Return the tap's settings for an emulator.
 
     Args:
@@ -53,7 +53,7 @@ def load_into_postgres(
     postgres: Postgres,
     schema: str,
     folder: Path,
-    **settings: Any,  # noqa: ANN401
+    **settings: Any,
 ) -> None:
     """Run target-postgres over a tap's messages, with the settings that the documentation advises.
 

@@ -25,7 +25,7 @@ class Snowflake:
         """Start with no database."""
         self.folder = folder
 
-    def load(self, written: bytes, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    def load(self, written: bytes, **settings: Any) -> dict[str, Any]:
         """Run target-snowflake over messages and return the last STATE that it wrote."""
         answer = self._run("load", written, json.dumps({"validate_records": False} | settings))
         state: dict[str, Any] = json.loads(answer.splitlines()[-1])

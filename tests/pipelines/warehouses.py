@@ -104,14 +104,14 @@ def batch_config(files: Path, file_format: str) -> dict[str, Any]:
     }
 
 
-def first_month(emulator: Emulator, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
+def first_month(emulator: Emulator, **more: Any) -> dict[str, Any]:
     """Return the tap's settings for the first month."""
     return settings_of(
         emulator, products=PRODUCTS, start_date=NEW[0], end_date=NEW[1], window_hours=48, **more
     )
 
 
-def plain(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever a database holds
+def plain(column: str, value: Any) -> Any:
     """Return a value in the form of `computed`."""
     if value is None:
         return None
