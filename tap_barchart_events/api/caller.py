@@ -101,12 +101,12 @@ class Caller:
         body: dict[str, Any] | None = None,
         *,
         parse: Callable[[Json], T],
-        final: frozenset[int] = frozenset(),
+        is_refusal: Callable[[int | None], bool] = lambda _: False,
     ) -> T:
         """Make one call of the API, tried again as the policy says; return its parsed answer.
 
         Raises:
-            JobRefusedError: The answer has a status in ``final``; it is not tried again.
+            JobRefusedError: ``is_refusal`` says so of the answer's status; it is not tried again.
         """
 
         def attempt() -> T:
@@ -123,7 +123,7 @@ class Caller:
                         if is_loopback(self._api_url)
                         else "check api_url, the network and the proxy"
                     )
-                if error.status not in final:
+                if not is_refusal(error.status):
                     raise
                 refusal = JobRefusedError(str(error), error.retry_after)
             raise refusal

@@ -118,7 +118,7 @@ class ReportsClient:
         end: int,
         types: Sequence[str] = (),
         delimiter: str = DEFAULT_DELIMITER,
-        is_only_job: bool = True,
+        is_only_job: Callable[[], bool] = lambda: True,
     ) -> Job:
         """Start an export job: ``POST /reports``.
 
@@ -129,7 +129,7 @@ class ReportsClient:
             end: Last instant, in milliseconds; whether it is inclusive is not documented.
             types: Event type codes; none for all.
             delimiter: Field separator; the service's default is not sent.
-            is_only_job: Whether no other job is in flight. Then a refusal is tried again.
+            is_only_job: Says whether no other job is in flight. Then a refusal is tried again.
 
         Raises:
             CredentialsError: The credentials are wrong.
@@ -153,8 +153,12 @@ class ReportsClient:
                 )
             return job
 
-        final = frozenset() if is_only_job else REFUSALS
-        return self._api.call("start", "POST", "/reports", what, body, parse=parse, final=final)
+        def is_refusal(status: int | None) -> bool:
+            return status in REFUSALS and not is_only_job()
+
+        return self._api.call(
+            "start", "POST", "/reports", what, body, parse=parse, is_refusal=is_refusal
+        )
 
     def expect(self, source: str, *, customer: str, product: str, start: int, end: int) -> None:
         """Compare the answers about a job, which an earlier run has started, with its export."""

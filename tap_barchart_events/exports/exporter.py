@@ -74,7 +74,9 @@ class Exporter:
                 given to the planners as taken.
             count_events: Counts the events of a downloaded file.
         """
-        self._runner = JobRunner(client, request, count_events)
+        self._runner = JobRunner(
+            client, request, is_only_job=self._is_only_job, count_events=count_events
+        )
         self._customer = request.customer
         self._stopped = stopped
         self._changed = threading.Condition()
@@ -188,6 +190,10 @@ class Exporter:
         if not isinstance(error, BarchartEventsError):
             return error
         return type(error)(f"{self._customer}/{task.queue.product} {task.window}: {error}")
+
+    def _is_only_job(self) -> bool:
+        with self._changed:
+            return self._scheduler.is_only_job(time.monotonic())
 
     # Threads ------------------------------------------------------------------------------
 

@@ -24,17 +24,24 @@ class JobRunner:
     """Makes calls of the service. Safe to use from several threads."""
 
     def __init__(
-        self, client: ReportsClient, request: Request, count_events: CountEvents | None = None
+        self,
+        client: ReportsClient,
+        request: Request,
+        *,
+        is_only_job: Callable[[], bool],
+        count_events: CountEvents | None = None,
     ) -> None:
         """Make no call yet.
 
         Args:
             client: The service.
             request: What to ask of it.
+            is_only_job: Says, when a start is refused, whether no other job is in flight.
             count_events: Counts the events of a downloaded file.
         """
         self._client = client
         self._request = request
+        self._is_only_job = is_only_job
         self._count_events = count_events
 
     def take_over(self, product: str, job: SavedJob) -> None:
@@ -69,7 +76,7 @@ class JobRunner:
             end=task.window.end,
             types=self._request.types,
             delimiter=self._request.delimiter,
-            is_only_job=task.is_only_job,
+            is_only_job=self._is_only_job,
         )
 
     def _download(self, task: WindowTask, job: RunningJob) -> Outcome:

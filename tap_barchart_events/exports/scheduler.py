@@ -189,6 +189,10 @@ class Scheduler:
                 times.append(task.due)
         return min((time for time in times if time > now), default=math.inf)
 
+    def is_only_job(self, now: float) -> bool:
+        """Return whether no job is in flight but one, whose start is under way."""
+        return self._budget.in_flight(now) <= 1
+
     def _tasks(self) -> Iterator[WindowTask]:
         for queue in self._queues:
             yield from queue.tasks.values()
@@ -220,7 +224,6 @@ class Scheduler:
         task = self._next_to_start(now)
         if task:
             task.state = TaskState.STARTING
-            task.is_only_job = self._budget.in_flight(now) == 0
             self._budget.start(now)
         return task
 

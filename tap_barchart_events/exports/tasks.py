@@ -125,8 +125,6 @@ class WindowTask:
     """When the next call may be made, where the state says so."""
     called: float = 0.0
     """When its last call was issued."""
-    is_only_job: bool = False
-    """Whether no other job was in flight when its start was issued."""
     began: float | None = None
     """When its first job was started."""
     job: RunningJob | None = None

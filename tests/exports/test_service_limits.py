@@ -1,0 +1,169 @@
+"""A service that runs fewer jobs than the tap may have in flight, and one that is out of order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from barchart_events_emulator import Emulator
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.tasks import Limits
+from tap_barchart_events.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HOUR = 3_600_000
+START = 492_000 * HOUR
+JOB_SECONDS = 0.5
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=JOB_SECONDS, job_variation=0.25, events_per_hour=20) as emulator:
+        yield emulator
+
+
+def run(
+    service: Emulator,
+    folder: Path,
+    *,
+    jobs: int,
+    windows: int = 12,
+    during: Callable[[int], object] = lambda _: None,
+    job_retry: JobRetryPolicy | None = None,
+) -> float:
+    """Export some windows; check that all come; return how long it took, in seconds.
+
+    Args:
+        service: The service.
+        folder: Where files go.
+        jobs: Jobs in flight at most.
+        windows: How many windows of an hour.
+        during: Called after each window with the number of windows so far.
+        job_retry: When a job that failed is replaced.
+    """
+    span = Window(START, START + windows * HOUR)
+    stopped = threading.Event()
+    client = ReportsClient(
+        service.api_url,
+        service.username,
+        service.password,
+        stopped=stopped,
+        retry=RetryPolicy(attempts=3),
+    )
+    exporter = Exporter(
+        client,
+        {"ALERT": WindowPlanner(span, largest=HOUR, smallest=1000, jobs=jobs)},
+        request=Request("TGAM", (), "|"),
+        limits=Limits(jobs, 60, 0.05),
+        directory=folder,
+        stopped=stopped,
+        retry=job_retry,
+    )
+    began = time.monotonic()
+    try:
+        position = START
+        for count, export in enumerate(exporter.of("ALERT"), 1):
+            assert export.window.start == position
+            position = export.window.end
+            during(count)
+        assert position == span.end
+    finally:
+        exporter.close()
+        client.close()
+    return time.monotonic() - began
+
+
+def refusals(service: Emulator) -> int:
+    """Return how many starts were not accepted."""
+    return sum(request.call == "start" for request in service.requests) - len(service.jobs)
+
+
+@pytest.mark.parametrize("retry_after", [None, 0, 1])
+def test_a_limit_of_one_costs_a_tenth_at_most(
+    service: Emulator, tmp_path: Path, retry_after: float | None
+) -> None:
+    service.job_seconds, service.job_variation = 1.0, 0.0
+    alone = run(service, tmp_path, jobs=1)
+    service.max_running_jobs, service.refusal_retry_after = 1, retry_after
+    limited = run(service, tmp_path, jobs=4)
+    print(f"jobs at once 1: {alone:.2f} s; 4 of which 1 is accepted: {limited:.2f} s")  # noqa: T201 - figures
+    assert limited < 1.1 * alone + 1
+    assert len(service.jobs) == 24
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_limit_of_two_of_eight_is_found_and_logged_once(
+    service: Emulator, tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    service.max_running_jobs, service.refusal_status = 2, status
+    run(service, tmp_path, jobs=8, windows=16)
+    lines = [record.getMessage() for record in caplog.records]
+    found = [line for line in lines if "export jobs at once" in line]
+    assert found[-1] == "the service accepts 2 export jobs at once (max_concurrent_jobs is 8)"
+    assert len(found) <= 3
+    assert not [line for line in lines if "try 2 of" in line], "a refusal is no failure"
+    assert len(service.jobs) == 16
+    assert refusals(service) < 14
+
+
+def test_a_limit_that_rises_is_used(service: Emulator, tmp_path: Path) -> None:
+    service.max_running_jobs = 1
+    running = []
+
+    def watch(count: int) -> None:
+        if count == 4:
+            service.max_running_jobs = 6
+        running.append(sum(job.ended is None for job in service.jobs))
+
+    run(service, tmp_path, jobs=6, windows=40, during=watch)
+    assert max(running[:4]) == 1
+    assert max(running) > 3
+
+
+def test_a_limit_that_falls_ends_nothing(service: Emulator, tmp_path: Path) -> None:
+    def fall(count: int) -> None:
+        if count == 4:
+            service.max_running_jobs = 1
+
+    run(service, tmp_path, jobs=4, windows=16, during=fall)
+    assert len(service.jobs) == 16
+
+
+def test_an_outage_of_the_services_jobs_is_outlived(service: Emulator, tmp_path: Path) -> None:
+    # A sixtieth of an outage of a minute, with a sixtieth of the pauses.
+    usual = JobRetryPolicy()
+    retry = JobRetryPolicy(
+        wait_initial=usual.wait_initial / 60,
+        wait_max=usual.wait_max / 60,
+        forgotten_wait_initial=usual.forgotten_wait_initial / 60,
+    )
+    service.job_seconds = 0.1
+    service.outage(seconds=1)
+    run(service, tmp_path, jobs=4, job_retry=retry)
+    assert len(service.jobs) > 12, "those that failed were replaced"
+
+
+def test_the_pauses_after_failures_outlive_several_minutes() -> None:
+    policy = JobRetryPolicy()
+    shortest = [policy.wait_after_failure(failures, 0.0) for failures in (1, 2, 3)]
+    assert sum(wait or 0 for wait in shortest) > 180
+    assert policy.wait_after_failure(4, 0.0) is None
+
+
+def test_the_pauses_after_forgotten_jobs_end_by_time_not_by_number() -> None:
+    policy = JobRetryPolicy()
+    assert policy.wait_after_forgotten(1000, 3599, 1.0) == policy.wait_max
+    assert policy.wait_after_forgotten(2, 3600, 0.0) is None
