@@ -84,6 +84,7 @@ class Forecast:
 
     def observe(self, hour: int, share: float, events: int) -> None:
         """Learn how many events occurred in an hour, or in a share of it (0 to 1]."""
+        first = self.latest is None or hour > self.latest
         if self.latest is None:
             self.latest, self.level.mean = hour, math.log((events + 0.5) / share)
         self._drift(hour)
@@ -91,8 +92,8 @@ class Forecast:
         expected = math.exp(min(MAX_LEVEL, sum(part.mean for part in parts))) * share
         error = math.log((events + 0.5) / (expected + 0.5))
         chance = 1 / (expected + 1)  # of small numbers: Poisson
-        # Parts of an hour share its noise, so that a part tells less than an hour.
-        noise = self.noise / share + chance
+        # Parts of an hour share its noise: the first part tells as much as the hour, others little.
+        noise = self.noise / (1 if first else share) + chance
         known = sum(part.variance for part in parts)
         widened = max(1.0, (error * error / SURPRISE - noise) / known)
         known *= widened

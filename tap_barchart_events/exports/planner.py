@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tap_barchart_events.exports.failures import Failures
 from tap_barchart_events.exports.forecast import HOUR
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.sizing import Sizing
@@ -20,6 +21,8 @@ from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from tap_barchart_events.exports.failures import Failure
 
 FIRST_SIZE = 24 * HOUR
 """Size of the first window of a product that nothing is known about."""
@@ -31,15 +34,9 @@ KEPT_SHARE = 3 / 4
 """Largest part of a window that was too large. Less would cut off what the forecast says is
 quiet; more would hardly differ from what has just failed."""
 
-MOST_PARTS = 8
-"""Most parts that a window is cut into at once, whatever the forecast says."""
-
 FAR_BELOW = 8
 """A window with fewer events than its forecast divided by this shows that the forecast is of no
 use here. After two rounds of these the next windows double, whatever the forecast says."""
-
-MOST_FAILURES = 256
-"""Windows too large whose parts are not all counted yet, at most; older ones are forgotten."""
 
 
 class _Purpose(enum.Enum):
@@ -66,20 +63,6 @@ class _Job:
     purpose: _Purpose
     seconds: float | None = None
     """What its job took, once it is complete."""
-
-
-@dataclass(slots=True)
-class _Failure:
-    """A window that was too large, until its parts are counted."""
-
-    window: Window
-    events: float
-    """How many events it holds at least, by what was known when it failed."""
-    nested: bool
-    """It was itself a part of a window that was too large."""
-    counted_size: int = 0
-    counted_events: int = 0
-    largest_part: int = 0
 
 
 def range_to_cover(
@@ -111,9 +94,9 @@ class WindowPlanner:
     is too large holds more than an export, at most n times that many are too large, n being
     events / capacity + range / largest, each rounded up. Measured for any placing of events, a
     product that nothing is known of takes at most
-    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs. Events spread evenly take, with one or two
-    jobs in flight, at most 2n + m + 2·log2(largest/smallest) + log2(n) + 2, m being the windows
-    that were under way when the first one was too large.
+    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs. Events spread evenly take at most
+    2n + m + 2·log2(largest/smallest) + log2(n) + 2, m being the windows that were under way when
+    the first one was too large.
     """
 
     def __init__(
@@ -145,7 +128,7 @@ class WindowPlanner:
         self._sizing = Sizing(known, largest)
         self._gaps = _without(span, taken)
         self._under_way: dict[Window, _Job] = {}
-        self._failures: list[_Failure] = []
+        self._failures = Failures()
         self._bracketed = known.capacity.too_many is not None
         self._first_windows = 0
         self._proven = 0
@@ -190,17 +173,16 @@ class WindowPlanner:
         if not self._gaps:
             return None
         gap = self._gaps[0]
-        failure = self._failure_around(gap.start)
-        limit, largest, least = gap.end, self._largest, self._smallest
+        failure = self._failures.around(gap.start)
+        limit, largest, least = gap.end, self._largest, 1
         if failure:
             limit = min(limit, failure.window.end)
             size = failure.window.size
-            largest = min(largest, size // 2 if failure.nested else int(size * KEPT_SHARE))
-            least = max(least, size // MOST_PARTS)
-        elif len(self._far_below) >= 2 * self._jobs:
-            least = max(least, 2 * max(self._far_below))
+            largest = min(largest, -(-size // 2) if failure.nested else int(size * KEPT_SHARE))
+        if len(self._far_below) >= 2 * self._jobs:
+            least = 2 * max(self._far_below)
         end, purpose = self._sized(gap.start, limit, failure)
-        size = max(min(end - gap.start, largest), least, self._smallest)
+        size = max(min(max(end - gap.start, least), largest), self._smallest)
         window = Window(gap.start, min(gap.start + size, self._largest + gap.start, limit))
         self._gaps[:1] = [Window(window.end, gap.end)] if window.end < gap.end else []
         events, deviation = self._expected(window)
@@ -257,9 +239,7 @@ class WindowPlanner:
             self._attempt = None
         # Half a standard deviation above the limit is what a failure shows on average.
         least = max(events, self._known.capacity.fits * (1 + min(deviation, 1) / 2))
-        nested = self._failure_around(window.start) is not None
-        self._failures[: 1 - MOST_FAILURES] = self._failures[1 - MOST_FAILURES :]
-        self._failures.append(_Failure(window, least, nested))
+        self._failures.add(window, least)
         self._put_back(window)
         return True
 
@@ -272,7 +252,7 @@ class WindowPlanner:
 
     # How large the next window is.
 
-    def _sized(self, start: int, limit: int, failure: _Failure | None) -> tuple[int, _Purpose]:
+    def _sized(self, start: int, limit: int, failure: Failure | None) -> tuple[int, _Purpose]:
         """Return where a window ends, at ``limit`` at most, and why."""
         if not failure and not self._bracketed:
             if self._largest <= FIRST_SIZE:  # the user's word that such windows fit
@@ -285,21 +265,23 @@ class WindowPlanner:
                 return end, _Purpose.GROWTH
         if not self._sizing.informed:
             return start + self._size_by_time(failure), _Purpose.SAFE
-        if (
-            not failure
-            and not self._attempt
-            and (aim := self._sizing.attempt(self.events_left or 0))
-        ):
-            return self._sizing.cut(start, limit, lambda _: aim), _Purpose.ATTEMPT
-        end = self._sizing.cut(start, limit, self._sizing.safe, self._correction(failure))
-        return end, _Purpose.SAFE
+        correction = self._correction(failure)
+        if not self._attempt and (aim := self._sizing.attempt(self.events_left or 0)):
+            return self._sizing.cut(start, limit, lambda _: aim, correction), _Purpose.ATTEMPT
+        return self._sizing.cut(start, limit, self._sizing.safe, correction), _Purpose.SAFE
 
-    def _size_by_time(self, failure: _Failure | None) -> int:
-        """Return the size of a window while no export's events are known."""
-        if failure:
-            return max(1, failure.window.size // FIRST_STEP)
-        failed = min((f.window.size for f in self._failures), default=FIRST_SIZE * FIRST_STEP)
-        return self._proven or failed // FIRST_STEP
+    def _size_by_time(self, failure: Failure | None) -> int:
+        """Return the size of a window while no export's events are known.
+
+        Before any has fitted, each smaller window under way divides the size further, so that
+        one round brackets the capacity. Then the size doubles, up to half of what has failed.
+        """
+        failed = failure.window.size if failure else self._failures.smallest(FIRST_SIZE)
+        if self._proven:
+            return min(2 * self._proven, max(self._proven if not failure else 1, failed // 2))
+        running = [window for window, job in self._under_way.items() if job.seconds is None]
+        smaller = sum(window.size < failed for window in running)
+        return max(1, int(failed * FIRST_STEP ** -(1.0 + smaller)))
 
     def _grown(self, start: int, limit: int) -> int | None:
         """Return where a window ends that is larger than any before; None if it does not pay.
@@ -331,25 +313,14 @@ class WindowPlanner:
             return 0.0, 1.0
         return self._known.forecast.total(window.start, window.end)
 
-    def _failure_around(self, instant: int) -> _Failure | None:
-        """Return the smallest window around an instant that was too large."""
-        around = (f for f in self._failures if f.window.start <= instant < f.window.end)
-        return min(around, key=lambda f: f.window.size, default=None)
-
-    def _correction(self, failure: _Failure | None) -> float:
+    def _correction(self, failure: Failure | None) -> float:
         """Return the factor that makes a forecast agree with a window that was too large."""
         expected = self._expected(failure.window)[0] if failure else 0.0
         return max(1.0, failure.events / expected) if failure and expected else 1.0
 
     def _count_parts(self, window: Window, events: int) -> None:
-        """Add a finished window to those too large that it is a part of."""
-        for failure in [f for f in self._failures if _contains(f.window, window)]:
-            failure.counted_size += window.size
-            failure.counted_events += events
-            failure.largest_part = max(failure.largest_part, events)
-            if failure.counted_size < failure.window.size:
-                continue
-            self._failures.remove(failure)
+        """Learn the capacity from windows too large that are counted in full by now."""
+        for failure in self._failures.count(window, events):
             known = self._known.capacity.too_many is not None
             if self._known.capacity.failed(failure.counted_events, failure.largest_part):
                 self._tell_limit("moved")
@@ -370,10 +341,6 @@ class WindowPlanner:
             at -= 1
             start = self._gaps.pop(at).start
         self._gaps.insert(at, Window(start, end))
-
-
-def _contains(outer: Window, inner: Window) -> bool:
-    return outer.start <= inner.start and inner.end <= outer.end
 
 
 def _without(span: Window, taken: Iterable[Window]) -> list[Window]:

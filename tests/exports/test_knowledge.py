@@ -90,7 +90,7 @@ def _holders(value: object) -> list[object]:
 
 
 @given(values | damaged())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_stands_there_all_is_covered(value: object) -> None:
     knowledge = Knowledge.from_json(value)
     whole = Window(START, START + DAY)

@@ -120,7 +120,7 @@ def stated_bound(whole: Window, events: int, capacity: int, largest: int, at_onc
 
 @pytest.mark.parametrize("counts", [True, False])
 @given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_events_are_covered_exactly_within_the_stated_jobs(
     counts: object, placing: tuple[Window, list[int]], capacity: int, at_once: int, seed: int
 ) -> None:
@@ -134,15 +134,15 @@ def test_any_events_are_covered_exactly_within_the_stated_jobs(
         assert service.jobs <= stated_bound(whole, len(instants), capacity, largest, at_once)
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, 2, 4, 8])
 def test_evenly_spread_events_cost_at_most_twice_the_jobs_needed_and_a_logarithm(
     at_once: int,
 ) -> None:
-    for seed in range(30):
+    for seed in range(8):
         rng = random.Random(seed)  # noqa: S311 - seeded cases
         largest = rng.choice([1, 6, 24]) * HOUR
         whole = Window(START, START + int(largest * rng.uniform(0.5, 60)))
-        limit = max(largest / rng.uniform(0.9, 300), whole.size / 150)
+        limit = max(largest / rng.uniform(0.9, 300), whole.size / 300)
         planner = WindowPlanner(whole, largest=largest, smallest=1000, jobs=at_once)
         service = Service(evenly(10_000 * HOUR / limit), 10_000, seed)
         service.export_all(planner, at_once)
