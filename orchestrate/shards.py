@@ -82,7 +82,7 @@ class ShardPlan:
             raise PlanError(
                 f"ORCHESTRATE_HANDOVER must be a later month than that of {PREFIX}START_DATE"
             )
-        pause = parsers.number(at_least=0)
+        pause = parsers.number(minimum=0)
         return cls(
             products,
             environ[PREFIX + "START_DATE"],

@@ -61,8 +61,9 @@ class Knowledge:
     def to_json(self) -> dict[str, object]:
         """Return a JSON object of at most 1 kB; an empty one if nothing was learnt.
 
-        Numbers of events and seconds have four digits, logarithms and their standard deviations
-        are whole hundredths.
+        Numbers of events and seconds are text of four digits: targets of the Singer SDK read a
+        fraction as Decimal, and then cannot write the STATE. Logarithms and their standard
+        deviations are whole hundredths.
         """
         if self == Knowledge():
             return {}
@@ -110,8 +111,8 @@ def _read(parse: Callable[[object], T], value: object) -> T | None:
         return None
 
 
-def _short(number: float | None) -> float | None:
-    return None if number is None else float(f"{number:.4g}")
+def _short(number: float | None) -> str | None:
+    return None if number is None else f"{number:.4g}"
 
 
 def _hundredths(number: float) -> int:
@@ -128,13 +129,15 @@ def _pairs(estimates: Iterable[Estimate]) -> list[int]:
 
 def _number(value: object, low: float, high: float) -> float:
     """Return a number within bounds; NaN, infinity, a huge integer and a bool are none."""
-    if isinstance(value, Decimal):  # the SDK reads STATE with these, not with floats
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise _DamagedError
-    if not low <= value <= high:
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        raise _DamagedError from None
+    if not low <= number <= high:
         raise _DamagedError
-    return float(value)
+    return number
 
 
 def _numbers(value: object, count: int) -> list[object]:

@@ -43,6 +43,12 @@ def test_what_is_read_back_is_what_was_written(parse_float: type) -> None:
     assert Knowledge.from_json(Knowledge().to_json()) == Knowledge()
 
 
+def test_no_number_has_a_fraction_that_an_sdk_target_would_read_as_a_decimal() -> None:
+    fractions: list[str] = []
+    json.loads(json.dumps(learnt().to_json()), parse_float=fractions.append)
+    assert fractions == []
+
+
 def test_another_product_gets_the_capacity_and_no_forecast() -> None:
     known = learnt()
     other = known.capacity_only()
