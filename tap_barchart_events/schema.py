@@ -42,17 +42,7 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
             description="When the event occurred, UTC, in milliseconds.",
         ),
         th.Property("type", th.StringType, description=f"Event type code.{known}"),
-        *(
-            th.Property(
-                column,
-                th.StringType,
-                description=(
-                    "As the service holds it; filled by "
-                    f"{', '.join(products_with_column(column, products))}."
-                ),
-            )
-            for column in columns_of(products)
-        ),
+        *(_column(name, products) for name in columns_of(products)),
         th.Property(
             "extra",
             th.ObjectType(additional_properties=th.StringType),
@@ -70,6 +60,12 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
     # With an empty list of properties, the SDK's flattening would leave "extra" out.
     del made["properties"]["extra"]["properties"]
     return made
+
+
+def _column(name: str, products: Sequence[str]) -> th.Property[str]:
+    filled_by = ", ".join(products_with_column(name, products))
+    text = f"As the service holds it; filled by {filled_by}."
+    return th.Property(name, th.StringType, description=text)
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,9 +101,6 @@ def open_sync(
         ServiceError: The service failed, again and again.
     """
     stopped = threading.Event()
-    retry = replace(retry, attempts=1 + settings.max_retries)
-    if is_connection_test:
-        retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
     with ExitStack() as stack:
         progress = stack.enter_context(
             Progress(
@@ -113,16 +110,10 @@ def open_sync(
                 is_connection_test=is_connection_test,
             )
         )
-        client = ReportsClient(
-            settings.api_url,
-            settings.username,
-            settings.password,
-            stopped=stopped,
-            timeout=settings.request_timeout_seconds,
-            retry=retry,
-            connections=2 * settings.max_concurrent_jobs,
-            on_request=progress.request,
-        )
+        retry = replace(retry, attempts=1 + settings.max_retries)
+        if is_connection_test:
+            retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
+        client = _client(settings, retry, stopped, progress)
         stack.callback(client.close)
         client.authenticate()
         if is_connection_test:
@@ -139,11 +130,7 @@ def open_sync(
             client,
             _plans(settings, request, states, ranges, saved_jobs),
             request=request,
-            limits=Limits(
-                settings.max_concurrent_jobs,
-                settings.job_timeout_minutes * 60,
-                settings.poll_interval_seconds,
-            ),
+            limits=_limits(settings),
             directory=folder,
             stopped=stopped,
             retry=job_retry,
@@ -153,6 +140,29 @@ def open_sync(
         stack.callback(exports.close)
         progress.begin(sum(covered.size for covered in ranges.values()), exports)
         yield Sync(folder, ranges, exports, progress, request)
+
+
+def _client(
+    settings: Settings, retry: RetryPolicy, stopped: threading.Event, progress: Progress
+) -> ReportsClient:
+    return ReportsClient(
+        settings.api_url,
+        settings.username,
+        settings.password,
+        stopped=stopped,
+        timeout=settings.request_timeout_seconds,
+        retry=retry,
+        connections=2 * settings.max_concurrent_jobs,
+        on_request=progress.request,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_concurrent_jobs,
+        settings.job_timeout_minutes * 60,
+        settings.poll_interval_seconds,
+    )
 
 
 def _saved_jobs(

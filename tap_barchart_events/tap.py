@@ -69,11 +69,7 @@ class TapBarchartEvents(Tap):
             environment = {**_dotenv(known), **os.environ}
             values |= from_environment(known, environment)
             unknown |= unknown_settings(known, environment)
-        for name in sorted(unknown):
-            plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-            near = difflib.get_close_matches(plain, known, 1, 0.7)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
+        self._warn_of(unknown, known)
         self.products = Settings.products_in(values)
         self.settings: Settings | None = None
         try:
@@ -94,6 +90,13 @@ class TapBarchartEvents(Tap):
         ignored = ignored_signals()  # before the SDK takes signals
         super().__init__(config=values, validate_config=validate_config, catalog=catalog, **kwargs)
         handle_signals(self.message_writer.interrupt, ignored)
+
+    def _warn_of(self, unknown: set[str], known: Mapping[str, Any]) -> None:
+        for name in sorted(unknown):
+            plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+            near = difflib.get_close_matches(plain, known, 1, 0.7)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the STATE to go on from.
