@@ -22,7 +22,7 @@ from tests.tap_runs import QUICK_COMMAND, START, Outcome, Tap, settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SECONDS = 10
+SECONDS = 30
 """Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
 
 BATCHES: dict[str, Any] = {

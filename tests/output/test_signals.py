@@ -147,7 +147,8 @@ def test_while_it_connects(service: Emulator, start: Callable[..., Tap]) -> None
             with suppress(BlockingIOError):
                 one.connect(address)
         tap = start(settings_of(service, api_url=f"http://127.0.0.1:{address[1]}"))
-        time.sleep(2)
+        wait_for(lambda: b"Beginning sync" in tap.log.read_bytes())
+        time.sleep(1)
         ended_well(tap, signal.SIGTERM)
         for one in queue:
             one.close()
