@@ -10,7 +10,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, columns_of, products_with_column
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 STREAM = "events"
 
@@ -66,6 +66,23 @@ def _column(name: str, products: Sequence[str]) -> th.Property[str]:
     filled_by = ", ".join(products_with_column(name, products))
     text = f"As the service holds it; filled by {filled_by}."
     return th.Property(name, th.StringType, description=text)
+
+
+def columns_with_property(
+    products: Sequence[str], effective: Mapping[str, Any], metadata: Container[tuple[str, ...]]
+) -> list[str]:
+    """Return the columns that have a property: values of all others go to ``extra``.
+
+    What a catalog of an earlier day does not know goes to ``extra``. What was taken out of its
+    schema, but not of its metadata, is not wanted.
+
+    Args:
+        products: The products configured.
+        effective: The schema with what a catalog has changed.
+        metadata: The breadcrumbs of the catalog.
+    """
+    named = effective["properties"]
+    return [c for c in columns_of(products) if c in named or ("properties", c) in metadata]
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
     from typing import TypeGuard
 
+    from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.windows import Window
 
 ALL_TYPES = "all"
@@ -128,6 +131,28 @@ class ProductState:
         if not event_types:
             return f"all but {', '.join(self.event_types)}" if self.event_types else "all"
         return ", ".join(code for code in event_types if code not in self.event_types)
+
+
+def log_warnings(
+    states: Mapping[str, ProductState], settings: Settings, logger: logging.Logger
+) -> None:
+    """Log, before anything is requested, what a sync will not extract.
+
+    Args:
+        states: What STATE holds of each product.
+        settings: The settings.
+        logger: Where warnings go.
+    """
+    for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
+        logger.warning(warning)
+    for product, state in states.items():
+        for warning in warnings(
+            state,
+            start_date=settings.start_date,
+            lookback=settings.lookback,
+            event_types=settings.event_types,
+        ):
+            logger.warning("%s/%s: %s", settings.customer, product, warning)
 
 
 def warnings(

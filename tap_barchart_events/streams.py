@@ -19,16 +19,13 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.checked_files import CheckedFiles
-from tap_barchart_events.config.codes import unknown_codes
-from tap_barchart_events.exceptions import FileError, SettingError
+from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
-from tap_barchart_events.products import columns_of
 from tap_barchart_events.progress import RoundedTimer
-from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, schema
-from tap_barchart_events.state import ProductState
-from tap_barchart_events.state import warnings as unextracted
+from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
+from tap_barchart_events.state import ProductState, log_warnings
 from tap_barchart_events.sync import open_sync, private_folder
 from tap_barchart_events.windows import Window
 
@@ -118,30 +115,15 @@ class EventsStream(Stream):
 
     def _read_states(self) -> dict[str, ProductState]:
         """Read what STATE holds of each product, in the order of the setting."""
-        settings = self.settings
-        start_date, event_types = settings.start_date, settings.event_types
-        if not self._is_incremental:
-            return {p: ProductState(start_date, event_types or None) for p in settings.products}
+        settings, read = self.settings, self._is_incremental
         return {
             context["product"]: ProductState.read(
-                self.get_context_state(context), start_date=start_date, event_types=event_types
+                self.get_context_state(context) if read else {},
+                start_date=settings.start_date,
+                event_types=settings.event_types,
             )
             for context in self.partitions
         }
-
-    def _warn(self, states: Mapping[str, ProductState]) -> None:
-        """Log, before anything is requested, what this sync will not extract."""
-        settings = self.settings
-        for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
-            self.logger.warning(warning)
-        for product, state in states.items():
-            for warning in unextracted(
-                state,
-                start_date=settings.start_date,
-                lookback=settings.lookback,
-                event_types=settings.event_types,
-            ):
-                self.logger.warning("%s/%s: %s", settings.customer, product, warning)
 
     @property
     def _is_incremental(self) -> bool:
@@ -151,15 +133,9 @@ class EventsStream(Stream):
     def _is_connection_test(self) -> bool:
         return self.ABORT_AT_RECORD_COUNT is not None
 
-    @property
-    def _properties(self) -> list[str]:
-        """The selected properties, in the order of the schema."""
-        wanted = self.effective_schema["properties"]
-        return [
-            name
-            for name in self.schema["properties"]
-            if name in wanted and self.mask[("properties", name)]
-        ]
+    def _is_wanted(self, name: str) -> bool:
+        """Whether a property is selected."""
+        return name in self.effective_schema["properties"] and self.mask["properties", name]
 
     # Windows, their files, and the bookmark -----------------------------------------------
 
@@ -167,7 +143,7 @@ class EventsStream(Stream):
     def _syncing(self) -> Iterator[None]:
         """Hold open what a sync needs; leave nothing behind, however it ends."""
         self._states = self._read_states()
-        self._warn(self._states)
+        log_warnings(self._states, self.settings, self.logger)
         with private_folder() as folder:
             try:
                 with open_sync(
@@ -209,8 +185,10 @@ class EventsStream(Stream):
         files = CheckedFiles(
             sync,
             self.settings,
-            properties=self._properties,
-            schema_columns=self._schema_columns,
+            properties=[name for name in self.schema["properties"] if self._is_wanted(name)],
+            schema_columns=columns_with_property(
+                self.settings.products, self.effective_schema, self.metadata
+            ),
             logger=self.logger,
         )
         for checked in files.of(context["product"]):
@@ -221,20 +199,6 @@ class EventsStream(Stream):
             sync.progress.finished(
                 checked.export, checked.contents.events, time.monotonic() - checked.began
             )
-
-    @property
-    def _schema_columns(self) -> list[str]:
-        """The columns that have a property: values of all others go to ``extra``.
-
-        What a catalog of an earlier day does not know goes to ``extra``. What was taken out of its
-        schema, but not of its metadata, is not wanted.
-        """
-        named = self.effective_schema["properties"]
-        return [
-            name
-            for name in columns_of(self.settings.products)
-            if name in named or ("properties", name) in self.metadata
-        ]
 
     def _move_bookmark(self, sync: Sync, export: Export) -> None:
         product = export.product
@@ -335,22 +299,16 @@ class EventsStream(Stream):
             with self.get_record_counter() as counter:
                 counter.with_context(partition)
                 for file, contents in self._files(partition):
-                    try:
-                        for url in self._stored(file, batch_config):
-                            yield batch_config.encoding, [url]
-                    except OSError as error:
-                        raise FileError(
-                            f"{file.customer}/{file.product} {file.window}: could not write a "
-                            f"batch file: {error.strerror or error}; check space, permissions and "
-                            "credentials where batch_config stores files, and space in TMPDIR"
-                        ) from None
+                    for url in self._stored(file, batch_config):
+                        yield batch_config.encoding, [url]
                     counter.increment(contents.events)
 
     def _stored(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
         """Write a window's events to batch files; yield the URL of each when it is complete."""
         encoding = batch_config.encoding
         paths = file.write_batches(encoding.format, encoding.compression, batch_config.batch_size)
-        return store_all(paths, batch_config, f"{self.tap_name}--{self.name}")
+        what = f"{file.customer}/{file.product} {file.window}"
+        return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
 
     # The SDK's private names, and its wording, are touched from here on and nowhere else, each
     # for a reason. --------------------------------------------------------------------------

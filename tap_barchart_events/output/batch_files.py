@@ -10,7 +10,7 @@ from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
 from fsspec.utils import get_protocol
 
-from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.exceptions import FileError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,25 +39,34 @@ def check_storage(storage: StorageTarget) -> None:
         ) from None
 
 
-def store_all(paths: Iterable[Path], batch_config: BatchConfig, stem: str) -> Iterator[str]:
+def store_all(
+    paths: Iterable[Path], batch_config: BatchConfig, *, stem: str, what: str
+) -> Iterator[str]:
     """Move finished files into their storage; yield the URL of each.
 
     Args:
         paths: The files, which are removed here once they are stored.
         batch_config: Where to, and which suffix the files get.
         stem: What the names of all files begin with.
+        what: Whose events they hold, for errors.
 
     Raises:
-        OSError: A file could not be stored.
+        FileError: A file could not be written or stored.
     """
     storage, encoding = batch_config.storage, batch_config.encoding
     suffix = {"jsonl": "json", "parquet": "parquet"}[encoding.format]
     if encoding.format == "jsonl" and encoding.compression == "gzip":
         suffix += ".gz"
-    for path in paths:
-        url = store(path, storage, f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}")
-        path.unlink()
-        yield url
+    try:
+        for path in paths:
+            url = store(path, storage, f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}")
+            path.unlink()
+            yield url
+    except OSError as error:
+        raise FileError(
+            f"{what}: could not write a batch file: {error.strerror or error}; check space, "
+            "permissions and credentials where batch_config stores files, and space in TMPDIR"
+        ) from None
 
 
 def store(path: Path, storage: StorageTarget, name: str) -> str:
