@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.exports.tasks import Export
     from tap_barchart_events.files.export_file import ExportFile, FileContents
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync
@@ -133,10 +132,6 @@ class EventsStream(Stream):
     def _is_connection_test(self) -> bool:
         return self.ABORT_AT_RECORD_COUNT is not None
 
-    def _is_wanted(self, name: str) -> bool:
-        """Whether a property is selected."""
-        return name in self.effective_schema["properties"] and self.mask["properties", name]
-
     # Windows, their files, and the bookmark -----------------------------------------------
 
     @contextmanager
@@ -182,10 +177,11 @@ class EventsStream(Stream):
         sync = self._sync_now
         if sync is None:
             raise RuntimeError("no sync is under way")
+        named = [n for n in self.schema["properties"] if n in self.effective_schema["properties"]]
         files = CheckedFiles(
             sync,
             self.settings,
-            properties=[name for name in self.schema["properties"] if self._is_wanted(name)],
+            properties=[name for name in named if self.mask["properties", name]],
             schema_columns=columns_with_property(
                 self.settings.products, self.effective_schema, self.metadata
             ),
@@ -195,16 +191,13 @@ class EventsStream(Stream):
             yield checked.file, checked.contents
             self._writer.flush()
             sync.exports.emitted(checked.export)
-            self._move_bookmark(sync, checked.export)
+            product, window = checked.export.product, checked.export.window
+            done = Window(sync.ranges[product].start, window.end)
+            self._states[product] = self._states[product].advanced(done, self.settings.event_types)
+            self._write_state()
             sync.progress.finished(
                 checked.export, checked.contents.events, time.monotonic() - checked.began
             )
-
-    def _move_bookmark(self, sync: Sync, export: Export) -> None:
-        product = export.product
-        done = Window(sync.ranges[product].start, export.window.end)
-        self._states[product] = self._states[product].advanced(done, self.settings.event_types)
-        self._write_state()
 
     def _write_state(self) -> None:
         """Write a STATE message with what is known now; a connection test writes none."""

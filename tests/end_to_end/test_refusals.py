@@ -328,7 +328,7 @@ def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
     }
     state = {"bookmarks": {"events": {"partitions": [partition]}}}
     outcome = refused(tmp_path, settings_of(service), state)
-    assert "no date-time as bookmark of WATCHLIST but 'the day before'" in last_line(outcome)
+    assert "the bookmark of WATCHLIST in STATE is 'the day before', which is no date-time" in last_line(outcome)
     assert service.requests == []
 
 
