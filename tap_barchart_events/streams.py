@@ -191,8 +191,8 @@ class EventsStream(Stream):
             yield checked.file, checked.contents
             self._writer.flush()
             sync.exports.emitted(checked.export)
-            product, window = checked.export.product, checked.export.window
-            done = Window(sync.ranges[product].start, window.end)
+            product = checked.export.product
+            done = Window(sync.ranges[product].start, checked.export.window.end)
             self._states[product] = self._states[product].advanced(done, self.settings.event_types)
             self._write_state()
             sync.progress.finished(
@@ -303,8 +303,7 @@ class EventsStream(Stream):
         what = f"{file.customer}/{file.product} {file.window}"
         return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
 
-    # The SDK's private names, and its wording, are touched from here on and nowhere else, each
-    # for a reason. --------------------------------------------------------------------------
+    # The SDK's private names and wording are touched from here on and nowhere else, with reasons.
 
     def _emit_state(self) -> None:
         # STATE is due when a window is finished, not when the SDK counts 10,000 records.
