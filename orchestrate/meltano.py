@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,10 @@ MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
 SUMMARY = "sync_summary"
 """The tap's metric at the end of a sync: how many events it had."""
+
+
+DRAIN_SECONDS = 30
+"""How long a target may load what it has received before the whole run is ended."""
 
 
 class MeltanoError(Exception):
@@ -81,10 +85,26 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
                 events += count
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+                _end(process)
     if process.returncode:
         raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
     return events
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a run: the tap first, so that the target loads what it has and passes STATE on."""
+    tap = [
+        "pkill",
+        "--signal=TERM",
+        f"--session={process.pid}",
+        "--full",
+        "bin/tap-barchart-events",
+    ]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if subprocess.run(tap, check=False).returncode == 0:  # noqa: S603 - made here
+            process.communicate(timeout=DRAIN_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def _entry(line: str) -> tuple[str, int]:

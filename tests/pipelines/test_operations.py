@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
@@ -42,7 +44,7 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     """A nightly run, then what the page says; events come late in between, and a product goes."""
-    earlier, reread = blocks()
+    earlier, reread = (block for block in blocks() if "meltano run" in block)
     now = milliseconds(END)
     with Emulator(
         events_per_hour=0.5, clock=lambda: now, date_header=False, late_share=0.2
@@ -90,6 +92,48 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         assert late.total() > 5
         assert rows(postgres, schema) == in_time + before + late
         assert bookmarks(pipeline) == nightly
+
+
+def test_a_run_interrupted_as_the_page_says_is_continued(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """SIGTERM to the tap alone: the target loads what it has, and Meltano keeps the STATE."""
+    (interrupt,) = (block for block in blocks() if "pkill" in block)
+    now = milliseconds(END)
+    with Emulator(
+        events_per_hour=5, clock=lambda: now, date_header=False, job_seconds=0.5
+    ) as emulator:
+        pipeline = Pipeline(tmp_path / "project")
+        tap = settings_of(
+            emulator, products='["WATCHLIST"]', start_date=START, end_date=END, window_hours=6
+        )
+        command = [PROJECT / ".venv-meltano/bin/meltano", "run"]
+        options: dict[str, Any] = {
+            "cwd": pipeline.folder,
+            "env": clean_environment(
+                **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
+                TARGET_POSTGRES_SQLALCHEMY_URL=postgres.url,
+                TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA=schema,
+            ),
+            "stdin": subprocess.DEVNULL,
+        }
+        pipe = [*command, "tap-barchart-events", "target-postgres"]
+        with subprocess.Popen(pipe, start_new_session=True, **options) as running:
+            for _ in count():
+                time.sleep(0.05)
+                assert running.poll() is None, "the run ended before it was interrupted"
+                if sum(emulator.starts.values()) > 12:
+                    break
+            # Only the tap of this run: tests may run side by side.
+            alone = interrupt.replace("pkill ", f"pkill --session {running.pid} ", 1)
+            subprocess.run(["bash", "-euc", alone], check=True)
+            running.wait(timeout=60)
+        (first,) = bookmarks(pipeline).values()
+        assert START < first < END
+        before = sum(emulator.starts.values())
+        subprocess.run(pipe, check=True, **options)
+        assert rows(postgres, schema) == held(emulator, ["WATCHLIST"], START, END)
+        assert sum(emulator.starts.values()) - before < 36, "finished windows were exported again"
 
 
 def rows(postgres: Postgres, schema: str) -> object:
