@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.windows import to_iso, to_milliseconds
+from tap_barchart_events.windows import from_iso, to_iso, to_milliseconds
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, Outcome, settings_of, sync
 
@@ -167,3 +168,27 @@ def test_a_bookmark_later_than_now_is_a_warning_that_says_what_to_do(
     assert len(warnings) == 2
     assert f"the bookmark, {ahead}, is later than the present time" in warnings[0]
     assert "set it back in STATE" in warnings[0]
+
+
+@pytest.mark.parametrize("ahead", [-7200, 7200])
+def test_what_is_exported_ends_by_the_earlier_of_the_two_clocks(
+    warnings: list[str], ahead: int
+) -> None:
+    now = time.time()
+    start = to_iso(round((now - 10_800) * 1000))
+    with Emulator(job_seconds=0.01, clock=lambda: round((time.time() + ahead) * 1000)) as service:
+        outcome = run(service, start_date=start, end_date=None, lag_minutes=0, window_hours=24)
+    [warning] = warnings
+    assert warning.startswith("the clocks differ: this machine's shows ")
+    bookmark = from_iso(outcome.bookmarks["WATCHLIST"]) / 1000
+    assert abs(bookmark - (now + min(0, ahead))) < 30
+
+
+def _two_hours_late() -> int:
+    return round((time.time() - 7200) * 1000)
+
+
+def test_a_service_that_sends_no_date_is_no_warning(warnings: list[str]) -> None:
+    with Emulator(job_seconds=0.01, clock=_two_hours_late, date_header=False) as service:
+        run(service)
+    assert warnings == []
