@@ -52,7 +52,7 @@ class EventsStream(Stream):
     name = STREAM
     primary_keys = KEY
     replication_key = REPLICATION_KEY
-    # The query of events.py types every value; to conform them again would only cost.
+    # The query of files/queries.py types every value; to conform them again would only cost.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     retry = RetryPolicy()
     """How calls are tried again, but for how often: that is a setting."""

@@ -107,7 +107,7 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
         tap = settings_of(
             emulator, products='["WATCHLIST"]', start_date=START, end_date=END, window_hours=6
         )
-        command = [PROJECT / ".venv-meltano/bin/meltano", "run"]
+        command = [str(PROJECT / ".venv-meltano/bin/meltano"), "run"]
         options: dict[str, Any] = {
             "cwd": pipeline.folder,
             "env": clean_environment(
