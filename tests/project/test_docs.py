@@ -289,7 +289,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     lines = []
     for way in ("bulk", "files"):
         with Emulator(job_seconds=0.1, events_per_hour=20, max_running_jobs=2) as service:
-            service.fault("start", "status", code=503)
+            service.fault("poll", "status", code=503)
             service.fault("start", "job-timeout", after=1)
             service.fault("start", "job-failed", after=2)
             service.fault("download", "body", body=whole_day)
