@@ -290,8 +290,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     for way in ("bulk", "files"):
         with Emulator(job_seconds=0.1, events_per_hour=20, max_running_jobs=2) as service:
             service.fault("poll", "status", code=503)
-            service.fault("start", "job-timeout", after=1)
-            service.fault("start", "job-failed", after=2)
+            service.fault("start", "job-timeout")
+            service.fault("start", "job-failed", after=1)
             service.fault("download", "body", body=whole_day)
             settings = settings_of(service, **misread, **output_mode(way, folder, batch_size=10))
             outcome = Tap(folder, settings).end()
