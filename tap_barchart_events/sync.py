@@ -191,7 +191,7 @@ def _plans(
     ranges: Mapping[str, Window],
     saved_jobs: Mapping[str, Sequence[SavedJob]],
 ) -> dict[str, WindowPlanner]:
-    """Return the windows of each product; a product not seen so far begins as another one ends."""
+    """Return the windows of each product; a new product takes the capacity of another one."""
     known = {
         product: Knowledge.from_json(state.learnt)
         for product, state in states.items()
