@@ -190,10 +190,10 @@ class EventsStream(Stream):
         for checked in files.of(context["product"]):
             yield checked.file, checked.contents
             self._writer.flush()
-            sync.exports.emitted(checked.export)
             product = checked.export.product
             done = Window(sync.ranges[product].start, checked.export.window.end)
             self._states[product] = self._states[product].advanced(done, self.settings.event_types)
+            sync.exports.emitted(checked.export)  # last: a signal in between loses no job
             self._write_state()
             sync.progress.finished(
                 checked.export, checked.contents.events, time.monotonic() - checked.began
