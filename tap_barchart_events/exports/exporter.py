@@ -82,6 +82,7 @@ class Exporter:
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._defect: Exception | None = None
         self.seconds_waited = 0.0
         """For how long the caller has waited for exports by now."""
         self._thread_limit = 2 * limits.max_concurrent_jobs  # as many calls, and downloads
@@ -180,6 +181,8 @@ class Exporter:
                 task = self._scheduler.following(product)
                 if task and task.state in {TaskState.ON_DISK, TaskState.FAILED}:
                     return task
+                if self._defect:
+                    raise self._defect
                 self._ensure_thread()
                 began = time.monotonic()
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
@@ -217,10 +220,15 @@ class Exporter:
 
     def _work(self) -> None:
         """Make calls until the sync ends. Runs in a thread."""
-        while task := self._next_call():
-            outcome = self._runner.call(task)
+        try:
+            while task := self._next_call():
+                outcome = self._runner.call(task)
+                with self._changed:
+                    self._scheduler.finished(task, outcome, time.monotonic())
+                    self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 - raised again where the next file is waited for
             with self._changed:
-                self._scheduler.finished(task, outcome, time.monotonic())
+                self._defect = error
                 self._changed.notify_all()
 
     def _next_call(self) -> WindowTask | None:

@@ -149,6 +149,8 @@ def _numbers(value: object, count: int) -> list[object]:
 def _capacity(value: object) -> Capacity:
     fits, too_many = _numbers(value, 2)
     capacity = Capacity(_number(fits, 0, MOST_EVENTS))
+    if 0 < capacity.fits < 1:
+        raise _DamagedError
     if too_many is not None:
         capacity.too_many = _number(too_many, capacity.fits, MOST_EVENTS)
     return capacity

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tap_barchart_events.api.answers import Job
 from tap_barchart_events.exceptions import (
-    CredentialsError,
     JobFailedError,
     JobForgottenError,
     JobMismatchError,
@@ -32,7 +32,6 @@ from tap_barchart_events.exports.tasks import (
 if TYPE_CHECKING:
     import random
 
-    from tap_barchart_events.api.answers import Job
     from tap_barchart_events.exports.budget import JobBudget
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
     from tap_barchart_events.exports.tasks import Limits, WindowTask
@@ -170,14 +169,12 @@ class Outcomes:
                 pass  # the state before the call holds again
             case JobRefusedError():
                 logger.debug("%s: %s", self._where(task), error)
-            case JobNotReadyError() if call is TaskState.POLLING:
-                self._polled(task, now)
+            case JobNotReadyError() if call is TaskState.POLLING and task.job:
+                self._answered(task, Job(task.job.source, "RUNNING", None), now)
             case JobNotReadyError() if now - task.ready < self._limits.job_timeout:
                 task.due = now + self._limits.poll_interval
             case JobNotReadyError():
                 self._job_failed(task, JobFailedError(str(error)), now)
-            case CredentialsError():
-                self._fail(task, error)
             case JobForgottenError():
                 self._job_forgotten(task, error, now)
             case JobFailedError():

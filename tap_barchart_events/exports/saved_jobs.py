@@ -31,6 +31,10 @@ CLOCK_STEP = 60
 """Seconds that a job may seem to lie in the future: the clock may have been set meanwhile."""
 
 
+ROUNDING = 1_000
+"""Milliseconds by which the start of a job, in whole seconds, is too early at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of the service, the same for all windows."""
@@ -98,7 +102,7 @@ def is_kept(source: str) -> bool:
 
 
 def usable_jobs(
-    values: Iterable[object], *, span: Window, fingerprint: str, now: int, most: int
+    values: Iterable[object], *, span: Window, fingerprint: str, now: int, most: int, settled: int
 ) -> list[SavedJob]:
     """Return the jobs of an earlier run that this one takes over, in the order of time.
 
@@ -110,6 +114,9 @@ def usable_jobs(
         fingerprint: What this run asks for.
         now: Seconds since the epoch.
         most: How many to take at most.
+        settled: Milliseconds between the end of a window and the start of its job from which on
+            the window was complete: an earlier export lacks events that the lookback of this run
+            is for.
     """
     usable: list[SavedJob] = []
     jobs = [SavedJob.from_json(value) for value in values]
@@ -123,6 +130,8 @@ def usable_jobs(
             reason = "it was asked for something else"
         elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
             reason = f"it was not started within the last {MAX_AGE // 60} minutes"
+        elif settled and job.window.end > job.started * 1000 + ROUNDING - settled:
+            reason = "events may have been late when it was started"
         elif usable and job.window.start < usable[-1].window.end:
             reason = "its window overlaps that of another one"
         elif any(job.source == other.source for other in usable):

@@ -259,6 +259,8 @@ class Scheduler:
         jobs = self._limits.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
         is_current = queue is self._queues[self._current]
+        if is_current and start == queue.position:
+            return True  # nothing is emitted, and no place gets free, without this window
         if is_current and (len(queue.tasks) < jobs or start < max(queue.tasks)):
             places += jobs
         return sum(len(other.tasks) for other in self._queues) < places

@@ -1,0 +1,136 @@
+"""Scenes in which a sync could wait for ever, or use a job of an earlier run wrongly."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tap_barchart_events.api.answers import Job
+from tap_barchart_events.exceptions import CredentialsError, JobNotReadyError
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request, SavedJob, usable_jobs
+from tap_barchart_events.exports.scheduler import Scheduler
+from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, WindowTask
+from tap_barchart_events.windows import Window
+
+HOUR = 3_600_000
+REQUEST = Request("TGAM", [], "|")
+
+
+def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
+    """Return a scheduler that takes over jobs of an hour each, from the epoch on."""
+    taken = {
+        product: [
+            SavedJob(f"{product}{n}", Window(n * HOUR, (n + 1) * HOUR), 90, "x")
+            for n in range(count)
+        ]
+        for product, count in saved.items()
+    }
+    plans = {
+        product: WindowPlanner(
+            span,
+            largest=24 * HOUR,
+            smallest=1000,
+            taken=[job.window for job in taken.get(product, [])],
+            jobs=jobs,
+        )
+        for product, span in spans.items()
+    }
+    made = Scheduler(
+        plans,
+        request=REQUEST,
+        limits=Limits(jobs, 1200.0, 2.0),
+        retry=JobRetryPolicy(),
+        directory=Path(),
+        unix_time=0.0,
+    )
+    for product, of_product in taken.items():
+        for job in of_product:
+            made.take_over(product, job)
+    return made
+
+
+def read_all(
+    made: Scheduler, product: str, errors: dict[TaskState, Exception] | None = None
+) -> Exception | None:
+    """Read a product to its end, in simulated time; return why it failed, if it did."""
+    now = 100.0
+    made.read(product)
+    for _ in range(20_000):
+        if made.is_at_end(product):
+            return None
+        following = made.following(product)
+        if following and following.state is TaskState.FAILED:
+            return following.error
+        if following and following.export:
+            made.emitted(following.export)
+        elif task := made.next_call(now):
+            made.finished(task, answer(task, errors or {}), now)
+        else:
+            now = made.next_change(now)
+            assert now < math.inf, "nothing will ever happen"
+    raise AssertionError("it does not end")
+
+
+def answer(task: WindowTask, errors: dict[TaskState, Exception]) -> Job | Downloaded | Exception:
+    if task.state in errors:
+        return errors[task.state]
+    if task.state is TaskState.STARTING:
+        return Job(f"new-{task.window.start}", "RUNNING", None)
+    if task.state is TaskState.POLLING:
+        assert task.job
+        return Job(task.job.source, "COMPLETE", None)
+    return Downloaded(1, 1.0, {})
+
+
+@pytest.mark.parametrize(
+    ("spans", "saved", "jobs"),
+    [
+        ({"A": Window(0, HOUR), "B": Window(0, 20 * HOUR)}, {"B": 16}, 4),
+        ({"A": Window(-HOUR, 20 * HOUR)}, {"A": 4}, 1),
+        ({product: Window(-HOUR, 20 * HOUR) for product in "ABC"}, {"B": 4, "C": 4}, 1),
+    ],
+)
+def test_jobs_of_an_earlier_run_never_keep_the_next_window_from_starting(
+    spans: dict[str, Window], saved: dict[str, int], jobs: int
+) -> None:
+    assert read_all(scheduler(spans, saved, jobs), "A") is None
+
+
+def test_a_job_that_is_never_ready_times_out() -> None:
+    made = scheduler({"A": Window(0, 1000)}, {}, 1)
+
+    error = read_all(made, "A", {TaskState.POLLING: JobNotReadyError("running")})
+
+    assert "job_timeout_minutes" in str(error)
+
+
+def test_a_job_that_other_credentials_started_is_started_anew() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
+    made.read("A")
+    task = made.next_call(100.0)
+    assert task
+    made.finished(task, CredentialsError("403"), 100.0)
+
+    assert read_all(made, "A") is None
+
+
+def test_a_job_that_started_before_late_events_had_arrived_is_not_used() -> None:
+    window = Window(0, HOUR)
+    job = SavedJob("JOB-1", window, 3600 + 900, REQUEST.fingerprint("A"))
+
+    def used(settled: int) -> list[SavedJob]:
+        return usable_jobs(
+            [job.to_json()],
+            span=window,
+            fingerprint=job.fingerprint,
+            now=job.started + 60,
+            most=4,
+            settled=settled,
+        )
+
+    assert used(900_000) == [job]
+    assert used(900_000 + HOUR) == []
