@@ -328,8 +328,8 @@ def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
     }
     state = {"bookmarks": {"events": {"partitions": [partition]}}}
     outcome = refused(tmp_path, settings_of(service), state)
-    told = "the bookmark of WATCHLIST in STATE is 'the day before', which is no date-time"
-    assert told in last_line(outcome)
+    sentence = "the bookmark of WATCHLIST in STATE is 'the day before', which is no date-time"
+    assert sentence in last_line(outcome)
     assert service.requests == []
 
 
