@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """A file of which every row was checked."""
+    """An export file whose rows are all checked."""
 
     export: Export
     file: ExportFile
     contents: FileContents
     began: float
-    """When the export was there, by the monotonic clock, in seconds."""
+    """When the export was on disk, in seconds of the monotonic clock."""
 
 
 class CheckedFiles:
@@ -61,10 +61,10 @@ class CheckedFiles:
         self._has_warned_of_outside = False
 
     def of(self, product: str) -> Iterator[CheckedFile]:
-        """Yield the files in the order of time; each is closed when the next one is asked for.
+        """Yield the files in time order; the request for the next one closes a file.
 
         Raises:
-            BarchartEventsError: The next export cannot be had, or not be read.
+            BarchartEventsError: The next export is not available, or cannot be read.
         """
         settings = self._settings
         for export in self._sync.exports.of(product):
@@ -111,8 +111,8 @@ class CheckedFiles:
         if contents.outside and not self._has_warned_of_outside:
             self._has_warned_of_outside = True
             self._logger.warning(
-                "%s %s: %s rows of the export are outside the window that was asked for, "
-                "and were dropped; for this product, this is logged once",
+                "%s %s: %s rows of the export are outside the requested window and were "
+                "dropped; this is logged once for each product",
                 export.product,
                 export.window,
                 f"{contents.outside:,}",

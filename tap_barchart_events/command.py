@@ -1,4 +1,4 @@
-"""The command line: the files given to it, the exit codes, and the last line on stderr."""
+"""The command line: the files that its options name, exit codes, and the last line on stderr."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Command(SingerCommand):
     """The command line; its last line on stderr says why it ended."""
 
     def __init__(self, command: click.Command, logger: logging.Logger) -> None:
-        """Take the SDK's command over, with checks of the files given to it."""
+        """Wrap the SDK's command; the files that its options name are checked."""
         for option in command.params:
             if option.name in {"config", "catalog", "state"}:
                 option.type = JsonFile(option.name)
@@ -59,18 +59,18 @@ class Command(SingerCommand):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
-        if sys.stdout is None:  # closed from the beginning
+        if sys.stdout is None:  # it was closed before the start
             sys.exit(CLOSED)
         handle_signals(interrupt, ignored_signals())
         try:
             try:
                 return super().main(*args, **kwargs)
             except Exception as error:
-                self.logger.debug("Where it happened:", exc_info=error)
+                self.logger.debug("Traceback of the error:", exc_info=error)
                 self.logger.error("%s", describe_error(error))  # noqa: TRY400 - no traceback
         except Interrupted as end:
             if not stderr_is_writable():
-                # The logging of a thread waits for it, and Python's own end for that.
+                # A thread that logs blocks on stderr, and Python's exit would wait for the thread.
                 os._exit(int(end.code or 0))
             raise
         _discard_stdout()
@@ -83,12 +83,12 @@ class Command(SingerCommand):
 
 
 class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before 8.3
-    """A file that must hold a JSON object; it is read, and refused, before anything else."""
+    """A file that must hold a JSON object; it is read and checked before anything else."""
 
     name = "file"
 
     def __init__(self, option: str) -> None:
-        """Take the option's name, for what is refused."""
+        """Keep the option's name for error messages."""
         self._option = option
 
     def convert(
@@ -97,7 +97,7 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:
-        """Return what the SDK expects: the path of a configuration, else an open file.
+        """Return what the SDK expects: the path of a configuration, an open file otherwise.
 
         Raises:
             SettingError: The file does not hold a JSON object.
@@ -135,7 +135,7 @@ def _read(what: str, path: Path) -> str:
 
 
 def _discard_stdout() -> None:
-    """Drop what stdout cannot take: Python would try again at its end, and complain."""
+    """Drop what cannot be written to stdout: Python would try again at exit, with an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -151,7 +151,7 @@ def describe_error(error: Exception) -> str:
         case ConfigValidationError():
             return f"the configuration cannot be used: {'; '.join(error.errors)}"
         case MappingError():
-            # A name that is not there is the user's own; other reasons may show a value.
+            # An unknown name stands in the user's expression; other reasons may show a value.
             reason = f" {error.__cause__}" if _shows_only_a_name(error.__cause__) else ""
             return f"setting stream_maps cannot be used: {text}{reason}"
         case _ if _is_of_stream_map(error):
@@ -167,7 +167,7 @@ def _shows_only_a_name(cause: BaseException | None) -> bool:
 
 
 def _is_of_stream_map(error: Exception) -> bool:
-    """Tell whether an expression of the user's raised it: its text may show a value."""
+    """Return whether an expression of the user raised it: its text may show a value."""
     modules = (
         frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
     )

@@ -1,24 +1,24 @@
-"""Every error that a user can meet. Imports nothing of the project.
+"""Every error that a user can see. Imports nothing of the project.
 
     BarchartEventsError
     ├── SettingError            a setting is missing or wrong: nothing was requested
     ├── ServiceError            the service did not answer as documented
     │   ├── CredentialsError    401 or 403: the credentials are wrong; never retried
     │   ├── JobRefusedError     no more jobs at once: continue with those in flight
-    │   ├── JobForgottenError   the service knows no such job: start a new one
-    │   ├── JobNotReadyError    the link was asked for before the file was ready
+    │   ├── JobForgottenError   the service has no such job: start a new one
+    │   ├── JobNotReadyError    the link was requested before the file was ready
     │   └── LinkExpiredError    the download link has expired: get a new one
     ├── ExportError             an export is not available
     │   ├── TooLargeError       too many events for one export: split the window
     │   └── JobFailedError      the job failed: start a new one, a few times
-    │       └── JobMismatchError    the job is another export's: start a new one
-    ├── FileError               an export file is not as it must be
+    │       └── JobMismatchError    the job has another export: start a new one
+    ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
-    │   └── WrongRangeError     its events occurred in another time range than was asked for
+    │   └── WrongRangeError     its events did not occur in the requested time range
     └── OutputError             stdout cannot be written to
 
-One class for each decision that a caller takes, not one for each place of origin. The
-message is what the user reads last: what failed, why, and what to do. It never holds a
+There is one class for each decision of a caller, not one for each place of origin. The message
+is the last line that the user reads: what failed, why, and what to do. It never holds a
 password, an ``Authorization`` header or a link.
 """
 
@@ -45,17 +45,17 @@ class JobRefusedError(ServiceError):
     """The service starts no more jobs (429 or 503) while jobs of this sync are in flight."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        """Keep how many seconds the service asks to wait, if it does."""
+        """Keep the seconds of ``Retry-After``, if the answer had one."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class JobForgottenError(ServiceError):
-    """The service knows no job by this name (``EVENT_JOB_GET_FAILED_NO_JOB``)."""
+    """The service has no job of this name (``EVENT_JOB_GET_FAILED_NO_JOB``)."""
 
 
 class JobNotReadyError(ServiceError):
-    """The link was asked for too early (``EVENT_JOB_GET_FAILED_RUNNING``)."""
+    """The link was requested too early (``EVENT_JOB_GET_FAILED_RUNNING``)."""
 
 
 class LinkExpiredError(ServiceError):
@@ -75,7 +75,7 @@ class JobFailedError(ExportError):
 
 
 class JobMismatchError(JobFailedError):
-    """The service answers with a job for another export than the one that was asked for.
+    """The service answers with a job for another export than the requested one.
 
     ``ReportsClient.start`` and ``ReportsClient.poll`` raise it. The job must not be used: start
     a new one, a few times.
@@ -83,7 +83,7 @@ class JobMismatchError(JobFailedError):
 
 
 class FileError(BarchartEventsError):
-    """An export file is not what it must be; nothing of it was emitted."""
+    """An export file cannot be used; no event of it was emitted."""
 
 
 class LayoutError(FileError):
@@ -91,7 +91,7 @@ class LayoutError(FileError):
 
 
 class WrongRangeError(FileError):
-    """An export file has rows, and none occurred in the window that was asked for."""
+    """An export file has rows, and none occurred in the requested window."""
 
 
 class OutputError(BarchartEventsError):
@@ -99,4 +99,4 @@ class OutputError(BarchartEventsError):
 
 
 class SyncStopped(Exception):  # noqa: N818 - no error: the sync is ending
-    """Ends a worker thread when the sync ends early. No user meets it."""
+    """Ends a worker thread when the sync ends early. It is never shown to a user."""

@@ -1,4 +1,4 @@
-"""The products known and the columns of their export files. Knows nothing of files or Singer.
+"""The known products and the columns of their export files. Does not depend on files or Singer.
 
 Facts of the service, version 6.0.0. An event carries a context: a list of strings whose names
 depend on the event's type. A product's columns are ``timestamp``, ``type``, then every context
@@ -28,13 +28,13 @@ class Product:
     """A software system whose events the service keeps."""
 
     code: str
-    """The code that the service knows it by, e.g. ``WATCHLIST``."""
+    """The service's code of the product, e.g. ``WATCHLIST``."""
 
     event_types: Mapping[str, tuple[str, ...]]
     """Event type code → names of its context, camelCase, in order."""
 
     older_layouts: tuple[tuple[str, ...], ...] = ()
-    """Column lists documented once and outgrown since, camelCase, oldest first."""
+    """Column lists of earlier versions of the service, camelCase, oldest first."""
 
     @property
     def layouts(self) -> tuple[tuple[str, ...], ...]:
@@ -44,7 +44,7 @@ class Product:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its columns beyond ``timestamp`` and ``type``, snake_case, those of today first."""
+        """Its columns beyond ``timestamp`` and ``type``, snake_case, the current ones first."""
         names = (snake_case(name) for layout in reversed(self.layouts) for name in layout)
         return tuple(name for name in dict.fromkeys(names) if name not in LEADING)
 
@@ -62,8 +62,8 @@ def snake_case(name: str) -> str:
 def columns_of(products: Sequence[str]) -> list[str]:
     """Return the union of the products' columns: those that are properties of the stream.
 
-    In the order of the products here, whatever their order in the settings; so adding a
-    product only adds columns. A product unknown here has none.
+    The order is that of the products in this module, not that of the settings; so a further
+    product only adds columns. An unknown product has none.
     """
     names = (
         name for code, product in PRODUCTS.items() if code in products for name in product.columns
@@ -390,4 +390,4 @@ _KNOWN = (
 )
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.code: product for product in _KNOWN})
-"""The products known, by code. The service accepts others too: the set is open."""
+"""The known products, by code. The service accepts others too: the set is open."""

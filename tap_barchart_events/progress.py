@@ -1,4 +1,4 @@
-"""What is seen while a sync runs: a log line a window, one at the end, metrics, and a bar."""
+"""Progress of a sync: a log line for each window, one at the end, metrics, and a bar."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Metric(str, enum.Enum):
     """The tap's own metric, beside those of the SDK."""
 
     SUMMARY = "sync_summary"
-    """Events of a sync; its tags say what else the closing line says."""
+    """Events of a sync; its tags hold the other numbers of the closing line."""
 
 
 class RoundedTimer(metrics.Timer):
@@ -59,7 +59,7 @@ class Progress:
         self._logger = logger
         self._metrics = metrics.get_metrics_logger()
         if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
-            self._metrics.setLevel("WARNING")  # for machines; a person reads the other lines
+            self._metrics.setLevel("WARNING")  # metrics are for programs
         self._customer = customer
         self._stream = stream
         self._is_connection_test = is_connection_test
@@ -77,7 +77,7 @@ class Progress:
         self._exports: Exporter | None = None
 
     def begin(self, total: int, exports: Exporter) -> None:
-        """Take what the sync covers, over all products.
+        """Set what the sync covers, over all products.
 
         Args:
             total: Its length in milliseconds.
@@ -93,7 +93,7 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Take the bar away, and log what the sync did if it had begun."""
+        """Remove the bar, and log the summary of a sync that has begun."""
         self._shown.close()
         if self._is_connection_test:
             return
@@ -148,7 +148,7 @@ class Progress:
             self._bar.refresh()
 
     def _summarise(self, exports: Exporter, *, succeeded: bool) -> None:
-        """Log the sync as one metric and the same as one line, the last one."""
+        """Log the summary of the sync twice: as one metric, and as the closing line."""
         jobs = exports.job_counts
         tags = {
             metrics.Tag.STREAM: self._stream,
@@ -184,7 +184,7 @@ class Progress:
             )
 
     def _show_bar(self) -> None:
-        # Only here: a pipeline that has no terminal need not load it.
+        # Imported here: a pipeline without a terminal does not need it.
         from tqdm import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -199,7 +199,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: ``0.4 s``, ``41 s``, ``12 min``, ``3.5 h``."""
+    """Return a duration as text for people: ``0.4 s``, ``41 s``, ``12 min``, ``3.5 h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -210,7 +210,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people say it: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
+    """Return a number of bytes as text for people: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
     if count < 1000:
         return f"{count:.0f} bytes"
     for unit in ("kB", "MB", "GB"):

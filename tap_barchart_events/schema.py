@@ -1,4 +1,4 @@
-"""The schema of the stream, in an order that never changes, and what a catalog makes of it."""
+"""The schema of the stream, in an order that never changes, and the check of a catalog."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
             th.StringType,
             required=True,
             description=(
-                "32 hex digits: a hash over all that the event is made of, and its ordinal among "
-                "equal events. The same in every run."
+                "32 hex digits: a hash over the values of the event and its ordinal among equal "
+                "events. The same in every run."
             ),
         ),
         th.Property("customer", th.StringType, required=True, description="Customer code."),
@@ -46,14 +46,14 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
         th.Property(
             "extra",
             th.ObjectType(additional_properties=th.StringType),
-            description=("Values of columns that a file has and this schema does not, by name."),
+            description="Values of the columns that this schema does not have, by name.",
         ),
         th.Property(
             "end",
             th.DateTimeType,
             required=True,
             description=(
-                "End of the export window that the event came in, UTC, exclusive. The bookmark."
+                "Exclusive end of the export window of the event, UTC. The replication key."
             ),
         ),
     ).to_dict()
@@ -64,7 +64,7 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
 
 def _column(name: str, products: Sequence[str]) -> th.Property[str]:
     filled_by = ", ".join(products_with_column(name, products))
-    text = f"As the service holds it; filled by {filled_by}."
+    text = f"Text as in the export file; filled by {filled_by}."
     return th.Property(name, th.StringType, description=text)
 
 
@@ -73,8 +73,8 @@ def columns_with_property(
 ) -> list[str]:
     """Return the columns that have a property: values of all others go to ``extra``.
 
-    What a catalog of an earlier day does not know goes to ``extra``. What was taken out of its
-    schema, but not of its metadata, is not wanted.
+    A column that a catalog does not list goes to ``extra``. A column that was removed from its
+    schema, but not from its metadata, is left out of the records.
 
     Args:
         products: The products configured.
@@ -86,10 +86,10 @@ def columns_with_property(
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a catalog that the stream can take, with the key that it leaves out.
+    """Return a catalog that the stream can use, with the key added if it has none.
 
     Raises:
-        SettingError: It is not one that --discover could have made.
+        SettingError: It differs in form from what --discover writes.
     """
     streams = catalog.get("streams")
     entries = [e for e in streams if isinstance(e, dict)] if isinstance(streams, list) else []
@@ -101,8 +101,8 @@ def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
     name = entry.get("stream", STREAM)
     if name != STREAM:
         raise _not_usable(
-            f"calls the stream {str(name)[:100]!r}, but it must be {STREAM!r}; a stream map with "
-            "__alias__ can rename it"
+            f"names the stream {str(name)[:100]!r}, but the name must be {STREAM!r}; a stream map "
+            "with __alias__ can rename it"
         )
     _check_schema(entry)
     _check_metadata(entry)
@@ -138,13 +138,13 @@ def _check_metadata(entry: Mapping[str, Any]) -> None:
         and isinstance(m.get("metadata"), dict)
         for m in metadata
     ):
-        raise _not_usable("has metadata that is no list of breadcrumbs with their metadata")
+        raise _not_usable("has metadata that is not a list of breadcrumbs with their metadata")
     named = [m["metadata"].get("forced-replication-method") for m in metadata]
     for method in [entry.get("replication_method"), *named]:
         if method not in (None, "INCREMENTAL", "FULL_TABLE"):
             raise _not_usable(
-                f"asks for the replication method {str(method)[:100]!r}; there are INCREMENTAL and "
-                "FULL_TABLE"
+                f"has the replication method {str(method)[:100]!r}, which is neither INCREMENTAL "
+                "nor FULL_TABLE"
             )
 
 

@@ -1,7 +1,7 @@
-"""What STATE holds of one product, read tolerantly and written back.
+"""The STATE of one product: how it is read, moved on and written.
 
-The bookmark alone decides what is extracted. Everything else may be missing, damaged or from
-another version: it is then taken as if it were not there. Knows neither the network nor files.
+Only the bookmark decides what is extracted. Everything else may be missing, damaged or from
+another version, and is then ignored. Depends on neither the network nor files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.windows import Window
 
 ALL_TYPES = "all"
-"""How STATE says that no type was left out."""
+"""The value of ``event_types`` in STATE if all types were extracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class ProductState:
 
         Args:
             partition: The product's partition in STATE.
-            start_date: The present setting, for a STATE that does not say where it began.
-            event_types: The present setting, for a STATE that does not name its types.
+            start_date: The setting, for a STATE without the start of its history.
+            event_types: The setting, for a STATE without types.
 
         Raises:
             SettingError: The bookmark is not a date-time.
@@ -107,7 +107,7 @@ class ProductState:
 
         Args:
             done: From where this run began to the end of the window that it has finished.
-            event_types: The types that it asked for; none means all.
+            event_types: The types that it requested; none means all.
         """
         if self.bookmark is not None and done.end <= self.bookmark:
             return self
@@ -121,10 +121,10 @@ class ProductState:
         return replace(self, bookmark=done.end, history_start=start, event_types=types)
 
     def incomplete_types(self, event_types: Sequence[str]) -> str:
-        """Name the types asked for that are not complete up to the bookmark; empty if all are.
+        """Return the requested types that are not complete up to the bookmark; empty if all are.
 
         Args:
-            event_types: The types asked for; none means all.
+            event_types: The requested types; none means all.
         """
         if self.bookmark is None or self.event_types is None:
             return ""
@@ -136,7 +136,7 @@ class ProductState:
 def log_warnings(
     states: Mapping[str, ProductState], settings: Settings, logger: logging.Logger
 ) -> None:
-    """Log, before anything is requested, what a sync will not extract.
+    """Log what a sync will not extract. It is called before the first request.
 
     Args:
         states: What STATE holds of each product.
@@ -158,13 +158,13 @@ def log_warnings(
 def warnings(
     state: ProductState, *, start_date: int, lookback: int, event_types: Sequence[str]
 ) -> Iterator[str]:
-    """Yield what a run with these settings will not extract, though one may expect it to.
+    """Yield a warning for each range or type that is set, and that a run will not extract.
 
     Args:
         state: What STATE holds of a product.
         start_date: In milliseconds.
         lookback: In milliseconds.
-        event_types: The types asked for; none means all.
+        event_types: The requested types; none means all.
     """
     if state.bookmark is None:
         return
@@ -173,11 +173,11 @@ def warnings(
     if start_date > state.bookmark:
         yield (
             f"start_date is later than the bookmark, so events from {bookmark} to "
-            f"{to_iso(start_date)} are not extracted; set start_date back to have them"
+            f"{to_iso(start_date)} are not extracted; to extract them, set start_date back"
         )
     elif start_date < state.history_start < start:
         yield (
-            f"start_date is earlier than where STATE's history began, so events from "
+            f"start_date is earlier than the start of the history in STATE, so events from "
             f"{to_iso(start_date)} to {to_iso(state.history_start)} are not extracted; {_HOW}"
         )
     types = state.incomplete_types(event_types)
@@ -189,7 +189,7 @@ def warnings(
 
 
 _HOW = (
-    "to have them, run once with a state id of its own, or reset STATE to extract everything "
+    "to extract them, run once with a STATE of its own, or reset STATE to extract everything "
     "again (docs/operations.md)"
 )
 
@@ -202,8 +202,8 @@ def _bookmark(partition: Mapping[str, Any]) -> int | None:
     if bookmark is None:
         product = (partition.get("context") or {}).get("product")
         raise SettingError(
-            f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is no date-time; "
-            "correct it, or remove it to begin at start_date"
+            f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is not a "
+            "date-time; correct it, or remove it to begin at start_date"
         )
     return bookmark
 

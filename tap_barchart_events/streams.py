@@ -1,7 +1,7 @@
 """The stream of events: windows → exports → events, and the bookmark.
 
-The bookmark rule is kept here, in ``_files``: the bookmark of a product moves to the end of
-a window when all its events have been written, not one record earlier, and never back.
+``_files`` keeps the bookmark rule: the bookmark of a product moves to the end of a window when
+all its events have been written, not one record earlier, and never back.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class EventsStream(Stream):
     name = STREAM
     primary_keys = KEY
     replication_key = REPLICATION_KEY
-    # The query of files/queries.py types every value; to conform them again would only cost.
+    # The query of files/queries.py types every value; a second conversion would change nothing.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     retry = RetryPolicy()
-    """How calls are tried again, but for how often: that is a setting."""
+    """How calls are retried; the setting ``max_retries`` replaces ``attempts``."""
     job_retry = JobRetryPolicy()
     """When an export job that failed is replaced by a new one."""
 
@@ -79,7 +79,7 @@ class EventsStream(Stream):
         self._writer = writer
         self._states: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
-        """While a sync is under way; the SDK calls get_records without a way to pass it."""
+        """Set while a sync is under way, because the SDK does not pass it to get_records."""
         super().__init__(tap, schema=schema(products))
         self.logger.addFilter(is_no_sdk_notice)
 
@@ -136,7 +136,7 @@ class EventsStream(Stream):
 
     @contextmanager
     def _syncing(self) -> Iterator[None]:
-        """Hold open what a sync needs; leave nothing behind, however it ends."""
+        """Open what a sync needs; close and remove it however the sync ends."""
         self._states = self._read_states()
         log_warnings(self._states, self.settings, self.logger)
         with private_folder() as folder:
@@ -153,7 +153,7 @@ class EventsStream(Stream):
                 ) as self._sync_now:
                     yield
             except (Interrupted, KeyboardInterrupt):
-                # DuckDB puts a KeyboardInterrupt in the place of what a signal's handler raises.
+                # DuckDB replaces what the handler of a signal raises with a KeyboardInterrupt.
                 self._writer.discard()
                 if self._writer.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
@@ -171,8 +171,8 @@ class EventsStream(Stream):
     def _files(self, context: Context) -> Iterator[tuple[ExportFile, FileContents]]:
         """Yield the checked files of a product, window by window.
 
-        The consumer asks for the next one when all events of the last one are with the
-        message writer: then, and only then, the window is finished and the bookmark moves.
+        The consumer requests the next file after it has passed all events of this one to the
+        message writer. The window is finished, and the bookmark moves, only then.
         """
         sync = self._sync_now
         if sync is None:
@@ -242,7 +242,7 @@ class EventsStream(Stream):
             yield from file.records()
 
     def _write_in_bulk(self) -> None:
-        """Write finished RECORD messages, without a record ever being made in Python."""
+        """Write finished RECORD messages; Python makes no record."""
         for context in self.partitions:
             with self.get_record_counter() as counter, self.get_sync_timer() as timer:
                 counter.with_context(context)
@@ -254,7 +254,7 @@ class EventsStream(Stream):
                         counter.increment(count)
 
     def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
-        """Return how batch files are written; they are not when the tap is only tried."""
+        """Return how batch files are written; None in a connection test."""
         return None if self._is_connection_test else super().get_batch_config(config)
 
     def get_sync_timer(self) -> Timer:
@@ -263,7 +263,7 @@ class EventsStream(Stream):
 
     @property
     def _in_bulk(self) -> bool:
-        """Whether nothing stands between the query and the target."""
+        """Whether the lines of the query are written unchanged."""
         return self._is_incremental and not self._is_connection_test and self._unmapped
 
     @property
@@ -281,7 +281,7 @@ class EventsStream(Stream):
         """Yield the manifest of each batch file, written by the query itself.
 
         Raises:
-            SettingError: Stream maps or flattening are set, which no batch file goes through.
+            SettingError: Stream maps or flattening are set; batch files do not pass through them.
         """
         if not self._unmapped:
             raise SettingError(
@@ -303,19 +303,19 @@ class EventsStream(Stream):
         what = f"{file.customer}/{file.product} {file.window}"
         return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
 
-    # The SDK's private names and wording are touched from here on and nowhere else, with reasons.
+    # The SDK's private names and wording are used from here on and nowhere else, with reasons.
 
     def _emit_state(self) -> None:
         # STATE is due when a window is finished, not when the SDK counts 10,000 records.
         self._tap.state_writer.write_state(self.tap_state)
 
     def _increment_stream_state(self, latest_record: Any, *, context: Any = None) -> None:
-        # With a window's end as replication key, a record's would claim an unfinished window.
+        # A record's replication key is its window's end, which may not be finished.
         pass
 
     def _write_starting_replication_value(self, context: Any) -> None:
-        # Where a sync starts is this stream's own rule (lookback); a marker in STATE for the
-        # SDK's rule would only reach a target when the tap is killed.
+        # This stream has its own rule for the start of a sync (lookback). The SDK's marker of it
+        # in STATE would reach a target only when the tap is killed.
         pass
 
     def _sync_records(
@@ -340,10 +340,10 @@ class EventsStream(Stream):
 
 
 def is_no_sdk_notice(record: logging.LogRecord) -> bool:
-    """Keep a log record but for two remarks of the SDK, which has no other way to stop them.
+    """Return False for two log lines of the SDK, which has no other way to suppress them.
 
-    The first would be untrue: the tap reads the environment by itself. The second repeats that
-    there was an error, which the command line reports in its last line.
+    The first is untrue here: the tap reads the environment itself. The second repeats that there
+    was an error, which the command line reports in its last line.
     """
     return not str(record.msg).startswith(
         ("Skipping parse of env var", "An unhandled error occurred while syncing")

@@ -1,4 +1,4 @@
-"""One sync: what it covers, and what it holds open. Put together from the settings."""
+"""One sync: what it covers, and what it holds open, as the settings say."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
 
 CONNECTION_TEST_TIMEOUT = 10
-"""Seconds within which the last try of a call begins, when only the connection is tested."""
+"""Seconds within which the last try of a call begins in a connection test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Sync:
     progress: Progress
 
     request: Request
-    """What is asked of the service."""
+    """What all exports of the sync have in common."""
 
     def with_memory(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt by now."""
@@ -84,7 +84,7 @@ def open_sync(
     job_retry: JobRetryPolicy,
     is_connection_test: bool = False,
 ) -> Iterator[Sync]:
-    """Check the credentials, find out what is to be exported, and hold it all open.
+    """Check the credentials, determine what to export, and open the sync.
 
     Args:
         settings: The settings.
@@ -92,13 +92,13 @@ def open_sync(
         folder: An existing private folder.
         stream: Name of the stream, for metrics.
         logger: Where progress goes.
-        retry: How calls are tried again, but for how often: that is a setting.
+        retry: How calls are retried; the setting ``max_retries`` replaces ``attempts``.
         job_retry: When a job that failed is replaced by a new one.
-        is_connection_test: Whether a few records are enough.
+        is_connection_test: Whether one event is enough.
 
     Raises:
         CredentialsError: The service refuses the credentials.
-        ServiceError: The service failed, again and again.
+        ServiceError: The service failed at each try.
     """
     stopped = threading.Event()
     with ExitStack() as stack:
@@ -233,7 +233,7 @@ def _now(client: ReportsClient, logger: logging.Logger) -> int:
     if abs(service - machine) > CLOCK_TOLERANCE:
         logger.warning(
             "the clocks differ: this machine's shows %s, the service's %s; set this machine's "
-            "clock. Nothing is extracted that is later than the earlier of the two",
+            "clock. The sync ends at the earlier of the two",
             to_iso(machine),
             to_iso(service),
         )
@@ -246,7 +246,7 @@ def _ranges(
     now: int,
     logger: logging.Logger,
 ) -> dict[str, Window]:
-    """Return what a sync covers of each product; log what is odd about it."""
+    """Return what a sync covers of each product; log empty ranges, and bookmarks after now."""
     latest = now - settings.lag
     ranges = {}
     for product, state in states.items():
@@ -275,7 +275,7 @@ def _ranges(
 def _log_empty(
     settings: Settings, ranges: Mapping[str, Window], latest: int, logger: logging.Logger
 ) -> None:
-    """Log of which products a sync covers nothing; one line if it covers nothing at all."""
+    """Log the products whose range is empty; one line if all ranges are empty."""
     starts = {f"{settings.customer}/{p}": r.start for p, r in ranges.items() if not r.size}
     if len(starts) == len(ranges) > 1:
         starts = {settings.customer: min(starts.values())}
@@ -296,7 +296,7 @@ def _log_coverage(
     ranges: Mapping[str, Window],
     logger: logging.Logger,
 ) -> None:
-    """Log of each product what a sync would cover, if it would cover anything."""
+    """Log what a sync would cover of each product, but for empty ranges."""
     plans = _plans(
         settings, request, states, ranges, _saved_jobs(settings, request, states, ranges)
     )
@@ -317,28 +317,28 @@ def _log_coverage(
 
 
 def _newest(covered: Window, settings: Settings) -> Window:
-    """Return the end of a range, as much as a connection test reads."""
+    """Return the last part of a range, which a connection test reads."""
     size = min(settings.window, LONGEST_TEST)
     return Window(max(covered.start, covered.end - size), covered.end)
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a temporary folder that is the owner's alone, and remove it with all in it."""
-    with signals_held():  # to try the place, Python writes a file there
+    """Make a temporary folder that only its owner can read, and remove it with its content."""
+    with signals_held():  # Python tests the place by writing a file there
         place = tempfile.gettempdir()
     if not place.isascii() and place.encode(errors="ignore").decode() != place:
         raise FileError(
             f"the folder for temporary files, {place!a}, has a name that is not UTF-8; set "
             "TMPDIR to another one"
         )
-    # Named beforehand: a signal may come when it is made and not yet known to be.
+    # The name comes first: a signal may arrive just after the folder is made.
     folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
     try:
         folder.mkdir(mode=0o700)
         yield folder
     finally:
-        # A signal interrupts once and never again, so one of the two comes to its end.
+        # Only the first signal raises, so at least one of the two calls completes.
         try:
             shutil.rmtree(folder, ignore_errors=True)
         finally:

@@ -53,7 +53,7 @@ class TapBarchartEvents(Tap):
             config: The configuration, as it came from files.
             parse_env_config: Whether environment variables, and a file .env here or above, add
                 to it.
-            validate_config: Whether it must be complete; discovery does without.
+            validate_config: Whether it must be complete; discovery needs no setting.
             catalog: The catalog, as it came from a file, or the SDK's own object.
             **kwargs: Passed on to the SDK.
 
@@ -78,7 +78,7 @@ class TapBarchartEvents(Tap):
         except SettingError:
             if validate_config:
                 raise
-            # Discovery needs no settings; with these the SDK does not warn of missing ones.
+            # Discovery needs no settings; these keep the SDK from warning of missing ones.
             values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
             values["products"] = list(self.products)
         if isinstance(catalog, dict):
@@ -87,7 +87,7 @@ class TapBarchartEvents(Tap):
             raise SettingError(
                 "setting flattening_max_depth is missing: flattening_enabled needs it"
             )
-        ignored = ignored_signals()  # before the SDK takes signals
+        ignored = ignored_signals()  # before the SDK sets its handlers
         super().__init__(config=values, validate_config=validate_config, catalog=catalog, **kwargs)
         handle_signals(self.message_writer.interrupt, ignored)
 
@@ -99,10 +99,10 @@ class TapBarchartEvents(Tap):
             self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the STATE to go on from.
+        """Load the STATE to continue from.
 
         Raises:
-            SettingError: It is not one that this tap wrote: it would begin at ``start_date``.
+            SettingError: This tap did not write it, so it would have no effect.
         """
         if not _is_own(state):
             raise SettingError(
@@ -132,7 +132,7 @@ class TapBarchartEvents(Tap):
 
     @classmethod
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Run `--test`: the SDK's own writes a SCHEMA, counts as a failed sync, knows no STATE."""
+        """Run ``--test``; the SDK's own writes a SCHEMA, ends as a failed sync, ignores STATE."""
         if value in {CliTestOptionValue.Disabled.value, CliTestOptionValue.Schema.value}:
             super().cb_test(ctx, param, value)
             return
@@ -151,7 +151,7 @@ class TapBarchartEvents(Tap):
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
-        """Return the command line, with this tap's way of ending."""
+        """Return the command line, with this tap's exit codes and last line."""
         return Command(super().get_singer_command(), cls.logger)
 
 
@@ -181,7 +181,7 @@ def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_own(state: Any) -> bool:
-    """Tell whether a STATE may be this tap's: bookmarks of the stream, each of a partition."""
+    """Return whether a STATE may be this tap's: bookmarks of the stream, each of a partition."""
     match state:
         case {"type": "STATE"} | {"bookmarks": {"events": {"replication_key_value": _}}}:
             return False

@@ -1,4 +1,4 @@
-"""Which URLs may be called. Knows neither settings nor links."""
+"""Which URLs may be called. Depends on neither settings nor links."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 
 def is_safe(url: str) -> bool:
-    """Tell whether a URL is https, or http on a loopback host."""
-    # Who connects may take these for the end of the host, who checks for a part of it.
+    """Return whether a URL is https, or http on a loopback host."""
+    # A library may read these as the end of the host, this check as a part of it.
     if "\\" in url or not url.isprintable():
         return False
     try:
@@ -23,7 +23,7 @@ def is_safe(url: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether the host of a URL is this machine, reached without a network."""
+    """Return whether the host of a URL is this machine, reached without a network."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback

@@ -49,7 +49,7 @@ def test_what_is_damaged_is_as_if_it_were_not_there(**damaged: Any) -> None:
 def test_a_bookmark_that_is_no_date_time_is_refused() -> None:
     bookmarks: list[Any] = ["the day before", 5, [], {}, True]
     for bookmark in bookmarks:
-        with pytest.raises(SettingError, match="which is no date-time"):
+        with pytest.raises(SettingError, match="which is not a date-time"):
             read(replication_key_value=bookmark)
 
 

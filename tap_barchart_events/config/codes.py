@@ -1,6 +1,6 @@
 """Codes of products and event types: typing errors are refused, unknown ones are passed on.
 
-Both are open sets: a code that this package does not know may be newer than it.
+Both are open sets: an unknown code may be newer than this package.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def refuse_typing_errors(
 def unknown_codes(
     products: Sequence[str], event_types: Sequence[str], described: Iterable[str]
 ) -> Iterator[str]:
-    """Yield a warning for what is passed on to the service though it is not known here.
+    """Yield a warning for each code that is passed on to the service although it is unknown.
 
     Args:
         products: Product codes.
@@ -56,15 +56,15 @@ def unknown_codes(
     unknown = [code for code in event_types if code not in known]
     if unknown:
         yield (
-            f"event_types: no configured product is known to have {', '.join(unknown)}; the "
-            "service is asked for them anyway, since they may be newer than this tap"
+            f"event_types: no configured product is known to have {', '.join(unknown)}; they are "
+            "passed on to the service, because they may be newer than this tap"
         )
     for code in products:
         if code not in PRODUCTS and code not in described:
             yield (
-                f"product {code} is not known; the service is asked for it anyway, since it "
-                "may be newer than this tap. Its files need a header, or the setting columns; "
-                f"known are {', '.join(PRODUCTS)}"
+                f"product {code} is not known; it is passed on to the service, because it may be "
+                "newer than this tap. Its files need a header, or the setting columns; known "
+                f"products are {', '.join(PRODUCTS)}"
             )
 
 

@@ -19,7 +19,7 @@ class Setting:
 
     kind: th.JSONTypeHelper[Any] | type[th.JSONTypeHelper[Any]]
     read: Callable[[Any], Any]
-    """From what arrived to the typed value.
+    """Converts the given value to the typed one.
 
     Raises ``ValueError`` whose text completes "must be …".
     """
@@ -36,7 +36,7 @@ class Setting:
     allowed_values: Sequence[str] | None = None
 
     may_be_empty: bool = False
-    """Whether empty text is a value, not the lack of one."""
+    """Whether empty text is a value; otherwise it counts as unset."""
 
 
 def setting(*args: Any, **more: Any) -> Any:

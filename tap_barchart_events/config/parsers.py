@@ -29,13 +29,13 @@ BATCH_SIZE = 50_000
 """Records in a batch file, unless ``batch_config`` says otherwise."""
 
 LARGEST = 1_000_000_000
-"""Largest number of any setting: what counts seconds or hours goes no further."""
+"""Largest number that a setting accepts: over 30 years in seconds."""
 
 DEEPEST = 50
 """How many levels of objects and lists a value may have; each costs libraries stack frames."""
 
 SMALLEST_PARQUET = 2_048
-"""Fewest records that a Parquet file can be cut at: DuckDB's rows come in vectors of so many."""
+"""Fewest records of a full Parquet file: DuckDB writes rows in vectors of this size."""
 
 
 def from_environment(
@@ -44,8 +44,8 @@ def from_environment(
     """Return the settings found in environment variables, ``TAP_BARCHART_EVENTS_<NAME>``.
 
     Args:
-        schema: Name → JSON schema of all settings, the SDK's own included. Text of what is
-            neither text nor number is read as JSON; the rest is left to a setting's reader.
+        schema: Name → JSON schema of all settings, the SDK's own included. A boolean, object or
+            integer is read as JSON; the rest is left to a setting's reader.
         environ: The environment.
     """
     config: dict[str, Any] = {}
@@ -64,13 +64,13 @@ def from_environment(
 def unknown_settings(schema: Mapping[str, Any], environ: Mapping[str, str | None]) -> set[str]:
     """Return the environment variables that look like settings and are none."""
     known = {ENVIRONMENT_PREFIX + name.upper() for name in [*schema, "loglevel"]}
-    # Two underscores begin what Meltano has besides settings, such as __SELECT.
+    # Meltano's variables beside the settings, such as __SELECT, begin with two underscores.
     ours = re.compile(ENVIRONMENT_PREFIX + "[^_]")
     return {name for name in environ if ours.match(name)} - known
 
 
 def is_nested_too_deeply(value: object) -> bool:
-    """Tell whether JSON is nested so deeply that libraries would fail on it."""
+    """Return whether JSON is nested so deeply that libraries would fail on it."""
     level: list[object] = [value]
     for _ in range(DEEPEST):
         inner: list[object] = []
@@ -107,7 +107,7 @@ def username(value: object) -> str:
 
 
 def _is_text(value: object) -> TypeGuard[str]:
-    # The environment gives bytes that are no UTF-8 as surrogates, which cannot be sent.
+    # Python decodes bytes of the environment that are not UTF-8 to surrogates; none can be sent.
     return (
         isinstance(value, str)
         and bool(value.strip())
@@ -179,7 +179,7 @@ def _json(value: object, wanted: str) -> object:
 
 def products(value: object) -> tuple[str, ...]:
     """Read the product codes."""
-    wanted = 'a list of product codes, at least one, none twice, such as ["WATCHLIST"]'
+    wanted = 'a list of different product codes, at least one, such as ["WATCHLIST"]'
     items = _list(value, wanted)
     if not items:
         raise ValueError(wanted)
@@ -188,16 +188,14 @@ def products(value: object) -> tuple[str, ...]:
 
 def event_types(value: object) -> tuple[str, ...]:
     """Read the event type codes; none means all."""
-    return _list(
-        value or [], 'a list of event type codes, none twice, such as ["WATCHLIST-CREATED"]'
-    )
+    return _list(value or [], 'a list of different event type codes, such as ["WATCHLIST-CREATED"]')
 
 
 def columns(value: object) -> dict[str, tuple[str, ...]]:
     """Read the column names of the products' files."""
     wanted = (
-        "an object from product to all column names of its files, in order, each with a letter "
-        "or digit, none twice, timestamp and type among them, "
+        "an object from product to all column names of its files, in order, all different, each "
+        "with a letter or digit, timestamp and type among them, "
         'such as {"WATCHLIST": ["timestamp", "type", "userId"]}'
     )
     value = _json(value or {}, wanted)
@@ -223,7 +221,7 @@ def quote_character(value: object) -> str:
         return ""
     wanted = "or empty, no letter, digit, white space, control character, hyphen or backslash"
     quote = _character(value, wanted)
-    # DuckDB passes over white space around a quote, so it cannot be one.
+    # DuckDB ignores white space around a quote, so white space cannot be the quote.
     if quote == " " or not quote.isprintable():
         raise ValueError(f"one ASCII character {wanted}")
     return quote
@@ -244,7 +242,7 @@ def api_url(value: object) -> str:
         "no white space"
     )
     url = str(value).strip()
-    # Looked for first, because urlsplit leaves line ends and tabs out without a word.
+    # This check comes first, because urlsplit drops line ends and tabs silently.
     if not url.isprintable() or " " in url or not is_safe(url):
         raise ValueError(wanted)
     parts = urlsplit(url)
@@ -254,16 +252,16 @@ def api_url(value: object) -> str:
 
 
 def layout_check(value: object) -> str:
-    """Read what a contradicted layout leads to."""
+    """Read what follows from a contradicted layout."""
     if value not in ("error", "warning"):
         raise ValueError('"error" or "warning"')
     return str(value)
 
 
 def batch_config(value: object) -> dict[str, Any] | None:
-    """Read where and how batch files are written, with a size added; None without any.
+    """Read where and how batch files are written, with a size added; None if it is not set.
 
-    It is the SDK's own setting. A storage may have credentials, so no part of it is shown.
+    It is a setting of the SDK. A storage may have credentials, so no error shows a part of it.
     """
     if not value:
         return None
@@ -295,7 +293,7 @@ def batch_config(value: object) -> dict[str, Any] | None:
 
 
 def _keys(value: object, wanted: str, where: str, known: Sequence[str]) -> dict[str, Any]:
-    """Return an object without its nulls, which stand for what is left out."""
+    """Return an object without its nulls: a null counts as left out."""
     if not isinstance(value, dict):
         raise ValueError(wanted)
     if not value.keys() <= set(known):

@@ -1,6 +1,6 @@
-"""The settings: their names, meaning and defaults, and their values coerced once, here.
+"""The settings: their names, meaning and defaults. Their values are converted once, here.
 
-Values arrive from JSON files, Meltano and environment variables, so a number may be a
+Values come from JSON files, Meltano and environment variables, so a number may be a
 ``Decimal`` or a string. The typed values are in milliseconds or seconds.
 """
 
@@ -66,8 +66,8 @@ class Settings:
         th.ArrayType(th.StringType),
         parsers.products,
         "Products",
-        "Product codes, such as WATCHLIST; at least one, none twice. Each is a partition of "
-        "the stream with a bookmark of its own.",
+        "Different product codes, such as WATCHLIST; at least one. Each is a partition of the "
+        "stream with a bookmark of its own.",
         required=True,
         bounds={"minItems": 1, "uniqueItems": True},
     )
@@ -75,14 +75,14 @@ class Settings:
         th.ArrayType(th.StringType),
         parsers.event_types,
         "Event types",
-        "Event type codes to extract, such as WATCHLIST-CREATED. Without it: all types.",
+        "Event type codes to extract, such as WATCHLIST-CREATED. All types by default.",
         bounds={"uniqueItems": True},
     )
     start_date: int = setting(
         th.DateTimeType,
         parsers.instant,
         "Start date",
-        "First instant to extract (ISO 8601); without an offset it is UTC.",
+        "First instant to extract (ISO 8601, UTC if it has no offset).",
         required=True,
     )
     """Milliseconds since the epoch, inclusive."""
@@ -90,63 +90,65 @@ class Settings:
         th.DateTimeType,
         parsers.instant,
         "End date",
-        "Stop before this instant (ISO 8601), which must be after the start date.",
+        "Exclusive end of the range to extract (ISO 8601), after the start date. No end by "
+        "default.",
     )
     """Milliseconds since the epoch, exclusive."""
     window_hours: float = number_setting(
         "Window size",
-        "Largest range of time, in hours, that one export asks for. The tap chooses the size.",
+        "Largest window of one export, in hours. The tap chooses the size of each window.",
         default=744,
         exclusive_minimum=0,
     )
     min_window_seconds: float = number_setting(
         "Smallest window",
-        "Windows too large for one export are split; below this size, in seconds, no further.",
+        "Smallest window, in seconds. The tap splits a window that is too large for one export, "
+        "but no window of this size.",
         default=1,
         exclusive_minimum=0,
     )
     lookback_hours: float = number_setting(
         "Lookback",
-        "Export this much before the bookmark again, in hours, for events that arrived late.",
+        "Hours before the bookmark that each sync exports again, for events that arrived late.",
         default=0,
         minimum=0,
     )
     lag_minutes: float = number_setting(
         "Lag",
-        "Never export later than now minus this, in minutes, so that a window is complete "
-        "when it is read.",
+        "Minutes before now at which each sync ends, so that its windows are complete.",
         default=15,
         minimum=0,
     )
     max_concurrent_jobs: int = number_setting(
         "Concurrent jobs",
-        "Export jobs in flight at once, over all products.",
+        "Largest number of export jobs in flight, over all products.",
         default=4,
         minimum=1,
         whole=True,
     )
     job_timeout_minutes: float = number_setting(
-        "Job time-out",
-        "A job still running after this, in minutes, counts as too large: its window is split.",
+        "Job timeout",
+        "Minutes after which a running job counts as too large. Its window is then split.",
         default=20,
         exclusive_minimum=0,
     )
     poll_interval_seconds: float = number_setting(
         "Poll interval",
-        "First pause between polls of a job, in seconds; it grows, with jitter, to 15 times this.",
+        "Longest first pause between polls of a job, in seconds. Jitter shortens the pauses; they "
+        "grow to 15 times this at most.",
         default=2,
         exclusive_minimum=0,
     )
     request_timeout_seconds: float = number_setting(
-        "Request time-out",
-        "Time-out to connect, and for each read, in seconds.",
+        "Request timeout",
+        "Timeout of a connection attempt and of each read, in seconds.",
         default=60,
         exclusive_minimum=0,
         maximum=86_400,
     )
     max_retries: int = number_setting(
         "Retries",
-        "How often one call is tried again, within a total time bound.",
+        "How often a failed call is retried, within a total time limit.",
         default=8,
         minimum=0,
         whole=True,
@@ -155,7 +157,7 @@ class Settings:
         th.StringType,
         parsers.delimiter,
         "Delimiter",
-        "Field separator of the export files, one character; the service is asked for it when "
+        "Field separator of the export files, one character. The tap sends it to the service if "
         "it is not |.",
         default="|",
         bounds={"minLength": 1, "maxLength": 1},
@@ -164,7 +166,7 @@ class Settings:
         th.StringType,
         parsers.quote_character,
         "Quote character",
-        "Quote character of the export files; empty: quotes are data.",
+        "Quote character of the export files. If it is empty, quotes are data.",
         default='"',
         may_be_empty=True,
         bounds={"maxLength": 1},
@@ -173,15 +175,15 @@ class Settings:
         th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
         parsers.columns,
         "Columns",
-        "Product to the column names of its files, in order, for when neither a header nor a "
-        "known layout tells.",
+        "Product code to the column names of its files, in order. It applies to files without a "
+        "header, instead of the known layouts.",
     )
     layout_check: str = setting(
         th.StringType,
         parsers.layout_check,
         "Layout check",
-        "What to do when event types contradict a layout that was chosen by its number of "
-        "columns: fail the window (error) or go on (warning).",
+        "What to do if event types contradict the layout of a file without a header: fail the "
+        "window (error) or continue (warning).",
         default="error",
         allowed_values=["error", "warning"],
     )
@@ -189,7 +191,8 @@ class Settings:
         th.StringType,
         parsers.api_url,
         "API URL",
-        f"Base URL of the service; staging is {STAGING}. https only; http for loopback hosts.",
+        f"Base URL of the service. Staging is {STAGING}. The scheme is https, or http for a "
+        "loopback host.",
         default=parsers.PRODUCTION,
     )
     batch_config: Mapping[str, Any] | None = field(repr=False)
@@ -217,7 +220,7 @@ class Settings:
 
     @staticmethod
     def products_in(config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Read the products alone; without any, all that are known: discovery needs no more.
+        """Return the products that are set, or all known ones, for discovery.
 
         Raises:
             SettingError: They cannot be used.
@@ -231,8 +234,8 @@ class Settings:
         """Read and check all settings.
 
         Raises:
-            SettingError: One is missing or cannot be used; the message names it and says
-                what would be right.
+            SettingError: One is missing or cannot be used; the message names it and says which
+                values are valid.
         """
         missing = [s for s in SETTINGS if s.required and config.get(s.name) in (None, "")]
         if missing:
@@ -256,7 +259,7 @@ class Settings:
         return settings
 
     def as_config(self) -> dict[str, Any]:
-        """Return the settings in the types that the configuration's JSON schema asks for."""
+        """Return the settings in the types of the configuration's JSON schema."""
         config = asdict(self)
         for name, value in config.items():
             if isinstance(value, tuple):
@@ -285,7 +288,7 @@ def _missing(missing: Sequence[Setting]) -> str:
 
 def _value(setting: Setting, config: Mapping[str, Any]) -> Any:
     value = config.get(setting.name)
-    # An empty environment variable is no value.
+    # An empty environment variable counts as unset.
     if value is None or (value == "" and not setting.may_be_empty):
         value = setting.default
         if value is None and setting.kind is th.DateTimeType:

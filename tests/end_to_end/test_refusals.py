@@ -272,7 +272,7 @@ def test_a_name_that_is_no_setting_is_reported_with_the_one_that_was_meant(
     assert "TAP_BARCHART_EVENTS_LOOKBACK, so it is ignored; did you mean lookback_hours?" in log
     assert "LOGLEVEL" not in log
     assert "__SELECT" not in log
-    assert "product GADGETS is not known; the service is asked for it anyway" in log
+    assert "product GADGETS is not known; it is passed on to the service" in log
     assert "WATCHLIST, " in log
 
 
@@ -328,7 +328,7 @@ def test_a_bookmark_that_is_none(service: Emulator, tmp_path: Path) -> None:
     }
     state = {"bookmarks": {"events": {"partitions": [partition]}}}
     outcome = refused(tmp_path, settings_of(service), state)
-    sentence = "the bookmark of WATCHLIST in STATE is 'the day before', which is no date-time"
+    sentence = "the bookmark of WATCHLIST in STATE is 'the day before', which is not a date-time"
     assert sentence in last_line(outcome)
     assert service.requests == []
 

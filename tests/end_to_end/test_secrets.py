@@ -109,7 +109,7 @@ def test_a_run_logs_no_secret_at_any_level(service: Emulator, tmp_path: Path, lo
     assert outcome.code == 1, outcome.log[-3000:]
     assert outcome.log.upper().count("DEBUG") > 3
     assert "try 2 of 3" in outcome.log
-    assert "Where it happened" in outcome.log
+    assert "Traceback of the error" in outcome.log
     check_for_secrets(service, outcome.log)
     check_for_secrets(service, outcome.written.decode())
 

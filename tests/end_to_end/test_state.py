@@ -81,7 +81,7 @@ def test_types_added_later_are_reported_at_each_run_until_they_are_there(
         [warning] = warnings
         assert warning.startswith("TGAM/WATCHLIST: event_types have changed")
         assert "are incomplete for WATCHLIST-DELETED;" in warning
-        assert "a state id of its own" in warning
+        assert "a STATE of its own" in warning
         assert len(service.requests) > before
         assert {record["type"] for record in outcome.records} == set(both)
         state = outcome.states[-1]

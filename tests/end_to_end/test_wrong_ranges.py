@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
 START = "2026-03-02T00:00:00.000+00:00"
 HOUR = 3_600_000
-WARNING = "are outside the window that was asked for"
+WARNING = "are outside the requested window"
 
 
 @pytest.fixture
