@@ -145,6 +145,7 @@ class RawServer:
                 for piece in answer:
                     connection.sendall(piece)
                 self._close(connection)
+                return
 
     @staticmethod
     def _read(stream: Any, number: int) -> Request | None:

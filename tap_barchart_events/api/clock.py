@@ -6,6 +6,10 @@ import threading
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
+LATEST = 253_370_764_800
+"""The year 9999, in seconds since the epoch: a ``Date`` in it stands for no time. A little later
+is beyond what a date-time can hold."""
+
 
 class ServiceClock:
     """The difference of two clocks, within bounds that each answer narrows. Thread-safe.
@@ -44,6 +48,8 @@ class ServiceClock:
             at = parsedate_to_datetime(date or "")
             said = (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
         except (TypeError, ValueError, OverflowError, OSError):
+            return
+        if said >= LATEST:
             return
         low, high = said - received, said + 1 - sent
         with self._lock:

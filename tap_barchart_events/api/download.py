@@ -33,7 +33,7 @@ NO_EXPORT = ("html", "json", "xml")
 """In a content type, these tell of a message by something in between, never of a list of events."""
 
 MAX_FILE_BYTES = 4 << 30
-"""Bytes on disk of one export: 50 million events of 80 bytes."""
+"""Bytes of one export, on disk and as transferred: 50 million events of 80 bytes."""
 
 MAX_DIGITS = 19
 """Digits that no number of bytes has."""
@@ -109,6 +109,7 @@ class Download:
             try:
                 with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
                     for chunk in self._chunks(response, transfer):
+                        self._check_size(self.received + len(chunk))
                         for piece in self._plain(chunk):
                             self._written += len(piece)
                             self._check_size(self._written)

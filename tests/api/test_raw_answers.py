@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from tap_barchart_events.exceptions import (
     BarchartEventsError,
     CredentialsError,
     FileError,
+    JobForgottenError,
     ServiceError,
 )
 from tests.raw_server import HOUR, RawServer, drops, http
@@ -215,7 +218,19 @@ ENDLESS_CHUNKS = endless(CHUNKED, b"100000\r\n" + b"x" * (1 << 20) + b"\r\n")
 TOO_LONG = endless(HEAD + b"Content-Length: 10000000000\r\n\r\n", b"x" * 1_000_000)
 
 
-@pytest.mark.parametrize("answer", [ENDLESS_CHUNKS, TOO_LONG], ids=["chunks", "length"])
+PACKED = gzip.compress(b"1|event\n")
+ENDLESS_PADDING = endless(
+    HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n" % (len(PACKED), PACKED),
+    b"100000\r\n" + bytes(1 << 20) + b"\r\n",
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ENDLESS_CHUNKS, TOO_LONG, ENDLESS_PADDING],
+    ids=["chunks", "length", "zero bytes after gzip"],
+)
 def test_a_file_that_is_larger_than_any_export_is_given_up(
     client: ReportsClient,
     server: RawServer,
@@ -228,6 +243,26 @@ def test_a_file_that_is_larger_than_any_export_is_given_up(
     server.answers["download"] = answer
     with pytest.raises(FileError, match=r"over 20,000,000 bytes.*lower window_hours"):
         client.download(start(client), tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_partial_file_is_removed_when_its_job_is_given_up(
+    client: ReportsClient, server: RawServer, tmp_path: Path
+) -> None:
+    # Its window may be split, and then nobody asks for this file again.
+    source = start(client)
+    forgotten = [{"value": {"code": "EVENT_JOB_GET_FAILED_NO_JOB"}}]
+    there: list[bool] = []
+
+    def link(_: Request, usual: bytes) -> bytes:
+        there.append((tmp_path / "file").exists())
+        return usual if len(there) == 1 else http(forgotten, "500 Internal Server Error")
+
+    server.answers["link"] = link
+    server.answers["download"] = lambda _, usual: [usual[:-10]]
+    with pytest.raises(JobForgottenError):
+        client.download(source, tmp_path / "file")
+    assert there == [False, True]
     assert not (tmp_path / "file").exists()
 
 
@@ -337,6 +372,26 @@ def test_a_401_is_remembered_by_all_threads(client: ReportsClient, server: RawSe
     assert len(server.calls("poll")) == 1
 
 
+def test_calls_go_out_one_by_one_until_one_has_been_accepted(
+    client: ReportsClient, server: RawServer
+) -> None:
+    barrier = threading.Barrier(3, timeout=5)
+    under_way = itertools.count(1)
+
+    def answer(_: Request, usual: bytes) -> bytes:
+        if next(under_way) > 2:
+            barrier.wait()  # side by side, or they fail
+            return usual
+        alone = len(server.calls("start"))
+        time.sleep(0.1)
+        assert len(server.calls("start")) == alone
+        return usual if alone == 2 else http(b"", "503 Busy")
+
+    server.answers["start"] = answer
+    with ThreadPoolExecutor(4) as pool:
+        assert len({*pool.map(partial(start, client), range(4))}) == 4
+
+
 def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawServer) -> None:
     server.answers["start"] = lambda request, usual: (
         http({}, "403 Forbidden") if request.body["filter"]["start"] == START else usual
@@ -393,7 +448,13 @@ def test_the_clock_of_the_service_is_known_by_its_answers(
     assert client.clock_offset == pytest.approx(hours * 3600, abs=2)
 
 
-@pytest.mark.parametrize("date", [None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        *(None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"),
+        *("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -1200"),
+    ],
+)
 def test_a_date_that_is_none_tells_no_clock(
     client: ReportsClient, server: RawServer, date: str | None
 ) -> None:
