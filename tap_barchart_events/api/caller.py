@@ -6,7 +6,9 @@ Knows what an answer's status means, but no call by name, except where the meani
 from __future__ import annotations
 
 import json
+import threading
 import time
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,12 +31,12 @@ from tap_barchart_events.exceptions import (
     JobNotReadyError,
     JobRefusedError,
     ServiceError,
+    SyncStopped,
 )
 from tap_barchart_events.urls import is_loopback
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import requests
     from requests.auth import AuthBase
@@ -81,6 +83,8 @@ class Caller:
         self._on_request = on_request
         self._is_reached = False
         self._refusal = ""
+        self._first = threading.Lock()
+        self._is_accepted = False
         self._session = Session(connections)
         self._session.auth = auth
         # Without it the service answers a call for a link with a redirection.
@@ -110,11 +114,9 @@ class Caller:
         """
 
         def attempt() -> T:
-            if self._refusal:
-                # One 401 is enough for all threads: accounts get locked.
-                raise CredentialsError(self._refusal)
             try:
-                return self._request(endpoint, method, path, what, body, parse)
+                with self._one_by_one():
+                    return self._request(endpoint, method, path, what, body, parse)
             except TransientError as error:
                 if isinstance(error, UnreachableError) and not self._is_reached:
                     error.timeout = UNREACHABLE_TIMEOUT
@@ -129,6 +131,27 @@ class Caller:
             raise refusal
 
         return self._retry.run(attempt, self._stopped)
+
+    @contextmanager
+    def _one_by_one(self) -> Iterator[None]:
+        """Let requests through one at a time until the service has accepted the credentials.
+
+        So wrong ones are sent once, whatever the first call is: accounts get locked.
+
+        Raises:
+            CredentialsError: They have been refused.
+            SyncStopped: The sync has ended meanwhile.
+        """
+        with ExitStack() as held:
+            if not self._is_accepted:
+                held.enter_context(self._first)
+            if self._is_accepted:
+                held.close()
+            if self._refusal:
+                raise CredentialsError(self._refusal)
+            if self._stopped.is_set():
+                raise SyncStopped
+            yield
 
     def _request(
         self,
@@ -168,6 +191,7 @@ class Caller:
                 lambda _: TransientError(f"could not {what}: the answer is not as documented"),
             )
             transfer.is_complete = True
+            self._is_accepted = True
             return parsed
 
     @staticmethod

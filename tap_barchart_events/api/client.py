@@ -96,8 +96,8 @@ class ReportsClient:
     def authenticate(self) -> None:
         """Check the credentials, and learn the service's time: ``GET /service/authenticate``.
 
-        Made once before all other calls, it has wrong credentials sent once, not by each thread.
-        A service that does not know the call (404) is no failure.
+        Made once before all other calls, it says so before a job is started. A service that does
+        not know the call (404) is no failure.
 
         Raises:
             CredentialsError: The credentials are wrong.

@@ -90,7 +90,7 @@ def test_a_job_of_another_export_that_passes_is_started_anew(server: RawServer) 
     assert len(server.calls("start")) == 4 + 2
 
 
-def test_a_401_under_way_is_sent_about_once(server: RawServer) -> None:
+def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
     def run(_: Request, __: bytes) -> bytes:
         return http({**server.job(f"JOB-{len(server.jobs) - 1}"), "status": "RUNNING"})
 
@@ -99,6 +99,21 @@ def test_a_401_under_way_is_sent_about_once(server: RawServer) -> None:
     outcome = sync(settings_of(server, window_hours=0.25, max_concurrent_jobs=16))
     assert "401" in str(outcome.error)
     assert len(server.calls("poll")) <= 3
+
+
+def test_wrong_credentials_are_sent_once_also_without_a_call_to_check_them(
+    server: RawServer,
+) -> None:
+    def refuse(_: Request, __: bytes) -> bytes:
+        time.sleep(0.2)  # so that all starts would be under way
+        return http({"message": "Unauthorized"}, "401 Unauthorized")
+
+    server.answers["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    server.answers["start"] = refuse
+    products = ["WATCHLIST", "ALERT", "PORTFOLIO"]
+    outcome = sync(settings_of(server, products=products, max_concurrent_jobs=16))
+    assert "401" in str(outcome.error)
+    assert len(server.calls("start")) == 1
 
 
 def test_the_credentials_are_checked_once_before_all_else(server: RawServer) -> None:
