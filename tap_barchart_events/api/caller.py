@@ -56,8 +56,12 @@ ERRORS = {
 }
 
 
+UNKNOWN_CALL = frozenset({404, 405, 501})
+"""Statuses by which a service says that it does not know a call."""
+
+
 class UnknownCallError(ServiceError):
-    """The service answers 404: it does not know the call."""
+    """The service does not know the call."""
 
 
 class Caller:
@@ -228,7 +232,7 @@ class Caller:
                 status,
             )
         if not response.ok or response.is_redirect:
-            kind = UnknownCallError if status == HTTPStatus.NOT_FOUND else ServiceError
+            kind = UnknownCallError if status in UNKNOWN_CALL else ServiceError
             raise kind(
                 f"could not {what}: the service answered {status}, which is not documented; "
                 "check api_url"

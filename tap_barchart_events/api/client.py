@@ -97,7 +97,7 @@ class ReportsClient:
         """Check the credentials, and learn the service's time: ``GET /service/authenticate``.
 
         Made once before all other calls, it says so before a job is started. A service that does
-        not know the call (404) is no failure.
+        not know the call is no failure.
 
         Raises:
             CredentialsError: The credentials are wrong.

@@ -401,10 +401,13 @@ def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawSer
     assert start(client, 1)
 
 
+@pytest.mark.parametrize(
+    "status", ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"]
+)
 def test_a_service_that_does_not_know_the_call_to_authenticate_is_no_failure(
-    client: ReportsClient, server: RawServer
+    client: ReportsClient, server: RawServer, status: str
 ) -> None:
-    server.answers["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    server.answers["authenticate"] = lambda _, __: http({}, status)
     client.authenticate()
     assert client.clock_offset == 0
 
