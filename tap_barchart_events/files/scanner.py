@@ -8,6 +8,7 @@ DuckDB or Singer.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ BOM = b"\xef\xbb\xbf"
 
 MAX_COLUMNS = 250
 """The most columns that are read; a row with more is not taken for an event."""
+
+POSSESSIVE = b"+" if sys.version_info >= (3, 11) else b""
+"""Makes a quantifier of a regular expression give nothing back. It changes no match here, only what
+a row costs that does not end: to give back takes seconds and gigabytes. Python 3.10 lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +132,13 @@ class Scanner:
         delimiter = re.escape(dialect.delimiter.encode())
         quote = re.escape(self._quote)
         if quote:
-            plain = b"[^%b%b\r\n][^%b\r\n]*" % (delimiter, quote, delimiter)
-            quoted = b"%b[^%b]*(?:%b%b[^%b]*)*%b" % ((quote,) * 6)
-            field = b"(?:%b|%b)?" % (quoted, plain)
+            plain = b"[^%b%b\r\n][^%b\r\n]*" % (delimiter, quote, delimiter) + POSSESSIVE
+            inner = b"[^%b]*" % quote + POSSESSIVE
+            pairs = b"(?:%b%b%b)*" % (quote, quote, inner) + POSSESSIVE
+            field = b"(?:%b%b%b%b|%b)?" % (quote, inner, pairs, quote, plain)
         else:
-            field = b"[^%b\r\n]*" % delimiter
-        more = b"(?:%b%b){0,%d}" % (delimiter, field, MAX_COLUMNS - 1)
+            field = b"[^%b\r\n]*" % delimiter + POSSESSIVE
+        more = b"(?:%b%b){0,%d}" % (delimiter, field, MAX_COLUMNS - 1) + POSSESSIVE
         self._row = re.compile(b"(%b%b)\r?\n" % (field, more))
         self._field = re.compile(b"(%b)(%b|\\Z)" % (field, delimiter))
 
@@ -145,7 +151,8 @@ class Scanner:
         with self.path.open("rb") as file:
             buffer, at, line, ended = file.read(CHUNK_BYTES).removeprefix(BOM), 0, 1, False
             while True:
-                if row := self._row.match(buffer, at):
+                is_open = buffer.find(b"\n", at) < 0
+                if row := None if is_open else self._row.match(buffer, at):
                     body = row.group(1)
                     at = row.end()
                     if len(body) > MAX_ROW_BYTES:
@@ -303,7 +310,10 @@ class Scanner:
             reason = f"starts a row of more than {MAX_ROW_BYTES:,} bytes"
         elif self._quote and rest[at : at + 1] == self._quote:
             quote = re.escape(self._quote)
-            unclosed = re.compile(b"%b[^%b]*(?:%b%b[^%b]*)*\\Z" % ((quote,) * 5))
+            inner = b"[^%b]*" % quote + POSSESSIVE
+            unclosed = re.compile(
+                b"%b%b(?:%b%b%b)*%b\\Z" % (quote, inner, quote, quote, inner, POSSESSIVE)
+            )
             reason = "opens a quote that is never closed"
             if not unclosed.match(rest, at):
                 reason = "has text after a closing quote"
