@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if env_file:
                 env_file.write_text(_settings(emulator), encoding="utf-8")
             ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
-            print(json.dumps(ready), flush=True)  # noqa: T201 - what scripts wait for
+            print(json.dumps(ready), flush=True)  # noqa: T201 - scripts wait for this line
             for after, seconds in outages:
                 emulator.outage(seconds, after)
             stopped.wait()

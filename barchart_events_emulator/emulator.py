@@ -22,7 +22,7 @@ class Emulator(Service):
     """The Barchart Event Tracking System on loopback; a context manager."""
 
     def __post_init__(self) -> None:
-        """Prepare the service; it answers from ``start`` on."""
+        """Prepare the service; it answers requests after ``start``."""
         super().__post_init__()
         self._loopback: Loopback | None = None
 

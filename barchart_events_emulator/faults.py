@@ -1,4 +1,4 @@
-"""Faults: what can go wrong at a call. A fault is armed first, and then applies to later calls.
+"""Faults of calls. A fault is armed first, and then applies to later calls.
 
 This module lists the faults. ``responses.py`` has those that replace an answer,
 ``faulty_transport.py`` those that break connections, ``api.py`` those of jobs and links, and
@@ -43,7 +43,7 @@ _ANSWERS = {
         location=None,
     ),
 }
-_WIRE = {
+_TRANSPORT = {
     "drop": FaultKind(
         "the connection ends before an answer, even if the call took effect", acted=False
     ),
@@ -103,12 +103,12 @@ _DOWNLOAD = {
 }
 
 KINDS: Mapping[str, Mapping[str, FaultKind]] = {
-    "start": {**_ANSWERS, **_WIRE, **_JOB, **_FILTER, **_START},
-    "poll": {**_ANSWERS, **_WIRE, **_JOB, **_FILTER},
-    "link": {**_ANSWERS, **_WIRE, **_JOB, **_LINK},
-    "download": {**_ANSWERS, **_WIRE, **_DOWNLOAD},
-    "authenticate": {**_ANSWERS, **_WIRE},
-    "version": {**_ANSWERS, **_WIRE},
+    "start": {**_ANSWERS, **_TRANSPORT, **_JOB, **_FILTER, **_START},
+    "poll": {**_ANSWERS, **_TRANSPORT, **_JOB, **_FILTER},
+    "link": {**_ANSWERS, **_TRANSPORT, **_JOB, **_LINK},
+    "download": {**_ANSWERS, **_TRANSPORT, **_DOWNLOAD},
+    "authenticate": {**_ANSWERS, **_TRANSPORT},
+    "version": {**_ANSWERS, **_TRANSPORT},
 }
 """Call → kind of fault → what it does."""
 
@@ -135,7 +135,7 @@ class Fault:
     """Number of calls that it has applied to."""
 
     def __post_init__(self) -> None:
-        """Refuse unknown names: a fault that never applies would prove nothing."""
+        """Refuse unknown names: a test with a fault that never applies would show nothing."""
         _refuse_unknown("a call", self.call, KINDS)
         _refuse_unknown(f"a fault of {self.call}", self.kind, KINDS[self.call])
         known = KINDS[self.call][self.kind].details

@@ -1,4 +1,4 @@
-"""Connections between server and client: the log of requests, and connections that break.
+"""Connections between server and client: the log of requests, and faults of the transport.
 
 Wraps an ASGI application. Does not depend on jobs or events.
 """
@@ -32,7 +32,7 @@ _OWN = "/emulator/"
 
 
 class ConnectionGoneError(Exception):
-    """The connection was closed, by a fault or by the client: nothing more can be sent."""
+    """A fault or the client has closed the connection: nothing more can be sent."""
 
 
 @dataclass(eq=False)
@@ -42,7 +42,7 @@ class RequestSeen:
     host: str
     """``api`` or ``storage``."""
     call: str | None
-    """``start``, ``poll``, ``link``, ``download``, ``authenticate``, ``version``, or none."""
+    """``start``, ``poll``, ``link``, ``download``, ``authenticate`` or ``version``; or None."""
     method: str
     path: str
     """Without the query, which holds a link's signature."""

@@ -1,4 +1,4 @@
-"""Export files: events in, bytes out. Does not depend on jobs or HTTP.
+"""Export files: the bytes of events. Does not depend on jobs or HTTP.
 
 A file is not stored. ``GeneratedFile.plan`` determines its number of events and its length,
 piece by piece; ``read`` generates the requested pieces again.
@@ -83,7 +83,7 @@ def row_format_of(options: Options, product: str, delimiter: str) -> RowFormat:
 
 
 class ServedFile(ABC):
-    """A finished export file, readable from any byte."""
+    """A finished export file that can be read from any byte on."""
 
     size: int
     """Length in bytes."""
@@ -136,7 +136,7 @@ class GeneratedFile(ServedFile):
         """Prepare the file; ``plan`` must be exhausted before anything else is used."""
         self._generator = generator
         self._selection = selection
-        self._dialect = row_format
+        self._row_format = row_format
         self._time_order = options.time_order
         self._last_newline = options.last_newline
         header = row_format.header(options.header_style) if options.header else ""
@@ -152,7 +152,7 @@ class GeneratedFile(ServedFile):
         Raises:
             TooManyEventsError: There are more than ``max_events``.
         """
-        rows = _rows_of(self._generator.pool(self._selection), self._dialect)
+        rows = _rows_of(self._generator.pool(self._selection), self._row_format)
         slots: Sequence[int] = self._generator.slots(self._selection)
         if not self._time_order:
             slots = sorted(slots, key=lambda slot: slot * _SHUFFLE & 0xFFFFFFFF)
@@ -173,29 +173,29 @@ class GeneratedFile(ServedFile):
                     self.size += len(self._piece(rows, slot))
             yield
         if not self._last_newline and self.size:
-            self.size -= len(self._dialect.newline)
+            self.size -= len(self._row_format.newline)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the requested bytes, in pieces of at least 64 kB but for the last."""
         stop = self.size if stop is None else min(stop, self.size)
-        waiting: list[bytes] = []
-        held = 0
+        buffer: list[bytes] = []
+        buffered = 0
         for at, piece in self._pieces(start):
             if at >= stop:
                 break
             part = piece[max(0, start - at) : stop - at]
-            waiting.append(part)
-            held += len(part)
-            if held >= _CHUNK:
-                yield b"".join(waiting)
-                waiting, held = [], 0
-        if held:
-            yield b"".join(waiting)
+            buffer.append(part)
+            buffered += len(part)
+            if buffered >= _CHUNK:
+                yield b"".join(buffer)
+                buffer, buffered = [], 0
+        if buffered:
+            yield b"".join(buffer)
 
     def _pieces(self, start: int) -> Iterator[tuple[int, bytes]]:
         if start < len(self._header):
             yield 0, self._header
-        rows = _rows_of(self._generator.pool(self._selection), self._dialect)
+        rows = _rows_of(self._generator.pool(self._selection), self._row_format)
         first = max(0, bisect_right(self._starts, start) - 1)
         for at in range(first, len(self._slots)):
             yield self._starts[at], self._piece(rows, self._slots[at])
@@ -219,7 +219,7 @@ class GeneratedFile(ServedFile):
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The event bodies of a pool as a file has them, around the timestamp."""
+    """The event bodies of a pool as rows of a file, around the timestamp."""
 
     before: list[str] | None
     """``None`` if nothing comes before the timestamp."""

@@ -45,7 +45,7 @@ _NORMAL_FROM = 30.0
 
 
 class Event(NamedTuple):
-    """An event as the service holds it."""
+    """An event of the service."""
 
     timestamp: int
     """When it occurred, in milliseconds since the epoch."""
@@ -163,9 +163,10 @@ class Generator:
             (offset * span >> 32) << POOL_BITS | body & MASK
             for offset, body in zip(offsets, bodies, strict=True)
         ]
-        if few := (number + chance % _ONE_IN) // _ONE_IN:
-            keys[-few:] = keys[:few]
-            keys[-2 * few : -few] = [key ^ 1 + chance for key in keys[few : 2 * few]]
+        if repeated := (number + chance % _ONE_IN) // _ONE_IN:
+            keys[-repeated:] = keys[:repeated]
+            tied = keys[repeated : 2 * repeated]
+            keys[-2 * repeated : -repeated] = [key ^ 1 + chance for key in tied]
         if edges and first:
             keys += [chance * 31] * (1 + chance % 2) + [1 << POOL_BITS | chance * 29]
         if edges and last:

@@ -33,7 +33,7 @@ FAILED = "FAILED"
 
 
 class Outage(NamedTuple):
-    """A time in which every job fails that runs or is started."""
+    """A time in which every running or starting job fails."""
 
     start: float
     """First moment (``time.monotonic``)."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Link:
-    """A download link that a client received."""
+    """A download link that was issued to a client."""
 
     job: ExportJob
     expires: float

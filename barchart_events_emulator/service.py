@@ -31,7 +31,7 @@ def wall_clock() -> int:
 
 
 class StartedWindow(NamedTuple):
-    """What a job was started for."""
+    """The window of a job that was started."""
 
     customer: str
     product: str
@@ -48,7 +48,7 @@ class Service(Options):
     """
 
     username: str = "emulator"
-    password: str = "loopback only"  # noqa: S105 - protects nothing but an emulator
+    password: str = "loopback only"  # noqa: S105 - only for an emulator
     port: int = 0
     """Port of the API; 0 for a free one."""
     storage_port: int = 0
@@ -90,7 +90,7 @@ class Service(Options):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a start has to be refused, because as many jobs run as may."""
+        """Whether a start has to be refused, because ``max_running_jobs`` jobs run."""
         limit = self.max_running_jobs
         return limit is not None and sum(job.status == RUNNING for job in self.jobs) >= limit
 
@@ -117,7 +117,7 @@ class Service(Options):
         return job
 
     def job(self, source: str) -> ExportJob | None:
-        """Return a job, unless it is unknown, forgotten or kept no longer."""
+        """Return a job; None if it is unknown, forgotten or no longer kept."""
         job = self._known.get(source)
         return job if job is not None and job.kept else None
 
@@ -142,10 +142,10 @@ class Service(Options):
 
         Args:
             call: ``start``, ``poll``, ``link``, ``download``, ``authenticate`` or ``version``.
-            kind: What goes wrong.
+            kind: The kind of fault.
             times: Number of calls with the fault; ``None`` for all.
-            after: Number of calls without it that come before.
-            every: Every n-th call has it, the others do not.
+            after: Number of calls without the fault before the first one with it.
+            every: Every n-th call has the fault.
             details: Details of the kind of fault.
 
         Raises:
@@ -162,7 +162,7 @@ class Service(Options):
         self._known.clear()
 
     def outage(self, seconds: float, after: float = 0.0) -> None:
-        """Let all jobs fail that run or are started within a time.
+        """Let all jobs fail that run or start within a time.
 
         Args:
             seconds: How long it lasts.
@@ -202,7 +202,7 @@ class Service(Options):
     ) -> Iterator[Event]:
         """Yield the events in ``[start, end)`` that can be exported now.
 
-        In order of time; with the values for which the files have columns at present.
+        They come in time order, with the values for which the files have columns at present.
 
         Args:
             customer: The customer's code.
@@ -256,7 +256,7 @@ class Service(Options):
 
     def _from_source(self, selection: Selection) -> Iterator[Event]:
         if self.source is None:
-            raise AssertionError("there is no other source")
+            raise AssertionError("the option source is not set")
         start, end, types = selection.start, selection.end, selection.types
         for event in self.source(selection.customer, selection.product, start, end):
             if start <= event.timestamp < end and (types is None or event.type in types):

@@ -59,8 +59,8 @@ def storage_application(service: Service) -> Starlette:
 def _answer(service: Service, request: Request, link: Link) -> Response:
     fault: Fault | None = request.state.fault
     kind = fault.kind if fault else None
-    # With ``at``, the fault occurs while the body is sent (``faulty_transport.py``); here, the
-    # file or the link changes for the next request.
+    # With ``at``, the fault occurs while the body is sent (``faulty_transport.py``). Here the file
+    # or the link changes for the next request.
     later = fault is not None and fault.details.get("at") is not None
     expired = link.expired
     if kind == "expire":
@@ -100,11 +100,11 @@ def _file_response(request: Request, job: ExportJob) -> Response:
         # Its compressed length is not known, so the whole file is served, without ranges.
         del headers["accept-ranges"]
         return StreamedResponse(compress_stream(file.read()), 200, headers)
-    return _range_response(request, file, headers, tell_length=job.options.content_length)
+    return _range_response(request, file, headers, send_length=job.options.content_length)
 
 
 def _range_response(
-    request: Request, file: ServedFile, headers: dict[str, str], *, tell_length: bool
+    request: Request, file: ServedFile, headers: dict[str, str], *, send_length: bool
 ) -> Response:
     start, stop, status = 0, file.size, 200
     requested = _RANGE.fullmatch(request.headers.get("range", ""))
@@ -122,7 +122,7 @@ def _range_response(
             refusal.headers["content-range"] = f"bytes */{file.size}"
             return refusal
         headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
-    if tell_length:
+    if send_length:
         headers["content-length"] = str(stop - start)
     return StreamedResponse(file.read(start, stop), status, headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# They are installed where this runs, which is not where it is checked.
+# They are installed in the environment that runs this module, not in the one that checks it.
 from airbyte_cdk.entrypoint import (  # type: ignore[import-not-found,unused-ignore]
     AirbyteEntrypoint,
 )

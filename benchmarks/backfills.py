@@ -1,4 +1,4 @@
-"""Syncs of many windows, as processes, beside the least number of exports that would do.
+"""Syncs of many windows, as processes, beside the least number of exports.
 
 The service's limit is on the events of an export, and a job that is too large takes three times
 as long. The tap has to find the limit and the rhythm of the events by itself.
@@ -25,7 +25,7 @@ JOBS = 4
 """Export jobs in flight, at most; the default."""
 JOB_SECONDS = 1.0
 POLL_SECONDS = JOB_SECONDS / 20
-"""First pause between polls. The default of 2 s is right for jobs of minutes."""
+"""Setting ``poll_interval_seconds``. The default of 2 s is right for jobs of minutes."""
 MAX_EVENTS = 1_000
 """Events that an export holds."""
 BACKFILL_DAYS, BACKFILL_EXPORTS = 21, 150
@@ -41,7 +41,7 @@ class Cost:
     has_to_be: str
     events: int = 0
     ideal: int = 0
-    """Exports that would do; of several syncs, the sum."""
+    """Least number of exports that hold all events; of several syncs, the sum."""
     jobs: int = 0
     """Jobs that were started (``POST /reports``)."""
     too_large: int = 0
@@ -58,7 +58,7 @@ class Cost:
 
     @property
     def job_time_ratio(self) -> float:
-        """Job time over the ideal: as many jobs as would do, and none too large."""
+        """Job time over the ideal: the least number of jobs, and none too large."""
         return self.job_time / self.ideal
 
     @property
@@ -71,7 +71,7 @@ class Backfills:
     """Runs the tap against emulators; temporary files are in one folder."""
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Take a folder for the files, and where to tell what is going on."""
+        """Take a folder for the files, and where to report progress."""
         self._folder = folder
         self._tell = tell
 
@@ -80,7 +80,7 @@ class Backfills:
         return [*self._backfill_and_nights(), self._sparse()]
 
     def _backfill_and_nights(self) -> list[Cost]:
-        """Three weeks with a rhythm; then seven nights that begin with what was learnt."""
+        """Three weeks with a rhythm; then seven nights with the STATE of each run before."""
         rate = BACKFILL_EXPORTS * MAX_EVENTS / BACKFILL_DAYS / 24
         settings = {"max_concurrent_jobs": JOBS, "poll_interval_seconds": POLL_SECONDS}
         end = START + BACKFILL_DAYS * DAY
@@ -151,7 +151,7 @@ def _emulator(events_per_hour: float, now: int) -> Emulator:
 
 
 def _read(output: Path, events: int, cost: Cost) -> Any:
-    """Return the last STATE that a sync wrote; note what the largest of all holds.
+    """Return the last STATE that a sync wrote; record the largest sizes of all.
 
     Raises:
         ContenderError: The sync wrote another number of records, or no STATE.

@@ -1,4 +1,4 @@
-"""Who takes part, and how each gets what to read. Knows nothing of measuring."""
+"""The readers that are compared, and how each is started. Does not depend on the measuring."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 TAP, STOCK, LOOP = "this tap", "stock SDK tap", "csv + msgspec loop"
-"""The names of those that need nothing else installed."""
+"""The readers that need no environment of their own."""
 
 ALIAS = {"events": {"__alias__": "usage"}}
 EXPRESSION = {"events": {"day": "timestamp[:10]"}}
@@ -97,7 +97,7 @@ def batches(encoding: str, directory: Path, size: int | None = None) -> dict[str
 
 
 def neighbours(export: Path, folder: Path) -> list[Contender]:
-    """Return the readers of CSV files that people use, as far as they can be installed.
+    """Return other readers of CSV files, as far as they can be installed.
 
     Each in an environment of its own, ``.venv-bench-*``, made when it is missing or its lock has
     changed. Their file needs a header; of its events they write the raw columns alone.

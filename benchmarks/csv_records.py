@@ -1,6 +1,6 @@
-"""The events of an export file read with the standard library: the slow and obvious way.
+"""The events of an export file, read with the standard library.
 
-Shared by the contenders that read so; the same records as the tap makes, without its checks.
+Two of the readers use it. It makes the same records as the tap, without the tap's checks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Export files to measure with: made up, time-ordered, without a header.
 
-The same seed gives the same file. Knows nothing of what reads it.
+The same seed gives the same file. Does not depend on the readers.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ COLUMNS = PRODUCTS[PRODUCT].layouts[-1]
 """Columns of the file, camelCase, in order."""
 
 BODIES = 1 << 16
-"""How many different events there are but for their timestamps."""
+"""Number of different events, apart from their timestamps."""
 
 REPEATED = 1_000
-"""One row of so many comes twice: clients send their events again."""
+"""One row of so many is repeated: clients send some events twice."""
 
 VALUES = {
     "symbol": ["AAPL", "MSFT", "ZC*1", "ESZ26", "BTE.TO", "^EURUSD", "SHOP.TO", "RY.TO"],

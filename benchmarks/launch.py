@@ -1,6 +1,6 @@
-"""Starts one command, waits for it, and tells what it took: as JSON, on a descriptor given.
+"""Starts one command, waits for it, and writes what it took: as JSON, to a given descriptor.
 
-A process of its own, because a child's peak memory counts from that of the process that forked it.
+A process of its own, because a child's peak memory begins at that of the process that forked it.
 Run as ``python -I -S launch.py DESCRIPTOR COMMAND...``; imports little, so that it stays small.
 """
 

@@ -1,6 +1,6 @@
 """A hand-written loop without any framework: ``csv.reader`` in, msgspec out.
 
-The same records as the tap makes, without its checks, its STATE, its resumption.
+It makes the same records as the tap, without checks, STATE and resumption.
 """
 
 from __future__ import annotations

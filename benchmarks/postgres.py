@@ -151,7 +151,7 @@ def _load(postgres: Postgres, choice: Choice, folder: Path, rows: int) -> tuple[
     after = os.times()
     (found,) = postgres.rows("select count(*) as rows from events", schema="measured")
     if found["rows"] != rows:
-        raise AssertionError(f"{found['rows']} rows of {rows} arrived")
+        raise AssertionError(f"{found['rows']} of {rows} rows were loaded")
     before_cpu = before.children_user + before.children_system
     return wall, after.children_user + after.children_system - before_cpu
 

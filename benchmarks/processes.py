@@ -1,4 +1,4 @@
-"""Whole processes, measured from outside. Knows nothing of what they do."""
+"""Measures whole processes from outside. Does not depend on what they do."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ READ = 1 << 20
 
 
 class ContenderError(Exception):
-    """A process ended with an error, or wrote other than it should have."""
+    """A process ended with an error, or its output was not as expected."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one process took from its start to its end."""
+    """The resources that one process used from its start to its end."""
 
     cpu: float
     """Seconds of processor time, user and system, of all its threads."""
@@ -88,7 +88,7 @@ def run(command: Sequence[str], folder: Path, output: Path | None = None) -> Run
 
 
 def _read(pipe: int, lines: list[int], output: Path | None) -> None:
-    """Read all, count the lines: cheap enough never to be waited for."""
+    """Read all, and count the lines: the process never has to wait for this."""
     with open(pipe, "rb", buffering=0) as source:
         copy = output.open("wb") if output else None
         while chunk := source.read(READ):

@@ -1,4 +1,4 @@
-"""That all contenders make the same records, looked at before anything is measured."""
+"""The check, before any measurement, that all readers make the same records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results as Markdown. Knows nothing of how they came about."""
+"""The results as Markdown. Does not depend on the measuring."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def machine() -> str:
 
 
 def throughput(results: Sequence[Result]) -> list[str]:
-    """Return the table of those who did the same tasks, each beside the stock tap."""
+    """Return the table of the readers by task, each beside the stock tap."""
     heads = ["task", "reader", "events", "events per CPU second", "CPU s per million", "wall s"]
     heads += ["peak MB", "times as fast as the stock tap, by CPU", "by wall"]
     lines = ["| " + " | ".join(heads) + " |", "| --- | --- |" + " --: |" * 7]
@@ -91,7 +91,7 @@ def memory(results: Iterable[Result]) -> list[str]:
 
 
 def timings(results: Iterable[Timing]) -> list[str]:
-    """Return the table of what is waited for."""
+    """Return the table of waiting times."""
     lines = ["| what | seconds | of several runs | ideal | |", "| --- | --: | --: | --- | --- |"]
     lines += [
         f"| {one.task} | {median(one.seconds):.2f} | {min(one.seconds):.2f} to "
@@ -102,7 +102,7 @@ def timings(results: Iterable[Timing]) -> list[str]:
 
 
 def costs(results: Iterable[Cost]) -> list[str]:
-    """Return the table of syncs of many windows, each beside the exports that would do."""
+    """Return the table of syncs of many windows, each beside the least number of exports."""
     heads = ["sync", "events", "exports that would do", "jobs", "of them too large"]
     heads += ["job time, times the ideal", "wall s", "wall, times the ideal", "has to be"]
     heads += ["learnt, bytes in STATE", "a job, bytes in STATE", "load"]
@@ -117,7 +117,7 @@ def costs(results: Iterable[Cost]) -> list[str]:
 
 
 def load(runs: Iterable[Run]) -> str:
-    """Say how busy the machine was."""
+    """Return a sentence on the load of the machine."""
     loads = [run.load for run in runs]
     return (
         f"Load of the machine before the runs: {median(loads):.1f} in the median, "

@@ -1,4 +1,4 @@
-"""A stock SDK tap that reads an export file from disk: what one writes in an afternoon.
+"""A stock SDK tap that reads an export file from disk: a generator, and the SDK's own writer.
 
 ``csv.reader`` in a generator, the SDK's own writer and settings, nothing overridden; the same
 records as the tap makes, without its checks.

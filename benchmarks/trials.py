@@ -1,4 +1,4 @@
-"""What is measured: throughput beside others, memory, and how jobs and start-up are waited for."""
+"""The measurements: throughput beside other readers, memory, waiting for jobs, start-up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DAY = 86_400_000
 BATCHES = "batches"
 FEW = 20_000
-"""Events of the proof."""
+"""Events of the check that all readers make the same records."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Result:
 
 @dataclass
 class Timing:
-    """How long something took beside what it would take ideally, in seconds."""
+    """A time beside the ideal one, in seconds."""
 
     task: str
     ideal: str
@@ -109,7 +109,7 @@ class Trials:
         walls = []
         events = 0
         with emulator:
-            # These days' mean is not that of all weeks.
+            # The mean of these days differs from that of all weeks.
             emulator.events_per_hour *= total / emulator.count(CUSTOMER, PRODUCT, START, end)
             events = emulator.count(CUSTOMER, PRODUCT, START, end)
             for number in range(rounds):
@@ -206,4 +206,4 @@ TASKS: Mapping[str, Task] = {
     "BATCH, jsonl.gz": _batches("jsonl.gz"),
     "BATCH, Parquet": _batches("parquet"),
 }
-"""What is compared: a task, and who takes part in it, the tap first."""
+"""The comparisons: a task and its readers, the tap first."""

@@ -1,4 +1,4 @@
-"""What the sizes of windows cost, in simulated time: one command, one table.
+"""The cost of window sizes, in simulated time: one command, one table.
 
 `python -m benchmarks.windows` drives the tap's own `WindowPlanner`; the service, the events and
 the clock are simulated. Figures are wall time over the ideal: as many exports as would do,
@@ -33,7 +33,7 @@ START = 1_767_571_200_000
 CAPACITY = 100_000
 """Events that an export holds."""
 JOB_SECONDS = 300.0
-"""A job of five minutes, where the vendor promises fifteen at most."""
+"""Seconds of a job: a third of the longest time that the vendor documents."""
 LINEAR_SECONDS = 900.0
 """The limit itself, if it is a time."""
 
@@ -45,10 +45,10 @@ class Case:
     name: str
     days: int
     exports: int
-    """How many exports would do."""
+    """Least number of exports that hold all events."""
     noise: float = 0.15
     failure: float = 3
-    """Job times that a job takes that is too large."""
+    """The time of a job that is too large, in times of another job."""
     linear: bool = False
     """Whether a job's time grows with its events up to the limit."""
     rhythm: bool = True
@@ -61,11 +61,11 @@ class Case:
     silent: tuple[int, int] = (0, 0)
     """Days without events, from and to."""
     nights: int = 0
-    """Runs of one day each that follow, with the knowledge carried over; only these count."""
+    """Later runs of one day each, with what was learnt before; only these count."""
     today: tuple[float, float] = (0, 0)
-    """Median and worst seed of 100 of the rule that this planner replaced."""
+    """Median and worst of 100 seeds, with the earlier rule for sizes."""
     at_most: float = 0
-    """What the median has to reach."""
+    """Upper bound of the median."""
 
 
 SHORT = Case("", days=20, exports=160)
@@ -118,10 +118,10 @@ class Planner(Protocol):
         """Issue a window."""
 
     def ready(self, window: Window, seconds: float) -> None:
-        """Learn that a job is complete."""
+        """Pass on that a job is complete."""
 
     def counted(self, window: Window, events_by_hour: Mapping[int, int]) -> None:
-        """Learn a window's events."""
+        """Pass on a window's events."""
 
     def too_large(self, window: Window, seconds: float) -> bool:
         """Take back a window."""
@@ -131,7 +131,7 @@ class Planner(Protocol):
 
 
 class Events:
-    """When the events of a case occurred: even within an hour."""
+    """The times of a case's events, spread evenly within each hour."""
 
     def __init__(self, case: Case, seed: int) -> None:
         """Draw the events of a case and of the nights that follow."""
@@ -176,7 +176,7 @@ def _weight(case: Case, hour: int) -> float:
 
 
 class Cost(NamedTuple):
-    """What a run costs."""
+    """The cost of a run."""
 
     wall: float
     """In job times."""
@@ -184,7 +184,7 @@ class Cost(NamedTuple):
     jobs: int
     too_large: int
     ideal: float
-    """Exports that would do."""
+    """Least number of exports that hold all events."""
 
 
 @dataclass

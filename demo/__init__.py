@@ -1,1 +1,1 @@
-"""The demo, `make demo`: events through the real cycle into a target, on one machine."""
+"""The demo, `make demo`: the emulator's events into a target, on one machine."""

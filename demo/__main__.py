@@ -32,8 +32,8 @@ PICTURE = OUTPUT / "report.png"
 REPORT = OUTPUT / "report.html"
 STATE_ID = "demo:tap-barchart-events-to-target-jsonl"
 
-# The emulator's time when the demo begins. The tap reads up to 15 minutes before it, as it would
-# do by itself with its default lag if this were the present.
+# The emulator's time when the demo begins. The first run ends 15 minutes before it: that is the
+# default of lag_minutes.
 NOW = datetime(2026, 3, 5, 15, 15, tzinfo=timezone.utc)
 LAG = timedelta(minutes=15)
 LATER_HOURS = 1
@@ -44,7 +44,7 @@ EMULATOR = (
     "--job-seconds=0.5",
     "--username=demo",
     "--password=demo",
-    # Its clock stands in another month than this machine's: it does not tell its time.
+    # The tap would warn of the emulator's clock, which is in another month than the machine's.
     "--no-date-header",
     f"--now={NOW.isoformat()}",
 )
@@ -66,7 +66,7 @@ def _demo() -> bool:
         stdout=subprocess.PIPE,
         text=True,
     ) as emulator:
-        assert emulator.stdout is not None  # noqa: S101 - it was asked for above
+        assert emulator.stdout is not None  # noqa: S101 - it is a pipe, see above
         ready = emulator.stdout.readline()
         if not ready:
             raise PipelineError("the emulator did not start")

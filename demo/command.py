@@ -1,4 +1,4 @@
-"""What the demos share as commands: how they end, and what they say then."""
+"""What the demos share as commands: exit codes and last lines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class DemoError(Exception):
-    """A demo cannot go on; the message says why."""
+    """A demo cannot continue; the message says why."""
 
 
 def run(demo: Callable[[], bool]) -> int:
-    """Run a demo and return the exit code: 0 when what arrived is what the emulator holds.
+    """Run a demo and return the exit code: 0 if the loaded events are those of the emulator.
 
     Args:
-        demo: Tells whether it is.
+        demo: Runs, and returns whether they are.
     """
     signal.signal(signal.SIGTERM, _terminated)
     began = time.monotonic()

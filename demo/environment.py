@@ -1,7 +1,6 @@
 """The environment of each process that demo, benchmarks and tests start.
 
-It has none of the variables that the tap, Meltano, a target or PostgreSQL read their settings
-from, whatever its user has set.
+It has none of the variables from which the tap, Meltano, a target or PostgreSQL read settings.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 
 _KEPT = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TERM", "TMPDIR", "TZ", "USER")
 _KEPT_PREFIXES = ("OPENBLAS_", "PIP_", "UV_")
-"""What numerical code needs to run right, and how packages are installed."""
+"""Settings of numerical libraries, and of the installation of packages."""
 
 
 def clean_environment(**more: str) -> dict[str, str]:

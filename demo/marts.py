@@ -1,4 +1,4 @@
-"""The marts of the demo: dbt builds them on DuckDB from what the target wrote; this reads them."""
+"""The marts of the demo: dbt builds them on DuckDB from the target's file."""
 
 from __future__ import annotations
 

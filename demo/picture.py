@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from demo.marts import Marts
 
-# Okabe and Ito's colours, which the colour-blind can distinguish.
+# The colours of Okabe and Ito, which colour-blind people can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _BAND = "#d9d9d9"
 _INK = "#222222"
@@ -78,7 +78,7 @@ def draw(
 
 
 def headline(marts: Marts) -> str:
-    """Return what one sees: how working days compare with weekends."""
+    """Return the headline: how weekends compare with working days."""
     whole_days = sorted({row.day for row in marts.days})[:-1]  # the last one is under way
     totals = {day: sum(r.active_users for r in marts.days if r.day == day) for day in whole_days}
     weekend = [count for day, count in totals.items() if day.weekday() >= 5]

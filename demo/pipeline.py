@@ -1,7 +1,7 @@
 """A Meltano project in a folder of its own: this project's `meltano.yml` and installed plugins.
 
-It has no `.env` and no earlier state, so whoever runs it leaves those of the project alone. It
-does not know what is run, nor against which service.
+It has no `.env` and no earlier STATE, and leaves those of the project unchanged. It does not
+depend on what is run.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _GRACE_SECONDS = 10
 
 
 class PipelineError(DemoError):
-    """A command of Meltano's did not end well; the message holds the end of its log."""
+    """A command of Meltano failed; the message holds the end of its log."""
 
 
 class Pipeline:
     """`meltano run` in a folder of its own, which is made again each time."""
 
     def __init__(self, folder: Path) -> None:
-        """Lay out the folder, empty but for what Meltano needs.
+        """Make the folder, with what Meltano needs.
 
         Args:
-            folder: Where; what was there before is removed.
+            folder: Its path; an existing folder is removed first.
         """
         self.folder = folder.resolve()
         self.log = self.folder / "meltano.log"
@@ -65,7 +65,7 @@ class Pipeline:
             blocks: Plugins and jobs, such as `tap-barchart-events`, `target-jsonl`.
             settings: Environment variables for this run, such as `TAP_BARCHART_EVENTS_API_URL`.
             environment: The Meltano environment.
-            on_line: Called with each line that Meltano logs, as it comes.
+            on_line: Called with each line that Meltano logs, at once.
 
         Raises:
             PipelineError: The run failed.
@@ -84,7 +84,7 @@ class Pipeline:
                 errors="replace",
             ) as running,
         ):
-            assert running.stdout is not None  # noqa: S101 - it was asked for above
+            assert running.stdout is not None  # noqa: S101 - it is a pipe, see above
             for line in running.stdout:
                 log.write(line)
                 on_line(line.rstrip("\n"))
@@ -124,7 +124,7 @@ class Pipeline:
 
 @contextlib.contextmanager
 def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run a command, and end it with all its children however the block is left.
+    """Run a command, and end it with all its children when the block ends.
 
     Args:
         command: The program and its arguments.
@@ -133,7 +133,7 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
     running: subprocess.Popen[str] | None = None
     try:
         with signals_held():
-            # In a session of its own, a Ctrl-C reaches the command by way of this block alone.
+            # With a session of its own, Ctrl-C ends the command only through this block.
             running = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and what models say."""
+"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and the dbt models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUSTOMER = "TGAM"
 SCHEMA = "barchart"
 MARTS = "barchart_marts"
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
-# Each run: the products, and up to when. The second reads two hours again, and a further product.
+# The products and the end of each run. The second run reads two hours again, and one more product.
 RUNS = (
     (("PORTFOLIO", "WATCHLIST"), START + timedelta(days=3)),
     (("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"), START + timedelta(days=3, hours=6)),
@@ -47,7 +47,7 @@ def _demo() -> bool:
             _run(pipeline, service, postgres, products, end)
             matches &= _compare(service, postgres, products, end)
         _show(postgres)
-    print("All that the service holds has arrived, once." if matches else "THE COUNTS DIFFER.")
+    print("All events of the service were loaded, once." if matches else "THE COUNTS DIFFER.")
     return matches
 
 
@@ -90,13 +90,13 @@ def _compare(service: Emulator, postgres: Postgres, products: Sequence[str], end
         schema=SCHEMA,
     )
     loaded = {row["product"]: (row["rows"], row["keys"]) for row in rows}
-    print(f"\n  {'product':<16}{'rows':>8}{'keys':>8}{'held there':>12}")
+    print(f"\n  {'product':<16}{'rows':>8}{'keys':>8}{'expected':>12}")
     matches = set(loaded) == set(products)
     for product in products:
-        held = service.count(CUSTOMER, product, to_milliseconds(START), to_milliseconds(end))
+        expected = service.count(CUSTOMER, product, to_milliseconds(START), to_milliseconds(end))
         found, keys = loaded.get(product, (0, 0))
-        print(f"  {product:<16}{found:>8,}{keys:>8,}{held:>12,}")
-        matches &= found == keys == held
+        print(f"  {product:<16}{found:>8,}{keys:>8,}{expected:>12,}")
+        matches &= found == keys == expected
     return matches
 
 

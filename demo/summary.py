@@ -1,4 +1,4 @@
-"""What a target wrote, read back from the target's file alone."""
+"""The events in the file of target-jsonl."""
 
 from __future__ import annotations
 

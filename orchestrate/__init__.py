@@ -1,1 +1,1 @@
-"""Backfills that outgrow one machine: shards of history and a nightly run, under Dagster."""
+"""Large backfills under Dagster: shards of history and a nightly run."""

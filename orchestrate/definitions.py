@@ -1,6 +1,6 @@
-"""What Dagster loads: two assets, a job for each, and the nightly schedule.
+"""The definitions that Dagster loads: two assets, a job for each, and the nightly schedule.
 
-Knows when and how often something is run; what is run, `shards.py` and `meltano.py` know.
+They say when and how often a run happens; `shards.py` and `meltano.py` say what a run is.
 """
 
 import os
@@ -43,15 +43,15 @@ SHARDS = MultiPartitionsDefinition(
 )
 
 MAX_RETRIES = 3
-"""Of a failed run, with pauses that double.
+"""Retries of a failed run, with pauses that double.
 
-Meltano refuses to run what it believes is running, up to five minutes after a crash; the pauses
-add up to seven.
+Meltano refuses a run with the same STATE for up to five minutes after a crash; the pauses add up
+to seven.
 """
 
 
 class Reading(Config):
-    """What may be chosen when a run is launched."""
+    """The options of a run."""
 
     reread: bool = False
     """Begin at the start in spite of a bookmark."""
@@ -84,7 +84,7 @@ def _materialized(
     try:
         events = meltano.run(run, loader=PLAN.loader, environ=ENVIRON, reread=reread)
     except meltano.MeltanoError as error:
-        # Not a RetryPolicy: that would also begin a run again that someone has cancelled.
+        # Not a RetryPolicy, which would also restart a run that was cancelled.
         pause = PLAN.retry_seconds * 2**context.retry_number
         raise RetryRequested(MAX_RETRIES, seconds_to_wait=pause) from error
     return MaterializeResult(metadata={"events extracted": events})
@@ -94,7 +94,7 @@ HISTORY = define_asset_job("history", AssetSelection.assets(events_history))
 NIGHTLY = define_asset_job(
     "nightly",
     AssetSelection.assets(events_nightly),
-    # It is taken out of the queue before the shards that wait there.
+    # It starts before the shards in the queue.
     tags={"dagster/priority": "1"},
 )
 
@@ -109,6 +109,6 @@ definitions = Definitions(
             default_status=DefaultScheduleStatus.RUNNING,
         )
     ],
-    # A run is one process of Meltano's: a second one around it would only cost.
+    # A run is one process of Meltano; another process around it has no use.
     executor=in_process_executor,
 )

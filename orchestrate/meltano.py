@@ -1,4 +1,4 @@
-"""`meltano run` as a process that ends with whoever started it. Knows nothing of Dagster."""
+"""`meltano run` as a process that ends with its parent. Does not depend on Dagster."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
 SUMMARY = "sync_summary"
-"""The tap's metric at the end of a sync: how many events it had."""
-
+"""The tap's metric at the end of a sync: its number of events."""
 
 DRAIN_SECONDS = 30
-"""How long a target may load what it has received before the whole run is ended."""
+"""How long the target may load what it has received before the whole run is ended, in seconds."""
 
 
 class MeltanoError(Exception):
@@ -39,7 +38,7 @@ def project(environ: Mapping[str, str]) -> Path:
 
 
 def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool = False) -> int:
-    """Run the tap into a target and wait for the end; the log goes to stderr as it comes.
+    """Run the tap into a target and wait for the end; the log goes to stderr line by line.
 
     Args:
         bounded: What is run.
@@ -51,7 +50,7 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
         How many events were extracted.
 
     Raises:
-        MeltanoError: It did not end well.
+        MeltanoError: The run ended with another code than 0.
     """
     command = [str(MELTANO), "--log-format=json", "run", "tap-barchart-events", loader]
     if bounded.state_id_suffix:
@@ -62,7 +61,7 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     events = 0
     with (
         _own_folder(project(environ) / ".meltano") as folder,
-        subprocess.Popen(  # noqa: S603 - a command of this module's own making
+        subprocess.Popen(  # noqa: S603 - the command is made above
             command,
             cwd=project(environ),
             env={**environ, **bounded.settings, "MELTANO_SYS_DIR_ROOT": str(folder)},
@@ -75,7 +74,7 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
             start_new_session=True,
         ) as process,
     ):
-        assert process.stdout is not None  # noqa: S101 - it was asked for above
+        assert process.stdout is not None  # noqa: S101 - it is a pipe, see above
         try:
             for line in process.stdout:
                 text, count = _entry(line)
@@ -123,10 +122,10 @@ def _entry(line: str) -> tuple[str, int]:
 
 @contextmanager
 def _own_folder(shared: Path) -> Iterator[Path]:
-    """Give a run a `.meltano` of its own: the shared plugins and STATE, but its own `run`.
+    """Make a `.meltano` for one run: the shared plugins and STATE, and a `run` of its own.
 
-    Runs of one tap keep its catalog in the same file there; of several at once, one would
-    read that of another product.
+    All runs of a tap keep the catalog in the same file of `run`. Without a folder of its own, a
+    run could read the catalog of another product.
     """
     (shared / "meltano.db").touch()
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as folder:

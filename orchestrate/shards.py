@@ -1,9 +1,9 @@
-"""What is run, and for which range of time. Does not depend on Dagster.
+"""The runs of a backfill, and their time ranges. Does not depend on Dagster.
 
-History is cut into shards, one product and one calendar month (UTC) each. The month of the
-handover and all that follow belong to the nightly run. Each is bounded by ``start_date`` and
-``end_date`` alone and has a STATE of its own, so they run in any order, at once, and again: a
-target that merges rows by ``event_id`` holds each event once.
+History is cut into shards of one product and one calendar month (UTC). The nightly run covers
+the month of the handover and all later ones. Only ``start_date`` and ``end_date`` bound a run, and
+each run has a STATE of its own. So runs may happen in any order, at once, and again: a target
+that merges rows by ``event_id`` holds each event once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Run:
     """The tap's settings that bound it, as environment variables."""
 
     state_id_suffix: str | None = None
-    """What sets its STATE apart; None for that of a plain `meltano run`."""
+    """The suffix of its STATE; None for that of a plain `meltano run`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ShardPlan:
     products: tuple[str, ...]
 
     start_date: str
-    """Where the first shards begin, as the tap's setting has it; ``first`` is its month."""
+    """Where the first shards begin: the tap's setting; ``first`` is its month."""
 
     first: date
     """First day of the first month (UTC)."""
@@ -66,7 +66,7 @@ class ShardPlan:
     """The target, as `meltano.yml` names it."""
 
     retry_seconds: float = 60
-    """The pause before a failed run is tried again; it doubles from try to try."""
+    """The pause before a failed run is retried; it doubles with each retry."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> ShardPlan:

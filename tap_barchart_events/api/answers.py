@@ -21,7 +21,7 @@ Json: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
-    """What an export job is asked for."""
+    """What an export job exports."""
 
     customer: str
     product: str
@@ -54,7 +54,7 @@ class ExportFilter:
         ]
 
     def has_other_types(self, echo: Mapping[str, Any]) -> bool:
-        """Tell whether types were asked for and an echoed filter names another set of them."""
+        """Return whether types were requested and an echoed filter names another set of them."""
         types = echo.get("types", list(self.types))
         if not self.types:
             return False
@@ -81,7 +81,7 @@ class Job:
 def parse_job(answer: Json) -> Job:
     """Return the job of a job object."""
     source, status = answer["source"], answer["status"]
-    # They stand in URLs and in the log; what is printable can be encoded, too.
+    # Both appear in URLs and in the log. Printable text can always be encoded.
     if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
         raise TypeError
     echo = answer.get("filter")
@@ -118,7 +118,7 @@ def _number(value: object) -> Decimal | None:
 
 
 def _seconds(timing: Json) -> float | None:
-    """Return how long a job ran, if its timing tells; nothing depends on that."""
+    """Return how long a job ran, in seconds; None if its timing is incomplete or damaged."""
     try:
         seconds = (float(timing["end"]) - float(timing["start"])) / 1000
     except (KeyError, OverflowError, TypeError, ValueError):

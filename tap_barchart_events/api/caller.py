@@ -1,6 +1,6 @@
-"""One call of the API: sent, tried again, its answer judged by its status, then parsed.
+"""One call of the API: it is sent and retried, its status is checked, and its answer is parsed.
 
-Knows what an answer's status means, but no call by name, except where the meaning depends on it.
+Nothing here depends on a particular call, except where the meaning of a status does.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_ANSWER = 1 << 20
-"""Bytes of an answer of the API; one with more is none."""
+"""Bytes of an answer of the API, at most; a longer one is an error."""
 
 UNREACHABLE_TIMEOUT = 10
-"""Seconds within which the last try begins at a host that never answered and cannot be reached."""
+"""Seconds within which the last try begins if the host is unreachable and has never answered."""
 
 ERRORS = {
     "EVENT_JOB_GET_FAILED": JobFailedError,
@@ -57,11 +57,11 @@ ERRORS = {
 
 
 UNKNOWN_CALL = frozenset({404, 405, 501})
-"""Statuses by which a service says that it does not know a call."""
+"""Statuses of a service that does not have the call."""
 
 
 class UnknownCallError(ServiceError):
-    """The service does not know the call."""
+    """The service does not have the call."""
 
 
 class Caller:
@@ -78,7 +78,7 @@ class Caller:
         connections: int,
         on_request: Callable[[str], None] | None,
     ) -> None:
-        """Open no connection yet; ``ReportsClient`` says what the arguments mean."""
+        """Open no connection yet; ``ReportsClient`` documents the arguments."""
         self.clock = ServiceClock()
         self._api_url = api_url
         self._stopped = stopped
@@ -111,10 +111,10 @@ class Caller:
         parse: Callable[[Json], T],
         is_refusal: Callable[[int | None], bool] = lambda _: False,
     ) -> T:
-        """Make one call of the API, tried again as the policy says; return its parsed answer.
+        """Make one call of the API, with retries; return its parsed answer.
 
         Raises:
-            JobRefusedError: ``is_refusal`` says so of the answer's status; it is not tried again.
+            JobRefusedError: ``is_refusal`` is true of the answer's status; the call is not retried.
         """
 
         def attempt() -> T:
@@ -138,12 +138,13 @@ class Caller:
 
     @contextmanager
     def _one_by_one(self) -> Iterator[None]:
-        """Let requests through one at a time until the service has accepted the credentials.
+        """Send one request at a time until the service has accepted the credentials.
 
-        So wrong ones are sent once, whatever the first call is: accounts get locked.
+        So wrong credentials are sent once, whatever the first call is: more refusals could lock
+        the account.
 
         Raises:
-            CredentialsError: They have been refused.
+            CredentialsError: The service has refused the credentials.
             SyncStopped: The sync has ended meanwhile.
         """
         with ExitStack() as held:

@@ -1,4 +1,4 @@
-"""The service's calls over HTTP: start, poll, link, download. Knows no windows, no Singer.
+"""The service's calls over HTTP: start, poll, link, download. Depends on no window and no Singer.
 
 Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public documentation.
 """
@@ -33,7 +33,7 @@ REFUSALS = frozenset({429, 503})
 """Statuses by which the service refuses one more job, beside those in flight."""
 
 PROGRESS = 1 << 20
-"""Bytes that a broken transfer must have moved to count as progress, not as a failure."""
+"""Bytes that a broken transfer must have received to count as progress, not as a failure."""
 
 
 class ReportsClient:
@@ -59,7 +59,7 @@ class ReportsClient:
             password: For HTTP Basic authentication.
             stopped: Ends calls when set.
             timeout: To connect and for each read, in seconds.
-            retry: How calls are tried again.
+            retry: How calls are retried.
             connections: How many connections are kept open.
             on_request: Called with the endpoint of each API request.
         """
@@ -75,7 +75,7 @@ class ReportsClient:
             connections=connections,
             on_request=on_request,
         )
-        self._asked: dict[str, ExportFilter] = {}
+        self._requested: dict[str, ExportFilter] = {}
         self._warned_of_types = False
         self._storage = Session(connections)
 
@@ -88,20 +88,19 @@ class ReportsClient:
     def clock_offset(self) -> float | None:
         """Seconds that the service's clock is ahead of the machine's; negative if behind.
 
-        0 as long as the two may agree, as far as a ``Date`` of whole seconds and the time that
-        answers took allow to say; ``None`` if no answer had a ``Date``.
+        ``ServiceClock.offset`` documents the value.
         """
         return self._api.clock.offset
 
     def authenticate(self) -> None:
-        """Check the credentials, and learn the service's time: ``GET /service/authenticate``.
+        """Check the credentials, and get the service's time: ``GET /service/authenticate``.
 
-        Made once before all other calls, it says so before a job is started. A service that does
-        not know the call is no failure.
+        A sync makes this call before all others, so that wrong credentials are refused before a job
+        is started. A service may lack the call; that is no failure.
 
         Raises:
             CredentialsError: The credentials are wrong.
-            ServiceError: The service cannot be reached, or failed again and again.
+            ServiceError: The service cannot be reached, or failed at each try.
         """
         path = "/service/authenticate"
         with suppress(UnknownCallError):
@@ -129,24 +128,24 @@ class ReportsClient:
             end: Last instant, in milliseconds; whether it is inclusive is not documented.
             types: Event type codes; none for all.
             delimiter: Field separator; the service's default is not sent.
-            is_only_job: Says whether no other job is in flight. Then a refusal is tried again.
+            is_only_job: Returns whether no other job is in flight. A refusal is then retried.
 
         Raises:
             CredentialsError: The credentials are wrong.
             JobMismatchError: The service answered with the job of another export.
             JobRefusedError: The service starts no more jobs beside those in flight.
-            ServiceError: The service failed, again and again.
+            ServiceError: The service failed at each try.
         """
-        asked = ExportFilter(customer, product, start, end, tuple(types))
-        body: dict[str, Any] = {"filter": asked.as_json()}
+        requested = ExportFilter(customer, product, start, end, tuple(types))
+        body: dict[str, Any] = {"filter": requested.as_json()}
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
 
         def parse(answer: Json) -> Job:
             job = parse_job(answer)
-            self._check_job(job, what, asked)
-            if self._asked.setdefault(job.source, asked) != asked:
+            self._check_job(job, what, requested)
+            if self._requested.setdefault(job.source, requested) != requested:
                 raise JobMismatchError(
                     f"could not {what}: the service answered with job {job.source}, which this "
                     "sync started for another window; a cache in between may be the reason"
@@ -161,17 +160,17 @@ class ReportsClient:
         )
 
     def expect(self, source: str, *, customer: str, product: str, start: int, end: int) -> None:
-        """Compare the answers about a job, which an earlier run has started, with its export."""
-        self._asked[source] = ExportFilter(customer, product, start, end)
+        """Set what a job of an earlier run exports; answers about the job are compared with it."""
+        self._requested[source] = ExportFilter(customer, product, start, end)
 
     def poll(self, source: str) -> Job:
-        """Ask how a job is doing: ``GET /reports/{source}/availability``.
+        """Get the status of a job: ``GET /reports/{source}/availability``.
 
         Raises:
             CredentialsError: The credentials are wrong.
-            JobForgottenError: The service does not know the job.
+            JobForgottenError: The service has no such job.
             JobMismatchError: The service answered with a job of another export.
-            ServiceError: The service failed, again and again.
+            ServiceError: The service failed at each try.
         """
         path = f"/reports/{quote(source, safe='')}/availability"
         what = f"poll job {source}"
@@ -180,47 +179,47 @@ class ReportsClient:
             job = parse_job(answer)
             if job.source != source:
                 raise JobMismatchError(f"could not {what}: the service answered about another job")
-            self._check_job(job, what, self._asked.get(source))
+            self._check_job(job, what, self._requested.get(source))
             return job
 
         return self._api.call("poll", "GET", path, what, parse=parse)
 
-    def _check_job(self, job: Job, what: str, asked: ExportFilter | None) -> None:
-        """Compare what a job exports, as far as the service echoes it, with what was asked for."""
-        if asked is None:
+    def _check_job(self, job: Job, what: str, requested: ExportFilter | None) -> None:
+        """Compare the filter that the service echoes with the requested one."""
+        if requested is None:
             return
-        differences = asked.differences(job.filter)
+        differences = requested.differences(job.filter)
         if differences:
             raise JobMismatchError(
                 f"could not {what}: the service answered with job {job.source} of another export "
                 f"(other {' and '.join(differences)}); a cache in between may be the reason"
             )
-        if asked.has_other_types(job.filter) and not self._warned_of_types:
+        if requested.has_other_types(job.filter) and not self._warned_of_types:
             self._warned_of_types = True
             logger.warning(
-                "job %s: the service echoes other event types than event_types asks for; check "
-                "that no type is missing",
+                "job %s: the service echoes other event types than those of the setting "
+                "event_types; check that no type is missing",
                 job.source,
             )
 
     def link(self, source: str) -> str:
-        """Get a link to a job's file, good for 15 minutes: ``GET /reports/{source}``.
+        """Get a link to a job's file, valid for 15 minutes: ``GET /reports/{source}``.
 
         Raises:
             CredentialsError: The credentials are wrong.
             JobFailedError: The job has failed.
-            JobForgottenError: The service does not know the job.
+            JobForgottenError: The service has no such job.
             JobNotReadyError: The job is still running.
-            ServiceError: The service failed, again and again.
+            ServiceError: The service failed at each try.
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
         return self._api.call("link", "GET", path, what, parse=parse_link)
 
     def download(self, source: str, path: Path) -> int:
-        """Bring the file of a job to disk, complete and decompressed.
+        """Download the file of a job, complete and decompressed.
 
-        Each try asks for a link of its own: one that broke may have run out too.
+        Each try gets a new link, because the last one may have expired.
 
         Returns:
             How many bytes were transferred.
@@ -255,7 +254,7 @@ class ReportsClient:
             while not self._retry.run(attempt, self._stopped):
                 pass
         except Exception:
-            # Its window may be split, and then nobody asks for this file again.
+            # The window may be split; no later download then replaces this file.
             if path.is_file():
                 path.unlink()
             raise

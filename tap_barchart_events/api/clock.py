@@ -19,7 +19,7 @@ class ServiceClock:
     """
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without bounds."""
         self._lock = threading.Lock()
         self._bounds: tuple[float, float] | None = None
 
@@ -27,8 +27,8 @@ class ServiceClock:
     def offset(self) -> float | None:
         """Seconds that the service's clock is ahead of the machine's; negative if behind.
 
-        It is 0 as long as the clocks may agree. Otherwise it is the lower bound, so that the
-        service's clock is at least what it says. ``None``: no answer had a ``Date``.
+        It is 0 as long as the clocks may agree. Otherwise it is the lower bound: the service's
+        clock shows at least that. It is ``None`` if no answer had a ``Date``.
         """
         with self._lock:
             if self._bounds is None:
@@ -37,12 +37,12 @@ class ServiceClock:
             return 0.0 if low <= 0 <= high else low
 
     def observe(self, date: str | None, sent: float, received: float) -> None:
-        """Learn from an answer.
+        """Narrow the bounds by an answer.
 
         Args:
             date: Its ``Date`` header; one that is no date is ignored.
             sent: When the request was sent, in seconds since the epoch, by the machine's clock.
-            received: When the answer's head had come.
+            received: When the answer's head was received.
         """
         try:
             at = parsedate_to_datetime(date or "")
@@ -55,5 +55,5 @@ class ServiceClock:
         with self._lock:
             if self._bounds and max(low, self._bounds[0]) <= min(high, self._bounds[1]):
                 low, high = max(low, self._bounds[0]), min(high, self._bounds[1])
-            # Otherwise a clock was set in between, and what was known does not hold any more.
+            # Otherwise a clock was set in between, and the earlier bounds no longer hold.
             self._bounds = (low, high)

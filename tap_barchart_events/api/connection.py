@@ -34,20 +34,20 @@ SLOWEST_RATE = 100
 
 
 class EndlessAnswerError(OSError):
-    """An answer goes on without its end coming nearer: headers, interim answers, trailers."""
+    """An answer has too many bytes that are not its body: headers, interim answers, trailers."""
 
 
 class SlowAnswerError(OSError):
-    """An answer comes too slowly ever to be whole."""
+    """An answer is slower than the lowest rate allowed."""
 
 
 class Transfer:
-    """One answer on its way, bounded step by step; the first step lasts until ``moved``."""
+    """The transfer of one answer, in steps of bounded size and time; ``moved`` ends a step."""
 
     def __init__(self, timeout: float | None) -> None:
         """Begin the first step; ``timeout`` is that of one read, in seconds."""
         self.is_complete = False
-        """Set by whoever has read the whole answer and found it as expected."""
+        """Set by the caller that has read the whole answer and found it as expected."""
         self._seconds = STEP_TIMEOUTS * (timeout or 60)
         self._begin_step()
 
@@ -77,7 +77,7 @@ class Transfer:
 
 
 class _CountedReader(io.RawIOBase):
-    """The receiving side of a socket; whatever is read from it is counted."""
+    """The receiving side of a socket; the bytes read from it are counted."""
 
     def __init__(self, sock: socket.socket, transfer: Transfer) -> None:
         self._raw = sock.makefile("rb", buffering=0)
@@ -98,7 +98,7 @@ class _CountedReader(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class _CountedSocket:
-    """As much of a socket as http.client reads an answer from."""
+    """The part of a socket that http.client uses to read an answer."""
 
     sock: socket.socket
     transfer: Transfer
@@ -118,7 +118,7 @@ class _FinalResponse(HTTPResponse):
 
 
 class _OneAnswer(HTTPConnection):
-    """Is used again only after a complete, final answer that its reader found as expected."""
+    """A connection that is reused only after a complete, final answer as expected."""
 
     transfer: Transfer | None = None
 
@@ -130,7 +130,7 @@ class _OneAnswer(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again; asked before that."""
+        """Whether it can be reused; the pool checks this before it does so."""
         is_complete = self.transfer is not None and self.transfer.is_complete
         return is_complete and super().is_connected
 

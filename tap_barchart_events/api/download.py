@@ -1,8 +1,8 @@
-"""A link in, a complete export file on disk out. Knows nothing of the service's API.
+"""Downloads the complete export file that a link leads to. Does not depend on the service's API.
 
-The file is what counts: its bytes are counted against the announced length, a broken
-transfer goes on where it broke if object storage still has the very same file, and
-compression is undone on the way. The link is a secret: it stands in no error and no log.
+The bytes received are compared with the announced length. A broken transfer resumes if object
+storage still has the same file. A compressed file is decompressed. The link is a secret: no
+error and no log holds it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CHUNK = 1 << 20
 LONGEST_REDIRECTION = 5
 
 NO_EXPORT = ("html", "json", "xml")
-"""In a content type, these tell of a message by something in between, never of a list of events."""
+"""Words of a content type that no export has: the answer is a message of something in between."""
 
 MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, on disk and as transferred: 50 million events of 80 bytes."""
 
 MAX_DIGITS = 19
-"""Digits that no number of bytes has."""
+"""A number of bytes has fewer digits."""
 
 HTTP_1_1 = 11
 """As http.client writes the version."""
@@ -45,14 +45,14 @@ GZIP = zlib.MAX_WBITS | 16
 """zlib and not isal, which refuses a header with a checksum that is split between two chunks."""
 
 INFLATED_AT_LEAST = 1 << 30
-"""Bytes that an export may inflate to in any case."""
+"""Bytes that any export may inflate to."""
 
 INFLATED_RATIO = 100
-"""Above that, how many times its compressed size: no list of events compresses better."""
+"""Beyond that, how many times its compressed size a file may inflate to; no export needs more."""
 
 
 class Download:
-    """One export file on its way to disk, over several links if need be."""
+    """The download of one export file, over several links if necessary."""
 
     def __init__(
         self,
@@ -148,12 +148,12 @@ class Download:
     def _request(self, link: str, headers: dict[str, str]) -> requests.Response:
         return self._session.get(
             link,
-            # Compression is object storage's business, but asking for none lets a
-            # broken transfer go on at a byte that both sides agree upon.
+            # Object storage may compress all the same. Without compression a broken transfer
+            # can resume at any byte.
             headers={"Accept-Encoding": "identity", **headers},
             timeout=self._timeout,
             stream=True,
-            # By hand, so that each hop is checked and none gets credentials.
+            # _get follows redirections, so that each is checked and none gets credentials.
             allow_redirects=False,
         )
 
@@ -215,7 +215,7 @@ class Download:
         self.received = self._inflated = self._written = 0
 
     def _continues(self, response: requests.Response) -> bool:
-        """Tell whether a part follows what came so far, and is of the same file."""
+        """Return whether a part continues the bytes received, and belongs to the same file."""
         # Some proxies ignore If-Range; parts of two files must not become one
         # (RFC 9110, 15.3.7.3).
         span, _, text = response.headers.get("Content-Range", "").partition("/")
@@ -229,13 +229,13 @@ class Download:
         )
 
     def _has_certain_end(self, response: requests.Response) -> bool:
-        """Tell whether a body says by itself where it ends: in chunks, and in nothing else.
+        """Return whether a body is chunked, and so marks its own end.
 
         Raises:
-            TransientError: The end is uncertain, for there is no length either; or the body is
-                coded in a way that was not asked for (RFC 9112, 6.1 and 6.3).
+            TransientError: The end is uncertain, because there is no length either, or because
+                the body has a transfer coding that was not requested (RFC 9112, 6.1 and 6.3).
         """
-        # Gzip does not say it: for one file of it may follow another.
+        # Gzip does not mark the end: another gzip member may follow.
         codings = response.headers.get("Transfer-Encoding")
         if codings and codings.lower() == "chunked" and response.raw.version >= HTTP_1_1:
             return True
@@ -254,7 +254,7 @@ class Download:
             )
 
     def _chunks(self, response: requests.Response, transfer: Transfer) -> Iterator[bytes]:
-        # What is there, not the whole of CHUNK: so a slow transfer differs from one that stopped.
+        # read1 returns the bytes that have arrived: a slow transfer differs from a stopped one.
         read = partial(response.raw.read1, CHUNK, decode_content=False)
         while True:
             chunk = without_url(read, self._what, "object storage")

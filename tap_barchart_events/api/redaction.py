@@ -1,7 +1,7 @@
-"""What keeps links out of errors and logs: whoever holds a link can read the file.
+"""Keeps links out of errors and logs. A link is a secret: it gives access to the file.
 
-The libraries put whole URLs into the text of their errors, and an error remembers the one it
-was raised from. So their errors are replaced, and some of their loggers are switched off.
+The libraries put whole URLs into their errors, and an error refers to its cause. So their errors
+are replaced, and the loggers that log URLs are disabled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ URL_LOGGERS = tuple(
 )
 """Loggers that log whole URLs, links included; some of them as warnings."""
 
-# A ValueError is what requests lets through of a redirection to what is no URL.
+# requests raises a ValueError for a redirection to an invalid URL.
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -83,7 +83,7 @@ def without_url(call: Callable[[], T], what: str, host: str) -> T:
     Args:
         call: The call.
         what: What fails with it, for errors: ``poll job …``.
-        host: The other side, for errors; no link.
+        host: The host, for errors; never a link.
 
     Raises:
         TransientError: The network failed.
@@ -93,7 +93,7 @@ def without_url(call: Callable[[], T], what: str, host: str) -> T:
 
 
 def _replacement(error: Exception, what: str, host: str) -> ServiceError:
-    """Return what to raise in the place of a network error: its kind is all that is kept."""
+    """Return the replacement of a network error, which keeps no more than the kind of error."""
     causes = _causes(error)
 
     def has(kind: type[Exception]) -> bool:

@@ -1,4 +1,4 @@
-"""How often, and after which pauses, a call is tried again. Makes no call itself."""
+"""How often, and after which pauses, a call is retried. Makes no call itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class TransientError(ServiceError):
-    """A failure that may pass: worth another try."""
+    """A failure that may be temporary: the call is retried."""
 
     timeout: float | None = None
     """Seconds after the first try within which the last one has to begin, if less than usual."""
@@ -37,7 +37,7 @@ class TransientError(ServiceError):
     def __init__(
         self, message: str, retry_after: float | None = None, status: int | None = None
     ) -> None:
-        """Keep how many seconds the other side asked to wait, if it did, and the HTTP status."""
+        """Keep the seconds of ``Retry-After``, if the answer had one, and the HTTP status."""
         super().__init__(message)
         self.retry_after = retry_after
         self.status = status
@@ -49,13 +49,13 @@ class UnreachableError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and for how long, a call is tried again. Pauses double, with full jitter."""
+    """How often, and for how long, a call is retried. Pauses double, with full jitter."""
 
     attempts: int = 9
     """Tries, the first one included."""
 
     timeout: float = 600
-    """No further try is begun later than this after the first one, in seconds."""
+    """No further try begins later than this after the first one, in seconds."""
 
     wait_initial: float = 1
     """Upper bound of the first pause, in seconds; the next ones double."""
@@ -66,8 +66,8 @@ class RetryPolicy:
     def run(self, call: Callable[[], T], stopped: threading.Event) -> T:
         """Call until it does not raise ``TransientError``.
 
-        A pause is never shorter than the other side asked for: if that is too long, no further
-        try is made.
+        A pause is never shorter than ``Retry-After``. If that exceeds ``timeout``, no further try
+        is made.
 
         Raises:
             ServiceError: The last failure, when no further try is allowed.
@@ -94,7 +94,7 @@ class RetryPolicy:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks to wait (RFC 9110, 10.2.3)."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None if it has none."""
     try:
         return Retry().parse_retry_after(headers["Retry-After"])
     except (KeyError, InvalidHeader, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""HTTP sessions that follow nothing, add no credentials, and check proxy and certificates."""
+"""HTTP sessions that follow no redirection, add no credentials, check proxy and certificates."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MOST_CONNECTIONS = 100
 
 
 class Session(requests.Session):
-    """A session that is safe for links: whoever holds one can read the file."""
+    """A session that keeps links secret."""
 
     def __init__(self, connections: int) -> None:
         """Open no connection yet.
 
         Args:
-            connections: How many are kept open, but for ``MOST_CONNECTIONS``.
+            connections: How many are kept open, at most ``MOST_CONNECTIONS``.
         """
         super().__init__()
         silence_url_loggers()
@@ -42,11 +42,11 @@ class Session(requests.Session):
         self.auth = _no_auth
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return none: its body would be read to the end, however long, to see where it leads."""
+        """Return None: requests would read the body of a redirection to its end, however long."""
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, to a loopback host through no proxy, whatever the environment says.
+        """Send a request; one to a loopback host never goes through a proxy.
 
         Raises:
             SettingError: Proxy or certificates of the environment cannot be used; no retry helps.

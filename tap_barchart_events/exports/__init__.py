@@ -1,1 +1,1 @@
-"""Windows in, finished export files out."""
+"""The exports of a sync: from windows to finished files."""

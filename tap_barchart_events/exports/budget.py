@@ -7,9 +7,8 @@ import math
 LONGEST_WAIT = 16
 """Rounds of jobs that end, at most, before one more job than accepted is tried again."""
 
-
 LONGEST_RETRY_AFTER = 3600
-"""Seconds; a service that asks for more is asked again after these."""
+"""Longest ``Retry-After`` of a refused start that is honoured, in seconds."""
 
 
 class JobBudget:
@@ -83,7 +82,7 @@ class JobBudget:
             self._ended = self._limit
 
     def refused(self, now: float, retry_after: float | None) -> None:
-        """Learn that the service accepts no more jobs than are in flight.
+        """Lower the limit to the jobs in flight: the service accepts no more.
 
         Args:
             now: The time.
@@ -98,7 +97,7 @@ class JobBudget:
             self._not_before = max(self._not_before, now + min(retry_after, LONGEST_RETRY_AFTER))
 
     def start_failed(self) -> None:
-        """Count out a job whose start had no answer that says more about the limit."""
+        """Remove a job whose start failed for another reason than the limit."""
         self._starting -= 1
         self._is_probing = False
 
@@ -107,12 +106,12 @@ class JobBudget:
         self._running += 1
 
     def ended(self) -> None:
-        """Count out a job that has ended."""
+        """Remove a job that has ended."""
         self._running -= 1
         self._ended += 1
 
     def give_up(self, now: float, until: float) -> None:
-        """Count a running job on, although nothing waits for it, until it surely has ended."""
+        """Count a running job that is no longer polled until a time when it must have ended."""
         self._running -= 1
         self._given_up = [end for end in (*self._given_up, until) if end > now]
 

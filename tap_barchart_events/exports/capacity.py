@@ -1,4 +1,4 @@
-"""How many events an export holds, what jobs take, and which share of it pays.
+"""How many events an export holds, how long jobs take, and how full a window should be.
 
 Pure: no clock, no thread, no file, and no import of the project.
 """
@@ -13,15 +13,14 @@ JOB_LIMIT = 900.0
 """Seconds within which a job ends, by the vendor's documentation."""
 
 FAILURE_PRIOR, FAILURE_MOST = 3.0, 10.0
-"""Job times that a job takes that is too large: before one was seen (15 minutes where others
-take five), and the most that is calculated with."""
+"""The cost of a job that is too large, in times of another job: the value until one was seen (15
+minutes where others take five), and the upper bound."""
 
 MEMORY = 50.0
 """Jobs over which job times are averaged."""
 
-
 TOLERANCE = 1.05
-"""Events of large files are estimated: a contradiction of up to this factor is none."""
+"""Events of large files are estimated: a difference of up to this factor is no contradiction."""
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Capacity:
     """The fewest events seen to be too many; None while nothing is known."""
 
     def fitted(self, events: float) -> bool:
-        """Learn that an export of so many events could be had.
+        """Record that an export of so many events succeeded.
 
         Returns:
             True if clearly fewer were too many before: the limit has grown.
@@ -47,7 +46,7 @@ class Capacity:
         return grown
 
     def failed(self, events: float, largest_part: float) -> bool:
-        """Learn that so many events were too many, and that its largest part fitted.
+        """Record that so many events were too many, and that the largest part fitted.
 
         Returns:
             True if clearly more fitted before: the limit has dropped.
@@ -66,7 +65,7 @@ class JobTimes:
     """Seconds that jobs take: a fixed part and a part per event, by linear regression."""
 
     jobs: float = 0.0
-    """Jobs that this rests on, `MEMORY` at most."""
+    """Jobs that the averages rest on, `MEMORY` at most."""
     events: float = 0.0
     """Mean of the jobs' events."""
     seconds: float = 0.0
@@ -76,10 +75,10 @@ class JobTimes:
     covariance: float = 0.0
     """Covariance of the jobs' events and seconds."""
     too_large: float | None = None
-    """Seconds that jobs take that are too large; None before the first."""
+    """Seconds of the jobs that are too large, averaged; None before the first."""
 
     def observe(self, events: float, seconds: float) -> None:
-        """Learn what a job took that succeeded."""
+        """Record the events and the seconds of a job that succeeded."""
         self.jobs = min(MEMORY, self.jobs + 1)
         gain = 1 / self.jobs
         more_events, more_seconds = events - self.events, seconds - self.seconds
@@ -89,14 +88,14 @@ class JobTimes:
         self.covariance += gain * ((1 - gain) * more_events * more_seconds - self.covariance)
 
     def observe_failure(self, seconds: float) -> None:
-        """Learn what a job took that was too large."""
+        """Record the seconds of a job that was too large."""
         old = seconds if self.too_large is None else self.too_large
         self.too_large = old + 0.3 * (seconds - old)
 
     @property
     def per_event(self) -> float:
         """Seconds per event."""
-        # As if one more job had been seen that says that events cost nothing.
+        # A prior: the weight of one more job, in which events cost nothing.
         spread = self.variance + self.events**2 / max(1.0, self.jobs)
         return max(0.0, self.covariance / spread) if spread > 0 else 0.0
 
@@ -110,7 +109,7 @@ class JobTimes:
         return self.fixed / (self.fixed + self.per_event * events)
 
     def failure_cost(self, events: float) -> float:
-        """Return what a job costs that is too large, in times of a job of so many events."""
+        """Return the cost of a job that is too large, in times of a job of so many events."""
         if self.too_large is None or not self.jobs:
             return FAILURE_PRIOR
         return min(FAILURE_MOST, self.too_large / (self.fixed + self.per_event * events))
@@ -118,8 +117,8 @@ class JobTimes:
     def capacity(self, events: float) -> float | None:
         """Return how many events fit if the limit is a time; None if it does not seem to be one.
 
-        Job times tell only where the events make up more than half of the time of the largest
-        job (of so many ``events``) seen.
+        Job times show a limit only if the events make up more than half of the time of the
+        largest job seen, which has so many ``events``.
         """
         if self.per_event * events <= self.fixed:
             return None
@@ -134,7 +133,7 @@ def best_share(deviation: float, fixed: float, failure: float) -> float:
     Args:
         deviation: Standard deviation of the logarithm of the forecast.
         fixed: Which share of a job's time does not depend on its events.
-        failure: What a job costs that is too large, in times of a job that fills the capacity.
+        failure: The cost of a job that is too large, in times of a job that fills the capacity.
 
     A window that is too large costs its job and then two more. Call with rounded arguments:
     results are kept.

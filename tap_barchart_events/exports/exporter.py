@@ -1,6 +1,6 @@
-"""Windows in, finished export files out: the threads around the scheduler.
+"""The exports of a sync as finished files: the threads around the scheduler.
 
-Knows nothing of Singer, nor of what is in a file.
+Depends on neither Singer nor the content of a file.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, WindowTask
 
 SIGNAL_CHECK_SECONDS = 0.5
-"""How long the main thread waits at most before it runs Python code again: when two signals come
-at once, Python may run no handler before that."""
+"""Longest wait of the main thread, in seconds: if two signals come at once, Python may run no
+handler before the wait ends."""
 
 LONGEST_WAIT = 3600
-"""Seconds that a thread waits at most; what it waits for may never come."""
+"""Longest wait of a thread, in seconds: the next change may be infinitely far away."""
 
 CLOSE_SECONDS = 1
-"""How long closing waits for threads."""
+"""How long ``close`` waits for threads, in seconds."""
 
 START_SECONDS = 2
-"""How long closing waits for the answers to starts of jobs, so that no job is lost."""
+"""How long ``close`` waits for the answers to starts of jobs, in seconds, so that STATE has the
+jobs."""
 
 
 class Exporter:
-    """The exports of a sync. Each product's come in the order of time, as files.
+    """The exports of a sync, as files; those of a product come in time order.
 
-    A few threads ask the scheduler for the next call, make it, and report what it led to.
+    A few threads get the next call from the scheduler, make it, and pass on its outcome.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class Exporter:
         Args:
             client: The service.
             plans: The windows of each product, in the order in which they will be read.
-            request: What to ask of the service.
-            limits: How hard to work it.
+            request: What all exports have in common.
+            limits: Jobs at once, and how long and how often they are polled.
             directory: Where files go.
             stopped: Ends everything when set.
             retry: When a job that failed is replaced by a new one.
@@ -85,7 +86,7 @@ class Exporter:
         self._defect: Exception | None = None
         self.seconds_waited = 0.0
         """For how long the caller has waited for exports by now."""
-        self._thread_limit = 2 * limits.max_concurrent_jobs  # as many calls, and downloads
+        self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
         self._scheduler = Scheduler(
             plans,
             request=request,
@@ -128,13 +129,13 @@ class Exporter:
             return self._scheduler.jobs(product)
 
     def of(self, product: str) -> Iterator[Export]:
-        """Yield the exports of one product in the order of time.
+        """Yield the exports of one product in time order.
 
-        A file is removed when the next one is asked for.
+        The request for the next one removes a file.
 
         Raises:
-            BarchartEventsError: The export of the window that comes next cannot be had.
-                All earlier ones have been yielded.
+            BarchartEventsError: The next export is not available. All earlier ones have been
+                yielded.
         """
         with self._changed:
             self._scheduler.read(product)
@@ -147,19 +148,19 @@ class Exporter:
                 self.emitted(task.export)
 
     def emitted(self, export: Export) -> None:
-        """Learn that all events of a window have been written; remove its file."""
+        """Mark a window whose events have all been written; remove its file."""
         with self._changed:
             self._scheduler.emitted(export)
             self._changed.notify_all()
         export.path.unlink(missing_ok=True)
 
     def reject(self, export: Export) -> None:
-        """Learn that an export is of no use: no later run is to use its job."""
+        """Mark an export that cannot be used: no later run takes over its job."""
         with self._changed:
             self._scheduler.reject(export)
 
     def close(self) -> None:
-        """End all work soon; threads that hang in a call are left behind, harmless."""
+        """End all work; a thread that hangs in a call is abandoned, being a daemon."""
         self._stopped.set()
         began = time.monotonic()
         with self._changed:
@@ -210,12 +211,12 @@ class Exporter:
             thread.start()
         except RuntimeError as error:
             if self._threads:
-                return  # those that are there do all of the work, with fewer calls at once
+                return  # the existing threads do all of the work, with fewer calls at once
             raise ExportError(
                 f"could not start a thread for export jobs ({error}); raise the limit of "
                 "threads (ulimit -u)"
             ) from None
-        # Afterwards: a signal may come in between, and one not started cannot be joined.
+        # Added last: a signal may come in between, and only a started thread can be joined.
         self._threads.append(thread)
 
     def _work(self) -> None:

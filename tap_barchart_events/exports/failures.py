@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.windows import Window
 
 MOST_FAILURES = 256
-"""Windows that are kept at most; older ones are forgotten. Exports may remain uncounted."""
+"""Windows that are kept, at most; older ones are dropped, as some may never be counted in full."""
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ that the model has changed: its uncertainty grows until the error is within the 
 
 @dataclass(slots=True)
 class Estimate:
-    """A logarithm that is known roughly."""
+    """An estimate of a logarithm."""
 
     mean: float = 0.0
     variance: float = 0.0
@@ -83,7 +83,7 @@ class Forecast:
         return math.exp(min(MAX_LEVEL, log + self.noise / 2))
 
     def observe(self, hour: int, share: float, events: int) -> None:
-        """Learn how many events occurred in an hour, or in a share of it (0 to 1]."""
+        """Correct the estimates by the events of an hour, or of a share of it (0 to 1]."""
         first = self.latest is None or hour > self.latest
         if self.latest is None:
             self.latest, self.level.mean = hour, math.log((events + 0.5) / share)
@@ -92,7 +92,7 @@ class Forecast:
         expected = math.exp(min(MAX_LEVEL, sum(part.mean for part in parts))) * share
         error = math.log((events + 0.5) / (expected + 0.5))
         chance = 1 / (expected + 1)  # of small numbers: Poisson
-        # Parts of an hour share its noise: the first part tells as much as the hour, others little.
+        # Parts of an hour share its noise: the first part counts like the hour, the others less.
         noise = self.noise / (1 if first else share) + chance
         known = sum(part.variance for part in parts)
         widened = max(1.0, (error * error / SURPRISE - noise) / known)
@@ -102,7 +102,7 @@ class Forecast:
             gain = part.variance * widened / total
             part.mean += gain * error
             part.variance = part.variance * widened * (1 - gain)
-        # An error tells of the noise as far as the estimates were better known than it.
+        # An error shows the noise as far as the estimates were more certain than the noise.
         weight = share * (noise / total) ** 2
         self.noise_weight = min(NOISE_MEMORY, self.noise_weight + weight)
         excess = max(0.0, min(error * error, SURPRISE * total) - known - chance)

@@ -1,4 +1,4 @@
-"""When a job that failed is replaced by a new one, and when no longer. Pure."""
+"""When a new job replaces one that failed or was forgotten, and when none does. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class JobRetryPolicy:
 
     Pauses grow by a factor, with jitter between half and all of each. With the defaults the
     three pauses after failures add up to between 3.6 and 7.2 minutes, so that an outage of
-    several minutes is not the end. A job that was forgotten says nothing about its window, so
-    its pauses start shorter and only the total time bounds them.
+    several minutes does not end a sync. The window of a forgotten job may be right, so these
+    pauses start shorter, and only the total time bounds them.
     """
 
     attempts: int = 4
@@ -22,13 +22,13 @@ class JobRetryPolicy:
     """Longest first pause after a job that failed, in seconds."""
 
     wait_factor: float = 6
-    """By how much the pauses after failures grow."""
+    """Factor by which the pauses after failures grow."""
 
     mismatch_wait: float = 3
-    """Longest pause after a job for another export, in seconds: no outage that would pass."""
+    """Longest pause after a job for another export, in seconds: waiting does not help there."""
 
     forgotten_timeout: float = 3600
-    """Seconds after the start of its first forgotten job in which a window gets new jobs."""
+    """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
 
     forgotten_wait_initial: float = 1
     """Longest first pause after a job that was forgotten, in seconds; the next ones double."""
@@ -37,8 +37,8 @@ class JobRetryPolicy:
     """Longest pause of all, in seconds."""
 
     job_seconds_max: float = 15 * 60
-    """Seconds after its start in which a job ends, by the vendor's promise. Until then a job that
-    was given up counts as in flight, since nothing can cancel it."""
+    """Seconds after its start in which a job ends, by the vendor's documentation. Until then a job
+    that is no longer polled counts as in flight, because no call can cancel it."""
 
     def wait_after_failure(self, failures: int, jitter: float) -> float | None:
         """Return the pause before a new job, in seconds; None if there is to be none.

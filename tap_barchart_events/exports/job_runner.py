@@ -1,4 +1,4 @@
-"""The calls of the scheduler, made one at a time. Decides nothing, knows no thread."""
+"""Makes the calls that the scheduler returns, one at a time. Takes no decision, uses no thread."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class JobRunner:
 
         Args:
             client: The service.
-            request: What to ask of it.
-            is_only_job: Says, when a start is refused, whether no other job is in flight.
+            request: What all exports have in common.
+            is_only_job: Returns, when a start is refused, whether no other job is in flight.
             count_events: Counts the events of a downloaded file.
         """
         self._client = client
@@ -55,7 +55,7 @@ class JobRunner:
         )
 
     def call(self, task: WindowTask) -> Outcome:
-        """Make the call that a window's state names; return what it led to, errors included."""
+        """Make the call that a window's state names; return its outcome, errors included."""
         try:
             match task.state, task.job:
                 case TaskState.STARTING, _:

@@ -39,23 +39,23 @@ MOST_HOURS = 10**8
 
 
 class _DamagedError(Exception):
-    """A part of what stands in STATE cannot be used."""
+    """A part of the STATE cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What makes the next run of a product cheaper; nothing in it changes what is extracted."""
+    """What sizes the windows of a product; nothing in it changes what is extracted."""
 
     capacity: Capacity = field(default_factory=Capacity)
     job_times: JobTimes = field(default_factory=JobTimes)
     forecast: Forecast = field(default_factory=Forecast)
 
     def copy(self) -> Knowledge:
-        """Return what is known now, untouched by what is learnt later."""
+        """Return an independent copy."""
         return deepcopy(self)
 
     def capacity_only(self) -> Knowledge:
-        """Return a first guess for another product: what an export holds, and what jobs take."""
+        """Return the part that applies to another product: what exports hold, what jobs take."""
         return Knowledge(deepcopy(self.capacity), deepcopy(self.job_times))
 
     def to_json(self) -> dict[str, object]:
@@ -91,9 +91,9 @@ class Knowledge:
 
     @classmethod
     def from_json(cls, value: object) -> Knowledge:
-        """Read what `to_json` wrote; whatever else it is, it counts as not known.
+        """Read what `to_json` wrote; any other value counts as nothing learnt.
 
-        Each part is read for itself, so that damage in one leaves the others usable.
+        Each part is read separately, so that damage in one leaves the others usable.
         """
         if not isinstance(value, dict) or value.get("v") != VERSION:
             return cls()

@@ -1,6 +1,6 @@
-"""What the answer to a call leads to: one decision for each status of a job and each error.
+"""What follows from the outcome of a call: one decision for each job status and each error.
 
-Makes no call and knows no thread. Times are seconds of the scheduler's clock.
+Makes no call and uses no thread. Times are seconds of the scheduler's clock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 class Outcomes:
-    """Takes in what calls led to: changes the state of their windows, and the budget."""
+    """Applies the outcomes of calls to the states of their windows and to the budget."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Outcomes:
         rng: random.Random,
         unix_time: float,
     ) -> None:
-        """Start without knowledge of what jobs take.
+        """Start without any job time.
 
         Args:
             budget: The jobs in flight.
             customer: Customer code, for the log.
-            limits: How hard to work the service.
+            limits: Jobs at once, and how long and how often they are polled.
             retry: When a job that failed is replaced by a new one.
             rng: For jitter.
             unix_time: When the scheduler's clock was 0, in seconds since the epoch.
@@ -87,13 +87,13 @@ class Outcomes:
         return job.began + min(due, self._limits.job_timeout)
 
     def expected_events(self, task: WindowTask) -> float:
-        """Return how many events a window holds: those counted, or as many as others hold."""
+        """Return a window's events: those counted, or the mean of the counted windows."""
         if task.events is not None:
             return task.events
         return self._counted_events / max(1, self._counted_windows)
 
     def apply(self, task: WindowTask, outcome: Outcome, now: float) -> None:
-        """Take in what the call led to that a window's state names."""
+        """Apply the outcome of the call that the window's state names."""
         call, task.state = task.state, CALLS[task.state]
         if call is TaskState.STARTING:
             self._count_start(outcome, now)
@@ -137,7 +137,7 @@ class Outcomes:
                 self.jobs.taken_over += job.is_taken_over
                 self._end_job(task)
                 task.state, task.due, task.ready = TaskState.EXPORTED, now, now
-                # Now, not after the download: the windows that follow depend on it.
+                # Before the download: the sizes of the next windows depend on it.
                 task.queue.plan.ready(task.window, seconds)
             case "TIMEOUT":
                 self._end_job(task)
@@ -166,7 +166,7 @@ class Outcomes:
     def _raised(self, task: WindowTask, error: Exception, call: TaskState, now: float) -> None:
         match error:
             case SyncStopped():
-                pass  # the state before the call holds again
+                pass  # the window is in its state before the call
             case JobRefusedError():
                 logger.debug("%s: %s", self._where(task), error)
             case JobNotReadyError() if call is TaskState.POLLING and task.job:
@@ -241,7 +241,7 @@ class Outcomes:
         if self._is_dropped(task, error):
             return
         if task.job and task.job.is_running and isinstance(error, JobMismatchError):
-            # What was started for this window may still run, under whatever name.
+            # The job that was started for this window may still run, under another name.
             task.job.is_running = False
             self._budget.give_up(now, task.job.began + self._retry.job_seconds_max)
         task.failures += 1
@@ -287,7 +287,7 @@ class Outcomes:
         count = task.failures + task.forgotten
         text = (
             f"{count} export jobs failed; the last error: {error}; run again later: the next run "
-            "continues from the bookmark; if it goes on failing, ask Barchart's support"
+            "continues from the bookmark; if the error persists, ask Barchart's support"
         )
         self._fail(task, JobFailedError(text))
 

@@ -216,14 +216,14 @@ class WindowPlanner:
         else:
             self._far_below.clear()
         if self._known.capacity.fitted(events):
-            self._tell_limit("moved")
+            self._report_limit("moved")
         for hour in range(window.start // HOUR, -(-window.end // HOUR)):
             covered = min(window.end, (hour + 1) * HOUR) - max(window.start, hour * HOUR)
             self._known.forecast.observe(hour, covered / HOUR, events_by_hour.get(hour, 0))
         self._count_parts(window, events)
 
     def too_large(self, window: Window, seconds: float) -> bool:
-        """Take back a window whose job was too large, to hand it out in smaller ones.
+        """Take back a window whose job was too large, to issue it in smaller ones.
 
         Returns:
             False if the window may not be split any further.
@@ -255,7 +255,7 @@ class WindowPlanner:
     def _sized(self, start: int, limit: int, failure: Failure | None) -> tuple[int, _Purpose]:
         """Return where a window ends, at ``limit`` at most, and why."""
         if not failure and not self._bracketed:
-            if self._largest <= FIRST_SIZE:  # the user's word that such windows fit
+            if self._largest <= FIRST_SIZE:  # window_hours states that such windows fit
                 return start + self._largest, _Purpose.FIRST
             if not self._proven:
                 step = self._first_windows % self._jobs
@@ -323,11 +323,11 @@ class WindowPlanner:
         for failure in self._failures.count(window, events):
             known = self._known.capacity.too_many is not None
             if self._known.capacity.failed(failure.counted_events, failure.largest_part):
-                self._tell_limit("moved")
+                self._report_limit("moved")
             elif not known:
-                self._tell_limit("found")
+                self._report_limit("found")
 
-    def _tell_limit(self, what: str) -> None:
+    def _report_limit(self, what: str) -> None:
         most = self._known.capacity.too_many
         too_many = "" if most is None else f", {most:,.0f} are too many"
         self._reason = f"limit {what}: {self._known.capacity.fits:,.0f} events fit{too_many}"

@@ -12,15 +12,15 @@ SHORTEST_PAUSE = 0.1
 
 
 class PollSchedule:
-    """When to poll a job next, learnt from what recent jobs took."""
+    """When to poll a job next, by the times of recent jobs."""
 
     def __init__(self, interval: float) -> None:
-        """Start without knowledge; ``interval`` is the first pause, in seconds."""
+        """Start without any job time; ``interval`` is the longest first pause, in seconds."""
         self._interval = interval
         self._recent: deque[float] = deque(maxlen=9)
 
     def learn(self, seconds: float) -> None:
-        """Learn how long a job ran, in seconds."""
+        """Add the time that a job ran, in seconds."""
         self._recent.append(seconds)
 
     def due(self, last: float, polls: int, jitter: float) -> float:
@@ -37,7 +37,7 @@ class PollSchedule:
             return (
                 last + min(self._interval * 1.4 ** min(polls, 20), longest) * (1 + 3 * jitter) / 4
             )
-        # The quicker quarter: an early poll costs a request, a late one delays a window.
+        # The lower quartile: an early poll costs a request, a late one delays a window.
         expected = sorted(self._recent)[len(self._recent) // 4] * (1 + jitter / 50)
         if last < expected:
             return min(expected, last + longest)

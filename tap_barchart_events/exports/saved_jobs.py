@@ -1,4 +1,4 @@
-"""Export jobs that outlive a run: what STATE keeps of them, read tolerantly. Pure."""
+"""Export jobs in STATE, which the next run takes over. Damaged entries are ignored. Pure."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ new export only, so an old one is not used. An hour covers the 15 minutes that a
 the retries of an orchestrator; a run that comes later is a new one.
 """
 
-
 CLOCK_STEP = 60
-"""Seconds that a job may seem to lie in the future: the clock may have been set meanwhile."""
-
+"""Seconds by which a job's start may lie after now: the clock may have been set meanwhile."""
 
 ROUNDING = 1_000
 """Milliseconds by which the start of a job, in whole seconds, is too early at most."""
@@ -37,7 +35,7 @@ ROUNDING = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of the service, the same for all windows."""
+    """What all exports of a sync have in common."""
 
     customer: str
     types: Sequence[str]
@@ -49,7 +47,7 @@ class Request:
 
     @property
     def types_fingerprint(self) -> str:
-        """Return eight hex digits that differ where other event types are asked for."""
+        """Return eight hex digits that differ where the event types differ."""
         return _digest(sorted(self.types))
 
 
@@ -66,11 +64,11 @@ class SavedJob:
     """When it was started, in seconds since the epoch."""
 
     fingerprint: str
-    """What was asked, as ``Request.fingerprint`` has it."""
+    """``Request.fingerprint`` of the run that started it."""
 
     @classmethod
     def from_json(cls, value: object) -> SavedJob | None:
-        """Return what a JSON value holds; None if that is no job."""
+        """Return the job of a JSON value; None if it holds none."""
         match value:
             case [str(source), int(start), int(end), int(started), str(fingerprint)]:
                 numbers = (start, end, started)
@@ -111,7 +109,7 @@ def usable_jobs(
     Args:
         values: What STATE holds.
         span: What this run covers.
-        fingerprint: What this run asks for.
+        fingerprint: ``Request.fingerprint`` of this run.
         now: Seconds since the epoch.
         most: How many to take at most.
         settled: Milliseconds between the end of a window and the start of its job from which on
@@ -127,7 +125,7 @@ def usable_jobs(
         if not span.start <= job.window.start < job.window.end <= span.end:
             reason = "its window is not within what this run covers"
         elif job.fingerprint != fingerprint:
-            reason = "it was asked for something else"
+            reason = "its request differs from that of this run"
         elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
             reason = f"it was not started within the last {MAX_AGE // 60} minutes"
         elif settled and job.window.end > job.started * 1000 + ROUNDING - settled:

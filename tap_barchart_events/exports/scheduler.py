@@ -1,9 +1,9 @@
-"""Which call of the service comes next, and what its answer leads to.
+"""Which call of the service comes next.
 
-A state machine: it makes no call itself and knows no thread. ``next_call`` says what to do now,
-``next_change`` until when there is nothing to do, ``finished`` takes in what a call led to. Times
-are arguments, in seconds of one monotonic clock. Knows nothing of Singer, nor of what is in a
-file.
+A state machine: it makes no call itself and uses no thread. ``next_call`` returns the call to make
+now, ``next_change`` the time until which there is none, and ``finished`` applies the outcome of a
+call. Times are arguments, in seconds of one monotonic clock. Depends on neither Singer nor the
+content of a file.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WINDOWS_PER_JOB = 4
 
 
 class Scheduler:
-    """Decides about the windows of all products. Not synchronised.
+    """Chooses the next call over the windows of all products. Not thread-safe.
 
-    A window starts when a job may be started and fewer windows than four for each job are handed
-    out and not yet emitted, over all products. The last quarter of these places is left to the
-    product being read: to windows that others already wait behind, and until it has as many
-    windows as jobs may be in flight. So no window that was cut smaller waits for later ones, and
-    the product being read always uses all jobs.
+    A window is issued when a job may be started and fewer than ``WINDOWS_PER_JOB`` windows for
+    each job are issued and not yet emitted, over all products. The last quarter of these places
+    is reserved for the product being read: for windows before one that is issued already, and
+    until as many of its windows are issued as jobs may be in flight. So a part of a split window
+    never waits for later windows, and the product being read always uses all jobs.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Scheduler:
 
         Args:
             plans: The windows of each product, in the order in which they will be read.
-            request: What to ask of the service.
-            limits: How hard to work it.
+            request: What all exports have in common.
+            limits: Jobs at once, and how long and how often they are polled.
             retry: When a job that failed is replaced by a new one.
             directory: Where files go.
             unix_time: When the clock was 0, in seconds since the epoch.
@@ -77,14 +77,14 @@ class Scheduler:
             customer=request.customer,
             limits=limits,
             retry=retry,
-            rng=rng or random.Random(),  # noqa: S311 - to spread calls, not to hide anything
+            rng=rng or random.Random(),  # noqa: S311 - jitter, not a secret
             unix_time=unix_time,
         )
         self._current = 0
         self._files = 0
         self._closed = False
 
-    # What the reader asks for -------------------------------------------------------------
+    # For the reader of the files ----------------------------------------------------------
 
     @property
     def windows_left(self) -> int:
@@ -140,13 +140,13 @@ class Scheduler:
         return queue.position >= queue.plan.span.end
 
     def emitted(self, export: Export) -> None:
-        """Learn that all events of a product's next window have been written."""
+        """Mark a product's next window, whose events have all been written."""
         queue = self._by_product[export.product]
         queue.position = export.window.end
         queue.tasks.pop(export.window.start, None)
 
     def reject(self, export: Export) -> None:
-        """Learn that the export of a window is of no use."""
+        """Mark a window whose export cannot be used."""
         task = self._by_product[export.product].tasks.get(export.window.start)
         if task:
             task.job = None
@@ -176,7 +176,7 @@ class Scheduler:
         return task
 
     def finished(self, task: WindowTask, outcome: Outcome, now: float) -> None:
-        """Take in what the call of a window led to."""
+        """Apply the outcome of a window's call."""
         self._outcomes.apply(task, outcome, now)
 
     def next_change(self, now: float) -> float:
@@ -260,7 +260,7 @@ class Scheduler:
         places = (WINDOWS_PER_JOB - 1) * jobs
         is_current = queue is self._queues[self._current]
         if is_current and start == queue.position:
-            return True  # nothing is emitted, and no place gets free, without this window
+            return True  # no place gets free before this window is emitted
         if is_current and (len(queue.tasks) < jobs or start < max(queue.tasks)):
             places += jobs
         return sum(len(other.tasks) for other in self._queues) < places

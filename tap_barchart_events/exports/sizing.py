@@ -37,7 +37,7 @@ EQUAL_PARTS = 4
 
 @dataclass(slots=True)
 class Sizing:
-    """Decides by what is known at each call."""
+    """Chooses sizes by what is known at each call."""
 
     known: Knowledge
     largest: int
@@ -66,9 +66,9 @@ class Sizing:
         )
 
     def growth_pays(self, factor: int, events_left: float) -> bool:
-        """Tell whether to multiply the events of a window while nothing was too large.
+        """Return whether to multiply the events of a window while nothing was too large.
 
-        That x times as many events fit is taken to have a chance of 1/x.
+        The chance that x times as many events fit is taken as 1/x.
         """
         fits = self.known.capacity.fits
         return not self.informed or self._saved(factor * fits, 1 / factor, events_left) > 0

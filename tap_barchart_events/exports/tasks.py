@@ -1,4 +1,4 @@
-"""Windows on their way from a job to a file on disk. Data only."""
+"""Windows and their states, from a job to a file on disk. Data only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard the service and the disk are worked."""
+    """Jobs at once, and how long and how often they are polled."""
 
     max_concurrent_jobs: int
     """Jobs in flight at once; downloads at once, too."""
@@ -25,11 +25,11 @@ class Limits:
     """Seconds after which a running job counts as too large."""
 
     poll_interval: float
-    """First pause between polls, in seconds."""
+    """Longest first pause between polls, in seconds."""
 
 
 class TaskState(enum.Enum):
-    """Where a window is. One call at a time is made for it, in the states that name one."""
+    """The state of a window. A state that begins with "call:" lasts while that call is made."""
 
     WAITING = "for a job, which may be started at ``due``"
     STARTING = "call: the job is started"
@@ -65,7 +65,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What the download of an export led to."""
+    """The outcome of a download."""
 
     size: int
     """Bytes transferred."""
@@ -115,7 +115,7 @@ class RunningJob:
 
 @dataclass(slots=True, eq=False)
 class WindowTask:
-    """One window on its way from a job to a file on disk."""
+    """The state of one window, from a job to a file on disk."""
 
     queue: ProductQueue
     window: Window

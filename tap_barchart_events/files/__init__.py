@@ -1,1 +1,1 @@
-"""An export file → events."""
+"""The events of an export file."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GZIP = isal_zlib.MAX_WBITS | 16
 
 PARQUET_CODECS = {None: "snappy", "gzip": "gzip", "none": "uncompressed"}
-"""The setting's compression → DuckDB's name of what Parquet is compressed with."""
+"""The setting's compression → DuckDB's name of the compression inside Parquet."""
 
 
 def write_jsonl(
@@ -64,7 +64,7 @@ def write_parquet(
         batch_size: At least 1.
     """
     directory = tempfile.mkdtemp(dir=engine.directory)
-    # a row group ends with the vector of rows that fills it
+    # a row group ends with the vector that fills it, so it may be nearly a vector longer
     groups = -(-batch_size // ROW_GROUP_ROWS)
     group = max(1, batch_size // groups - (VECTOR_ROWS - 1))
     engine.run(

@@ -1,6 +1,6 @@
 """DuckDB within bounds: one thread, bounded memory, one file to read, one directory to write.
 
-It runs SQL and knows nothing of events.
+It runs SQL and does not depend on events.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class UnreadableRowError(Exception):
-    """DuckDB cannot read some row. DuckDB's own message shows the row, so it is dropped."""
+    """DuckDB cannot read a row. DuckDB's own message shows the row, so it is dropped."""
 
 
 class Engine:
     """A connection to DuckDB, made when it is first needed.
 
-    A signal handler that raises while DuckDB works makes DuckDB stop, but DuckDB drops what was
-    raised: ``KeyboardInterrupt`` is raised in its place.
+    A signal handler that raises while DuckDB works ends the query. DuckDB drops the exception;
+    the engine raises ``KeyboardInterrupt`` in its place.
     """
 
     def __init__(self, file: Path, directory: Path, memory: int) -> None:
@@ -139,7 +139,7 @@ class Engine:
 def _configured(file: str, directory: str, memory: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
-            # a second thread would take its time from the target
+            # a second thread would compete with the target for the processor
             "threads": 1,
             "memory_limit": f"{memory}B",
             "temp_directory": directory,
@@ -151,7 +151,7 @@ def _configured(file: str, directory: str, memory: int) -> duckdb.DuckDBPyConnec
     connection.execute(f"SET allowed_directories = [{literal(directory)}]")
     connection.execute(f"SET allowed_paths = [{literal(file)}]")
     connection.execute("SET enable_external_access = false")
-    # stdout belongs to the target
+    # stdout is for Singer messages
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET streaming_buffer_size = '1MB'")
     connection.execute("SET lock_configuration = true")
@@ -163,5 +163,5 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except RuntimeError:
-        # All errors of DuckDB are of classes of its own but this one: a signal ended the query.
+        # DuckDB raises a plain RuntimeError only if a signal ended the query.
         raise KeyboardInterrupt from None

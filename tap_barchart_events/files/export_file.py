@@ -1,6 +1,6 @@
-"""An export file → events: layout, types, filter, ``event_id``. DuckDB reads the file.
+"""The events of an export file: layout, types, filter, ``event_id``. DuckDB reads the file.
 
-It is given a complete local file and the window that the file was exported for. It does not
+The input is a complete local file and the window that it was exported for. The module does not
 depend on jobs, bookmarks or STATE.
 """
 
@@ -71,7 +71,7 @@ class FileContents:
     """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
 
     warnings: tuple[str, ...]
-    """What does not stop the sync but should be known."""
+    """Contradictions that do not stop the sync."""
 
 
 class _Readable(NamedTuple):
@@ -85,7 +85,7 @@ class _Readable(NamedTuple):
 class ExportFile:
     r"""The events of one downloaded export file.
 
-    A context manager. ``check`` comes first; each output mode then reads the file again, and all
+    A context manager. ``check`` comes first. Each output mode then reads the file again; all modes
     yield the same events in the same order.
 
     ``event_id`` is the MD5, in hex, of these lines, joined by line feeds, as UTF-8: customer,
@@ -201,8 +201,8 @@ class ExportFile:
         query = self._events_query(self._engine, source, stats, extra)
         self._readable = _Readable(self._engine, query, content_bytes // max(stats.rows, 1))
         if file_stats.vector_bytes > ORDINARY_VECTOR_BYTES:
-            # Long rows may need more memory than there is. Of a window, all events are emitted or
-            # none, so that has to be known before the first one.
+            # Long rows may need more memory than there is. A window is emitted in full or not at
+            # all, so the query runs once before the first event.
             for _ in self._lines(self._readable, "", "\n"):
                 pass
         outside = stats.rows - stats.inside - stats.at_end
@@ -300,7 +300,7 @@ class ExportFile:
             yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
 
     def _checked(self) -> _Readable | None:
-        """Return what the events are read with, if there are any, once the file is checked."""
+        """Check the file; return what its events are read with, None if there are none."""
         self.check()
         return self._readable
 

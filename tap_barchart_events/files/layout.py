@@ -1,4 +1,4 @@
-"""Which column of an export file is which: by header, by setting, or by a known layout.
+"""Layout detection: the columns of an export file by header, by setting, or by a known layout.
 
 Pure: its functions take the fields of the first row, or counts, and return names or raise an
 error. It reads no file, and does not depend on DuckDB or Singer.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
-"""What a timestamp looks like: a whole number in its shortest form, of 19 digits at most."""
+"""The form of a timestamp: a whole number in its shortest form, of 19 digits at most."""
 
 EXCERPT_LENGTH = 50
 """How many characters of a field an error shows."""

@@ -1,9 +1,9 @@
-"""How much memory the reading of an export file takes: all constants, and their derivation.
+"""The memory that reading an export file takes: all constants, and their derivation.
 
 DuckDB works on vectors of ``VECTOR_ROWS`` rows, and holds the rows of a vector ``BUFFER_COPIES``
-times: as read, split into fields, hashed, escaped, put together. So its need is set by the bytes
-of the largest vector, and ``BASE_MEMORY`` suffices for vectors of up to ``ORDINARY_VECTOR_BYTES``,
-which are rows of 2 kB on average. Beyond its limit DuckDB spills to disk what it can.
+times: as read, split into fields, hashed, escaped, joined. So the largest vector decides how much
+memory DuckDB needs. ``BASE_MEMORY`` suffices for vectors of up to ``ORDINARY_VECTOR_BYTES``, which
+are rows of 2 kB on average. Beyond its limit DuckDB spills to disk what it can.
 
 For 10,000,000 ordinary events the peak of the whole process stays under 200 MB.
 """
@@ -14,7 +14,7 @@ CHUNK_BYTES = 1 << 20
 """Bytes of a file that Python reads at once."""
 
 MAX_ROW_BYTES = 16 << 20
-"""The longest row that is read; a longer one is not taken for an event."""
+"""The longest row that is read, in bytes; a longer one is an error."""
 
 VECTOR_ROWS = 2_048
 """Rows that DuckDB works on at once: a constant of DuckDB."""

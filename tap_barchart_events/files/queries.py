@@ -1,6 +1,6 @@
 """The SQL that turns the rows of an export file into events. Text only: nothing is run here.
 
-One relation of events serves all output modes; these differ only in how an event is written.
+All output modes use one relation of events. They differ only in how an event is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COUNT_SPARSE_ORDINALS = f"SELECT count(*) FROM {SPARSE}"
 DROP_SPARSE_ORDINALS = f"DROP TABLE {SPARSE}"
 
 TIE_LOOKBACK = 3
-"""In a file in time order, how many rows before an event a duplicate of it is, as a rule."""
+"""Rows before an event, in a file in time order, among which its duplicates usually are."""
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
@@ -39,7 +39,7 @@ class DuplicateStrategy(Enum):
     """No two events are equal: all ordinals are 0."""
 
     LOOKBACK = auto()
-    """Equal events are at most ``TIE_LOOKBACK`` rows apart: each row is compared with these."""
+    """Equal events are at most ``TIE_LOOKBACK`` rows apart: each row is compared with so many."""
 
     SPARSE_TABLE = auto()
     """A table has the ordinals that are not 0, by row; it is held in memory."""
@@ -89,8 +89,8 @@ class Source:
 class EventsQuery:
     """The events of a file, in its order, each with its ``event_id``.
 
-    What the check found shortens the query: a column that is empty throughout is not mentioned,
-    one that is always filled is not tested.
+    The results of the check shorten the query: a column without any value is left out, and a
+    column that always has one is not tested.
     """
 
     source: Source
@@ -254,8 +254,8 @@ class EventsQuery:
     def as_json(self, properties: Sequence[str]) -> tuple[str, str, str]:
         """Return the query of the events as records in JSON, UTF-8 bytes, one column.
 
-        What all records begin and end with is left out of the query and returned: its result has
-        to be wrapped in it.
+        The text that all records begin and end with is returned beside the query. The caller puts
+        it around each result.
 
         Returns:
             The beginning, the query, the end.

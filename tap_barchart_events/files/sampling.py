@@ -53,8 +53,8 @@ def events_by_hour(
         columns: Product → the columns of its files, as set by the user.
 
     Returns:
-        Hours since the epoch → events. Empty for a file that cannot be read: whoever reads the
-        file for its events raises the error.
+        Hours since the epoch → events. Empty for a file that cannot be read; the check of the
+        file raises the error.
     """
     dialect = Dialect(delimiter, quote_character)
     try:

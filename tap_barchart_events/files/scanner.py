@@ -1,8 +1,8 @@
 """An export file as bytes: its dialect, its statistics, its rows, and the line of an error.
 
-DuckDB is fast and accepts what it should refuse. The scanner is slow and exact: it checks the
-bytes before DuckDB reads them, and finds the line of an error afterwards. It does not depend on
-DuckDB or Singer.
+DuckDB is fast and accepts some malformed rows. The scanner is slow and exact: it checks the bytes
+before DuckDB reads them, and finds the line of an error afterwards. It does not depend on DuckDB
+or Singer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 
 MAX_COLUMNS = 250
-"""The most columns that are read; a row with more is not taken for an event."""
+"""The most columns that are read; a row with more is an error."""
 
 POSSESSIVE = b"+" if sys.version_info >= (3, 11) else b""
 """Makes a quantifier of a regular expression give nothing back. It changes no match here, only what
@@ -58,7 +58,7 @@ class FileStats:
     """Statistics of the bytes of a file."""
 
     quoted: bool
-    """Whether a quote character occurs, and so could quote."""
+    """Whether a quote character occurs."""
 
     content_bytes: int
     """Bytes without line breaks and, if quoted, without quote characters."""

@@ -1,4 +1,4 @@
-"""Quoting for SQL, and expressions of texts. It knows nothing of events."""
+"""Quoting for SQL, and expressions of texts. Does not depend on events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """A part of a text that a query puts together."""
+    """A part of a text that a query joins."""
 
     text: str
 
@@ -28,7 +28,7 @@ def identifier(name: str) -> str:
 
 
 def concat(parts: Iterable[Part]) -> str:
-    """Return the expression of a text put together of parts; a null part is an empty text."""
+    """Return the expression that joins the parts of a text; a null part is an empty text."""
     arguments: list[str] = []
     run = ""
     for part in parts:

@@ -1,6 +1,6 @@
-"""The sums over all rows of an export file, by which it is checked before it is used.
+"""The check of an export file before it is used, by sums over all its rows.
 
-One query, one reading. It does not depend on how events are written.
+One query reads the file once. The module does not depend on how events are written.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Order(IntEnum):
 
 @dataclass(slots=True)
 class RowStats:
-    """What the rows of a file add up to."""
+    """Sums over the rows of a file."""
 
     rows: int = 0
 
@@ -76,7 +76,7 @@ class RowStats:
     """For each column but the timestamp, the rows with a value."""
 
     by_type: list[tuple[str, int, dict[str, int]]] = field(default_factory=list)
-    """For each event type counted by itself: its code, its rows, and ``filled`` of these."""
+    """For each event type counted separately: its code, its rows, and ``filled`` of these."""
 
     @staticmethod
     def query(source: Source, window: Window, *, event_types: Iterable[str]) -> str:
@@ -161,7 +161,7 @@ class RowStats:
             engine: It reads the file.
             source: The rows of the file.
             window: The window that the file was exported for.
-            event_types: The event types that are counted each by itself.
+            event_types: The event types that are counted separately.
         """
         query = cls.query(source, window, event_types=event_types)
         try:
@@ -170,7 +170,7 @@ class RowStats:
             return None
 
     def matches_byte_count(self, expected: int) -> bool:
-        """Whether each byte of the file is in some value, or between two.
+        """Return whether values and delimiters add up to the bytes of the file.
 
         Args:
             expected: Bytes of the rows, without line breaks and quotes.
@@ -189,8 +189,7 @@ class RowStats:
         raise WrongRangeError(
             f"none of its {self.rows:,} rows is inside this window: their timestamps are from "
             f"{_instant(self.first)} to {_instant(self.last)}. The service, or a cache in "
-            "between, sent another export; run again; if it goes on, ask "
-            "Barchart's support"
+            "between, sent another export; run again; if the error persists, ask Barchart's support"
         )
 
     def check_layout(self, product: Product, layout_check: str) -> str:

@@ -1,1 +1,1 @@
-"""Standard output: whole Singer messages, and the signals that end them."""
+"""Output: whole Singer messages on stdout, batch files, and the signals that end the tap."""

@@ -45,10 +45,10 @@ def store_all(
     """Move finished files into their storage; yield the URL of each.
 
     Args:
-        paths: The files, which are removed here once they are stored.
+        paths: The files; each is removed once it is stored.
         batch_config: Where to, and which suffix the files get.
         stem: What the names of all files begin with.
-        what: Whose events they hold, for errors.
+        what: Customer, product and window, for errors.
 
     Raises:
         FileError: A file could not be written or stored.
@@ -73,7 +73,7 @@ def store(path: Path, storage: StorageTarget, name: str) -> str:
     """Copy a finished file into its storage, and return its URL there.
 
     Raises:
-        OSError: It could not be stored, whatever class the library of the store raised.
+        OSError: It could not be stored; errors of a store's library are converted.
     """
     try:
         filesystem, root = url_to_fs(storage.root, **storage.params)
@@ -87,6 +87,6 @@ def store(path: Path, storage: StorageTarget, name: str) -> str:
             raise
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - libraries of object stores have classes of their own
+    except Exception as error:  # noqa: BLE001 - each store's library has its own errors
         raise OSError(f"{type(error).__name__}: {error}") from None
     return storage.get_url(name)

@@ -1,4 +1,4 @@
-"""The signals that end the tap, and how they are handled. Knows no stream and no message."""
+"""The signals that end the tap, and their handlers. Depends on no stream and no message."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Interrupted(SystemExit):
 
 
 def ignored_signals() -> set[int]:
-    """Return the signals that the caller has it ignore, as nohup does; never SIGTERM."""
+    """Return the signals that the caller has set to be ignored, as nohup does; never SIGTERM."""
     return {n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN} - {signal.SIGTERM}
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], None], ignored: set[int]) -> None:
-    """Have a handler called for each signal but those ignored; only the main thread can."""
+    """Set the handler of each signal but the ignored ones; only the main thread can do so."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN if number in ignored else handler)
@@ -44,7 +44,7 @@ def handle_signals(handler: Callable[[int, FrameType | None], None], ignored: se
 def wake_blocked_calls(every: float) -> None:
     """Interrupt blocked calls of the main thread from now on; 0 ends that.
 
-    A signal that comes just before a call blocks would otherwise be noticed only after it.
+    A signal that comes just before a call blocks would otherwise be handled only after the call.
 
     Args:
         every: Seconds.
@@ -58,7 +58,7 @@ def _wake(signum: int, frame: FrameType | None) -> None:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """End the tap at once, where nothing has been written yet.
+    """End the tap at once; for the time before the first message.
 
     Raises:
         Interrupted: Always.
@@ -68,10 +68,10 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Delay signals while something is done that must not be left half done, in the main thread.
+    """Delay signals until the block ends, in the main thread.
 
-    To mask them would not do: they then reach the thread of some library, and their handlers
-    run in the main thread all the same.
+    A signal mask does not suffice: another thread then receives the signal, and Python runs the
+    handler in the main thread all the same.
     """
     waiting: list[int] = []
     here = threading.current_thread() is threading.main_thread()
@@ -87,7 +87,7 @@ def signals_held() -> Iterator[None]:
 
 
 def stderr_is_writable() -> bool:
-    """Tell whether a line can be written to stderr without waiting for its reader."""
+    """Return whether a line can be written to stderr without waiting for its reader."""
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()

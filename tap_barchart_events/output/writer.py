@@ -1,8 +1,8 @@
-"""stdout as whole Singer messages, also when a signal ends the tap. Knows no stream.
+"""Whole Singer messages on stdout, also when a signal ends the tap. Depends on no stream.
 
-A signal does not end a write in the middle of a line: the line in hand is written to its end,
-for which its reader has ``GRACE`` seconds. Only a reader that stands still for longer may find
-a torn last line, and nothing follows it.
+A signal does not end a write in the middle of a line: the writer finishes the line if the reader
+takes it within ``GRACE`` seconds. A reader that reads nothing for longer may get a torn last line,
+and nothing follows it.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ CHUNK_BYTES = 1 << 18
 """How many bytes of RECORD messages are collected before they are written."""
 
 GRACE = 3.0
-"""Seconds after a signal for what is still to be written: the rest of a line, the STATE."""
+"""Seconds after a signal in which the rest of a line, and the STATE, can be written."""
 
 PIPE_BUF = getattr(select, "PIPE_BUF", 512)
 
 NEWLINE = ord("\n")
 
 WRITE_BYTES = 1 << 14
-"""How many bytes are written to a pipe at once: with fewer, waking its reader costs too much."""
+"""Bytes that are written to a pipe at once: fewer would wake the reader too often."""
 
 POLL_MILLISECONDS = 100
-"""How long a wait for the reader may last before signals are looked at."""
+"""Longest wait for the reader before the writer checks for signals."""
 
 
 class MessageWriter(MsgSpecWriter):
@@ -64,7 +64,7 @@ class MessageWriter(MsgSpecWriter):
         """Handle a signal: end between two messages. A second signal changes nothing.
 
         Raises:
-            Interrupted: At once, but not while a message is being written: then after its line.
+            Interrupted: At once; while a message is being written, after its line.
         """
         if self._signal is None:
             self._signal = signum
@@ -76,7 +76,7 @@ class MessageWriter(MsgSpecWriter):
 
     @property
     def interrupted(self) -> Interrupted | None:
-        """What to raise when a signal has come, though something on its way swallowed it."""
+        """What to raise if a signal has come and its exception was lost on the way."""
         return Interrupted(128 + self._signal) if self._signal else None
 
     def write_message(self, message: Message) -> None:
@@ -167,11 +167,11 @@ class Stdout:
 
         Args:
             at: The offset.
-            size: How much is written at most where a reader may let it wait; ``PIPE_BUF`` bytes
-                have room in a pipe when poll() says so (pipe(7)), so that they never wait.
+            size: Bytes that are written at most if a reader may delay the write. ``PIPE_BUF``
+                bytes fit into a pipe whenever poll() reports it as writable (pipe(7)).
 
         Returns:
-            How many bytes were written; 0 if the pipe is full for a moment.
+            How many bytes were written; 0 if the pipe is full.
         """
         if self._descriptor is None:
             written = self._stream.write(self._view[at:])
@@ -193,7 +193,7 @@ class Stdout:
             raise
 
     def _remove_torn_line(self, size: int) -> None:
-        """Take the beginning of a line, whose rest did not fit, off the end of a file."""
+        """Remove the beginning of a line, whose rest did not fit, from the end of a file."""
         descriptor = self._descriptor or 0
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         if end == os.fstat(descriptor).st_size:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_a_fault_strikes_when_it_is_due_and_no_longer(client: Client) -> None:
+def test_a_fault_applies_when_it_is_due_and_no_longer(client: Client) -> None:
     client.emulator.fault("authenticate", "status", after=1, times=2, every=2, code=502)
     answers = [client.get("/service/authenticate").status_code for _ in range(7)]
     assert answers == [200, 502, 200, 502, 200, 200, 200]

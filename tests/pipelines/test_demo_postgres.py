@@ -20,7 +20,7 @@ def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All that the service holds has arrived, once." in done.stdout
+    assert "All events of the service were loaded, once." in done.stdout
     assert done.stdout.count("meltano run ") == 2
     assert "users" in done.stdout
     assert "sessions" in done.stdout
