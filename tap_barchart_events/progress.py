@@ -66,6 +66,7 @@ class Progress:
         self._total = 0
         self._began = time.monotonic()
         self._done = 0
+        self._share = 0.0
         self._windows = 0
         self._events = 0
         self._bytes = 0
@@ -129,21 +130,25 @@ class Progress:
         share = self._done / self._total
         if events_left is not None and self._events:
             share = self._events / (self._events + events_left)
+        # The forecast can grow while events are read; what is shown never goes back.
+        share = self._share = max(share, self._share)
         elapsed = time.monotonic() - self._began
         is_last = not self._exports.windows_left
         self._logger.info(
-            "%s/%s %s · %s events · job %s, download %s · %.0f %%, %s",
+            "%s/%s %s · %s · job %s, download %s · %.0f %%, %s",
             self._customer,
             export.product,
             export.window,
-            f"{events:,}",
+            counted(events, "event"),
             duration(export.job_seconds),
             duration(export.download_seconds),
             100 * share,
             "done" if is_last else f"about {duration(elapsed / share - elapsed)} left",
         )
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._events:,} events, {export.product}", refresh=False)
+            self._bar.set_postfix_str(
+                f"{counted(self._events, 'event')}, {export.product}", refresh=False
+            )
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
@@ -168,13 +173,13 @@ class Progress:
         metrics.log(self._metrics, metrics.Point("counter", metric, self._events, tags))
         if self._total:
             self._logger.info(
-                "%s: sync %s · %s events in %s windows · %s export jobs (%s too large, %s failed, "
+                "%s: sync %s · %s in %s · %s (%s too large, %s failed, "
                 "%s taken over from an earlier run) · %s · waited %s for jobs, wrote for %s",
                 self._customer,
                 "complete" if succeeded else "stopped early",
-                f"{self._events:,}",
-                f"{self._windows:,}",
-                f"{jobs.total:,}",
+                counted(self._events, "event"),
+                counted(self._windows, "window"),
+                counted(jobs.total, "export job"),
                 f"{jobs.too_large:,}",
                 f"{jobs.failed:,}",
                 f"{jobs.taken_over:,}",
@@ -198,6 +203,11 @@ class Progress:
         )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 event``, ``12,345 events``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a duration as text for people: ``0.4 s``, ``41 s``, ``12 min``, ``3.5 h``."""
     if seconds < 10:
@@ -212,7 +222,7 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Return a number of bytes as text for people: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
     if count < 1000:
-        return f"{count:.0f} bytes"
+        return counted(round(count), "byte")
     for unit in ("kB", "MB", "GB"):
         count /= 1000
         if count < 1000:

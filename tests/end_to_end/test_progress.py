@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator, Event
 from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,31 @@ def test_a_line_for_each_window_says_events_share_and_time_left(
     assert shares == sorted(shares), "of the events that are expected"
     assert 0 < shares[0] < shares[-1] == 100
     assert [line[3] == "done" for line in lines] == [False] * 7 + [True]
+
+
+def test_the_share_never_goes_back_while_the_expected_events_become_more(tmp_path: Path) -> None:
+    products = ["WATCHLIST", "PORTFOLIO"]
+    with Emulator(job_seconds=0.2, events_per_hour=100) as service:
+        settings = settings_of(
+            service,
+            products=products,
+            start_date="2026-02-28T00:00:00Z",  # a weekend, before busier days
+            end_date="2026-03-03T20:42:00Z",
+            window_hours=744,
+        )
+        log = Tap(tmp_path, settings).end().log
+    shares = [int(share) for share in re.findall(r" · (\d+) %, ", log)]
+    assert len(shares) > 4
+    assert shares == sorted(shares)
+
+
+def test_one_event_is_not_called_events(tmp_path: Path) -> None:
+    event = Event(1_772_409_600_000, "WATCHLIST-CREATED", {"userId": "1"})  # 2026-03-02
+    with Emulator(job_seconds=0.05, source=lambda *_: [event]) as service:
+        end = "2026-03-02T01:00:00Z"
+        log = Tap(tmp_path, settings_of(service, end_date=end)).end().log
+    assert " · 1 event · job " in log
+    assert "TGAM: sync complete · 1 event in 1 window · 1 export job (0 too large" in log
 
 
 def test_metrics_add_up_to_what_was_done(service: Emulator, tmp_path: Path) -> None:
