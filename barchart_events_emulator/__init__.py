@@ -1,6 +1,13 @@
 """The Barchart Event Tracking System on loopback, for demo, tests and benchmarks."""
 
-from barchart_events_emulator.emulator import Emulator
+try:
+    from barchart_events_emulator.emulator import Emulator
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"the emulator needs {str(error.name).partition('.')[0]}, which the extra emulator of "
+        "tap-barchart-events brings: install '.[emulator]' instead of '.'",
+        name=error.name,
+    ) from error
 from barchart_events_emulator.faults import KINDS, Fault
 from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.generator import Event

@@ -381,3 +381,13 @@ def test_the_command_refuses_what_it_does_not_know(flags: list[str]) -> None:
     assert done.returncode == 2
     assert "error: " in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_an_emulator_without_its_extra_names_it() -> None:
+    without = "import sys; sys.modules['starlette'] = None; import barchart_events_emulator"
+    done = subprocess.run(
+        [sys.executable, "-c", without], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "the emulator needs starlette, which the extra emulator of tap-barchart-events" in last
