@@ -60,6 +60,8 @@ class EventType:
 class Marts:
     """What the picture and the report show."""
 
+    users: int
+    """Different users, over all products."""
     overview: tuple[Overview, ...]
     days: tuple[Day, ...]
     types: tuple[EventType, ...]
@@ -106,6 +108,9 @@ def read(database: Path) -> Marts:
     """Return the marts of a DuckDB file."""
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("USE barchart_marts")
+        [(users,)] = connection.execute(
+            "SELECT count(DISTINCT user_id) FROM barchart__user_days"
+        ).fetchall()
         overview = connection.execute(
             "SELECT product, events, users, sessions, average_session_seconds, first_event_at, "
             "last_event_at FROM barchart__product_overview ORDER BY product"
@@ -119,6 +124,7 @@ def read(database: Path) -> Marts:
             "FROM barchart__events_by_type_and_day GROUP BY ALL ORDER BY events DESC, type"
         ).fetchall()
     return Marts(
+        users,
         tuple(Overview(*row) for row in overview),
         tuple(Day(*row) for row in days),
         tuple(EventType(*row) for row in types),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -14,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import date, datetime
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -51,17 +52,15 @@ def draw(
     _lines(panels[1, 0], marts, colours, "sessions", "Sessions a day")
     _types(panels[0, 1], marts, colours)
     _bookmarks(panels[1, 1], bookmarks, colours)
-    events, users = (
-        sum(getattr(row, name) for row in marts.overview) for name in ("events", "users")
-    )
+    events = sum(row.events for row in marts.overview)
     first, last = (min(r.first for r in marts.overview), max(r.last for r in marts.overview))
     left = 0.012
     figure.text(left, 0.955, headline(marts), fontsize=17, weight="bold")
     figure.text(
         left,
         0.918,
-        f"{events:,} events of {len(products)} products and {users:,} users, each counted once "
-        f"a product; {first.day} {first:%b} to {last.day} {last:%b %Y}, UTC.",
+        f"{events:,} events of {marts.users:,} users in {len(products)} products, from "
+        f"{_day(first)} to {_day(last)} {last.year}. Days and hours are UTC.",
         fontsize=11,
     )
     figure.text(
@@ -95,6 +94,11 @@ def _plain(axes: Axes, title: str) -> None:
     axes.set_axisbelow(True)
 
 
+def _note(axes: Axes, text: str) -> None:
+    """Write a note above the right end of a panel."""
+    axes.text(1.0, 1.03, text, transform=axes.transAxes, ha="right", color="#555555")
+
+
 def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, title: str) -> None:
     """Draw one line a product; the day under way is left out."""
     _plain(axes, title)
@@ -113,8 +117,8 @@ def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, t
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_locator(mdates.WeekdayLocator(byweekday=mdates.MO))
     axes.xaxis.set_minor_locator(mdates.DayLocator())
-    axes.xaxis.set_major_formatter(mdates.DateFormatter("%a %d %b"))
-    axes.text(1.0, 1.03, "grey: weekend", transform=axes.transAxes, ha="right", color="#555555")
+    axes.xaxis.set_major_formatter(FuncFormatter(_weekday))
+    _note(axes, "grey: weekend")
 
 
 def _types(axes: Axes, marts: Marts, colours: Mapping[str, str]) -> None:
@@ -135,11 +139,13 @@ def _bookmarks(
     colours: Mapping[str, str],
 ) -> None:
     """Draw what is extracted of each product as a bar that ends at its bookmark."""
-    _plain(axes, "Extracted range, up to the bookmark")
+    _plain(axes, "Extracted up to the bookmark")
     (first_end, second_end) = max(bookmarks.values())[1:]
-    span = second_end - min(start for start, _, _ in bookmarks.values())
+    start = min(start for start, _, _ in bookmarks.values())
+    span = second_end - start
     # One hour is thinner than a pixel beside weeks, so the axis shows the last hours only.
     shown_from = second_end - min(span, 8 * (second_end - first_end))
+    _note(axes, f"from {_day(start)}")
     begin, end = mdates.date2num(shown_from), mdates.date2num(second_end)
     axes.axvspan(mdates.date2num(first_end), end, color=_BAND, linewidth=0, zorder=0)
     axes.text(
@@ -154,14 +160,30 @@ def _bookmarks(
     for row, (product, (_, _, bookmark)) in enumerate(sorted(bookmarks.items(), reverse=True)):
         until = mdates.date2num(bookmark)
         axes.barh(row, until - begin, left=begin, height=0.42, color=colours[product])
-        axes.text(end, row, f" {bookmark:%d %b %H:%M}", va="center")
+        axes.annotate(
+            f"{_day(bookmark)} {bookmark:%H:%M}",
+            (end, row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axes.set_yticks(range(len(bookmarks)), sorted(bookmarks, reverse=True))
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(begin, end + (end - begin) * 0.28)
     hours = [shown_from + n * (second_end - first_end) for n in (0, 2, 4, 6)]
     axes.set_xticks([mdates.date2num(hour) for hour in hours])
     axes.xaxis.set_major_formatter(FuncFormatter(_hour))
-    axes.set_xlabel(f"{second_end:%d %b}, hour (UTC)", loc="left")
+    hours_shown = (second_end - shown_from) / timedelta(hours=1)
+    axes.set_xlabel(f"the last {hours_shown:.0f} hours, {_day(second_end)} (UTC)", loc="left")
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+def _weekday(value: float, _position: int) -> str:
+    day = mdates.num2date(value)
+    return f"{day:%a} {_day(day)}"
 
 
 def _hour(value: float, _position: int) -> str:

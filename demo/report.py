@@ -31,7 +31,7 @@ th, td {{ padding: 3px 12px; border-bottom: 1px solid #ddd; text-align: right }}
 td {{ font-variant-numeric: tabular-nums }}
 th {{ border-bottom-color: #888 }}
 th:first-child, td:first-child {{ text-align: left }}
-
+#days :nth-child(2), #types :nth-child(2) {{ text-align: left }}
 </style>
 </head>
 <body>
