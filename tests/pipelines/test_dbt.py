@@ -136,6 +136,15 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
     assert ends(built.then) == {**dict.fromkeys(PRODUCTS, end), ADDED: milliseconds(REREAD[1])}
 
 
+def test_dbt_writes_no_codes_of_colours_into_the_log_of_meltano(built: Built) -> None:
+    if not isinstance(built.warehouse, InPostgres):
+        pytest.skip("Meltano runs dbt on PostgreSQL")
+    log = built.warehouse.pipeline.log.read_text(encoding="utf-8")
+
+    assert "OK created sql table model" in log
+    assert "\x1b" not in log
+
+
 def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None:
     """The computation is checked too, at a user whose sessions can be counted by hand."""
 
