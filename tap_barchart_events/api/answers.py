@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 """A value of parsed JSON."""
 
+LONGEST_SOURCE = 200
+"""Characters of a ``source``; the service's have 40."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
@@ -84,6 +87,8 @@ def parse_job(answer: Json) -> Job:
     # Both appear in URLs and in the log. Printable text can always be encoded.
     if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
         raise TypeError
+    if len(source) > LONGEST_SOURCE or source in {".", ".."}:  # in a URL these name another call
+        raise ValueError
     echo = answer.get("filter")
     items = echo.items() if isinstance(echo, dict) else ()
     known = {key: value for key, value in items if value is not None}
@@ -112,9 +117,10 @@ def _number(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return Decimal(value)
+        number = Decimal(value)
     except InvalidOperation:
         return None
+    return None if number.is_nan() else number  # some of those cannot be compared
 
 
 def _seconds(timing: Json) -> float | None:

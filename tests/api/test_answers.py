@@ -9,7 +9,7 @@ import pytest
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.retry import RetryPolicy
-from tap_barchart_events.exceptions import JobMismatchError
+from tap_barchart_events.exceptions import JobMismatchError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,8 @@ OTHER_EXPORTS = [
     {"start": "1001"},
     {"start": "yesterday"},
     {"start": "9" * 5000},
+    {"start": "NaN"},
+    {"start": "sNaN"},
     {"end": 1999.5},
     {"end": True},
     {"end": {}},
@@ -91,6 +93,15 @@ def test_what_an_echoed_filter_leaves_out_is_not_compared(
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo))
     assert reports.start(**ASKED).source == "JOB-1"
+
+
+@pytest.mark.parametrize("source", [".", "..", "J" * 201, "JOB\n1", "", None, 5])
+def test_a_source_that_names_no_job_is_not_used(
+    reports: ReportsClient, emulator: Emulator, source: Any
+) -> None:
+    emulator.fault("start", "shape", value=job_object(source))
+    with pytest.raises(ServiceError, match="not as documented"):
+        reports.start(**ASKED)
 
 
 @pytest.mark.parametrize("echo", [ASKED, None])
