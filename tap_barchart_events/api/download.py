@@ -164,7 +164,7 @@ class Download:
         match response.status_code:
             case 200 if any(word in kind.lower() for word in NO_EXPORT):
                 raise TransientError(
-                    f"could not {self._what}: the answer is not the file ({kind[:40]})"
+                    f"could not {self._what}: the answer is not the file ({kind[:40]!r})"
                 )
             case 200:
                 self._restart(response)
@@ -303,4 +303,5 @@ class Download:
 
 def _whole_number(text: str | None) -> int | None:
     """Return a number of bytes; none if the text is not a number, or is too long to be one."""
-    return int(text) if text and text.isdecimal() and len(text) < MAX_DIGITS else None
+    text = (text or "").strip()  # white space around a header's value does not belong to it
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None

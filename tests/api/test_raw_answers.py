@@ -319,6 +319,27 @@ def test_a_body_in_chunks_says_where_it_ends(
     assert len(server.calls("download")) == 1
 
 
+@pytest.mark.parametrize("around", ["%d \t", "\r\n  %d", "\t%d"])
+def test_white_space_around_a_length_does_not_belong_to_it(
+    client: ReportsClient, server: RawServer, tmp_path: Path, around: str
+) -> None:
+    source = start(client)
+    data = server.file(source)
+    server.answers["download"] = lambda _, __: http(data, Content_Length=around % len(data))
+    client.download(source, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == data
+    assert len(server.calls("download")) == 1
+
+
+def test_control_characters_of_a_header_do_not_reach_the_log(
+    client: ReportsClient, server: RawServer, tmp_path: Path
+) -> None:
+    server.answers["download"] = lambda _, __: http(b"", Content_Type="text/html\x1b[2J\x07")
+    with pytest.raises(ServiceError, match="the answer is not the file") as caught:
+        client.download(start(client), tmp_path / "file")
+    assert str(caught.value).isprintable()
+
+
 def broken_at_first(left: list[bytes], _: Request, usual: bytes) -> Answer:
     return [left.pop()] if left else usual
 
