@@ -232,8 +232,10 @@ class Outcomes:
             f"{reason}, and the window may not be split further; lower min_window_seconds, or "
             "name fewer event_types"
         )
-        task.job = None
-        self._fail(task, TooLargeError(text))
+        error = TooLargeError(text)
+        if not self._is_dropped(task, error):
+            task.job = None
+            self._fail(task, error)
 
     # Failures -----------------------------------------------------------------------------
 

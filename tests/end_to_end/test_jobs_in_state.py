@@ -145,6 +145,23 @@ def test_a_job_that_was_asked_for_something_else_is_not_used(
     assert len(service.jobs) - before == 8
 
 
+@pytest.mark.parametrize("fault", ["job-timeout", "job-hangs"])
+def test_a_job_that_was_too_large_for_a_window_that_is_not_split_is_started_anew(
+    service: Emulator, tmp_path: Path, fault: str
+) -> None:
+    # An earlier run may have cut windows smaller than this one may.
+    service.job_seconds = 30
+    service.fault("start", fault, times=4)
+    state = _interrupted(service, tmp_path)
+    for job in partition(state)["jobs"]:
+        job[3] -= 1800
+    service.job_seconds = 0
+    config = settings_of(service, end_date=END, min_window_seconds=3600)
+    outcome = sync(config, state)
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
 def test_a_full_table_sync_and_a_connection_test_write_no_jobs(
     service: Emulator, tmp_path: Path
 ) -> None:
