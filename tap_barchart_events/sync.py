@@ -17,7 +17,8 @@ from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.knowledge import Knowledge
-from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.ranges import range_to_cover
 from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
 from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
 from tap_barchart_events.exports.tasks import Limits

@@ -1,4 +1,4 @@
-"""What a sync covers, and how that range is cut into windows.
+"""How the range that a sync covers is cut into windows.
 
 Pure: no clock, no thread, no file. The planner receives the results of the windows that it
 issued, and returns the next window. All instants are whole milliseconds since the
@@ -7,7 +7,6 @@ epoch, UTC.
 
 from __future__ import annotations
 
-import bisect
 import enum
 import math
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING
 from tap_barchart_events.exports.failures import Failures
 from tap_barchart_events.exports.forecast import HOUR
 from tap_barchart_events.exports.knowledge import Knowledge
+from tap_barchart_events.exports.ranges import Remainder
 from tap_barchart_events.exports.sizing import Sizing
-from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_barchart_events.exports.failures import Failure
+    from tap_barchart_events.windows import Window
 
 FIRST_SIZE = 24 * HOUR
 """Size of the first window of a product that nothing is known about."""
@@ -63,23 +63,6 @@ class _Job:
     purpose: _Purpose
     seconds: float | None = None
     """What its job took, once it is complete."""
-
-
-def range_to_cover(
-    *, start: int, end: int | None, bookmark: int | None, lookback: int, latest: int
-) -> Window:
-    """Return the range of time that a sync of one product covers, possibly empty.
-
-    Args:
-        start: ``start_date``; nothing before it is covered.
-        end: ``end_date``, exclusive, or None.
-        bookmark: End of the last finished window, or None before the first.
-        lookback: How far before the bookmark to begin, in milliseconds.
-        latest: Now minus the lag: nothing from here on is covered.
-    """
-    first = start if bookmark is None else max(start, bookmark - lookback)
-    last = latest if end is None else min(end, latest)
-    return Window(first, max(first, last))
 
 
 class WindowPlanner:
@@ -126,7 +109,7 @@ class WindowPlanner:
         self._jobs = jobs
         self._known = known
         self._sizing = Sizing(known, largest)
-        self._gaps = _without(span, taken)
+        self._left = Remainder(span, taken)
         self._under_way: dict[Window, _Job] = {}
         self._failures = Failures()
         self._bracketed = known.capacity.too_many is not None
@@ -140,20 +123,20 @@ class WindowPlanner:
     @property
     def upcoming(self) -> int | None:
         """Start of the earliest range not issued; None if all is issued."""
-        return self._gaps[0].start if self._gaps else None
+        return self._left.first.start if self._left.first else None
 
     @property
     def events_left(self) -> float | None:
         """Expected events in what is not issued; None if nothing is known."""
         if self._known.forecast.latest is None:
             return None
-        return sum(self._known.forecast.events_between(gap.start, gap.end) for gap in self._gaps)
+        return sum(self._known.forecast.events_between(part.start, part.end) for part in self._left)
 
     @property
     def windows_left(self) -> int:
         """How many windows what is not issued needs, as far as known."""
         size = self._largest if self._sizing.aim else min(self._largest, self._proven or FIRST_SIZE)
-        by_size = sum(-(-gap.size // size) for gap in self._gaps)
+        by_size = sum(-(-part.size // size) for part in self._left)
         return max(
             by_size,
             math.ceil((self.events_left or 0) / self._sizing.aim) if self._sizing.aim else 0,
@@ -170,9 +153,9 @@ class WindowPlanner:
 
     def next(self) -> Window | None:
         """Issue the earliest window not issued; None if all is issued."""
-        if not self._gaps:
+        gap = self._left.first
+        if not gap:
             return None
-        gap = self._gaps[0]
         failure = self._failures.around(gap.start)
         limit, largest, least = gap.end, self._largest, 1
         if failure:
@@ -183,8 +166,7 @@ class WindowPlanner:
             least = 2 * max(self._far_below)
         end, purpose = self._sized(gap.start, limit, failure)
         size = max(min(max(end - gap.start, least), largest), self._smallest)
-        window = Window(gap.start, min(gap.start + size, self._largest + gap.start, limit))
-        self._gaps[:1] = [Window(window.end, gap.end)] if window.end < gap.end else []
+        window = self._left.take(min(gap.start + size, gap.start + self._largest, limit))
         events, deviation = self._expected(window)
         self._under_way[window] = _Job(events * self._correction(failure), deviation, purpose)
         if purpose is _Purpose.ATTEMPT:
@@ -240,7 +222,7 @@ class WindowPlanner:
         # Half a standard deviation above the limit is what a failure shows on average.
         least = max(events, self._known.capacity.fits * (1 + min(deviation, 1) / 2))
         self._failures.add(window, least)
-        self._put_back(window)
+        self._left.put_back(window)
         return True
 
     def give_back(self, window: Window) -> None:
@@ -248,7 +230,7 @@ class WindowPlanner:
         self._under_way.pop(window, None)
         if window == self._attempt:
             self._attempt = None
-        self._put_back(window)
+        self._left.put_back(window)
 
     # How large the next window is.
 
@@ -331,25 +313,3 @@ class WindowPlanner:
         most = self._known.capacity.too_many
         too_many = "" if most is None else f", {most:,.0f} are too many"
         self._reason = f"limit {what}: {self._known.capacity.fits:,.0f} events fit{too_many}"
-
-    def _put_back(self, window: Window) -> None:
-        at = bisect.bisect(self._gaps, window)
-        start, end = window.start, window.end
-        if at < len(self._gaps) and self._gaps[at].start == end:
-            end = self._gaps.pop(at).end
-        if at and self._gaps[at - 1].end == start:
-            at -= 1
-            start = self._gaps.pop(at).start
-        self._gaps.insert(at, Window(start, end))
-
-
-def _without(span: Window, taken: Iterable[Window]) -> list[Window]:
-    """Return what is left of a range, in order."""
-    gaps, start = [], span.start
-    for window in sorted(taken):
-        if window.start > start:
-            gaps.append(Window(start, window.start))
-        start = max(start, window.end)
-    if start < span.end:
-        gaps.append(Window(start, span.end))
-    return gaps

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_barchart_events.exports.knowledge import Knowledge
-from tap_barchart_events.exports.planner import WindowPlanner, range_to_cover
+from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
@@ -240,22 +240,3 @@ def test_a_run_leaves_the_knowledge_it_was_given_as_it_is() -> None:
     Service(evenly(1000), 10_000).export_all(planner, 4)
     assert given_knowledge == Knowledge()
     assert planner.knowledge() != Knowledge()
-
-
-@given(
-    st.integers(0, 10**12),
-    st.none() | st.integers(0, 10**12),
-    st.none() | st.integers(0, 10**12),
-    st.integers(0, 10**9),
-    st.integers(0, 10**12),
-)
-def test_a_sync_covers_from_bookmark_minus_lookback_to_now_minus_lag(
-    start: int, end: int | None, bookmark: int | None, lookback: int, latest: int
-) -> None:
-    covered = range_to_cover(
-        start=start, end=end, bookmark=bookmark, lookback=lookback, latest=latest
-    )
-    assert covered.start >= start
-    assert covered.start == start or (bookmark is not None and covered.start == bookmark - lookback)
-    assert covered.size >= 0
-    assert covered.size == 0 or covered.end == min(latest, latest if end is None else end)
