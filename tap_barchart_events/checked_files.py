@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.exceptions import FileError, LayoutError
+from tap_barchart_events.exceptions import FileError, LayoutError, ResourceError
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class CheckedFiles:
     def _check(self, export: Export, file: ExportFile) -> FileContents:
         try:
             return file.check()
-        except LayoutError:
-            raise  # the file is right, the settings are not
+        except (LayoutError, ResourceError):
+            raise  # the file may be right: the settings, or this machine, are not
         except FileError:
             self._sync.exports.reject(export)
             raise

@@ -14,6 +14,7 @@
     │       └── JobMismatchError    the job has another export: start a new one
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
+    │   ├── ResourceError       memory or disk do not suffice to read it; it may be right
     │   └── WrongRangeError     its events did not occur in the requested time range
     └── OutputError             stdout cannot be written to
 
@@ -88,6 +89,10 @@ class FileError(BarchartEventsError):
 
 class LayoutError(FileError):
     """The columns of an export file are not certain."""
+
+
+class ResourceError(FileError):
+    """Memory or disk do not suffice to read an export file, which may be right."""
 
 
 class WrongRangeError(FileError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.exceptions import ResourceError
 from tap_barchart_events.files.sql import literal
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Engine:
         """The connection: without network, extensions, and other files.
 
         Raises:
-            FileError: DuckDB cannot start.
+            ResourceError: DuckDB cannot start.
         """
         if self._connection is None:
             self._connection = self._connect()
@@ -80,7 +80,7 @@ class Engine:
             with _interruptible():
                 return _configured(file, own, self._memory)
         except (MemoryError, duckdb.OutOfMemoryException):
-            raise FileError(
+            raise ResourceError(
                 "the process may not use enough memory for DuckDB to start; raise its limit "
                 "(ulimit -v, or that of the container)"
             ) from None
@@ -90,7 +90,7 @@ class Engine:
 
         Raises:
             UnreadableRowError: A row cannot be read.
-            FileError: Memory or disk do not suffice.
+            ResourceError: Memory or disk do not suffice.
         """
         connection = self.connection
         with self._errors():
@@ -101,7 +101,7 @@ class Engine:
 
         Raises:
             UnreadableRowError: A row cannot be read.
-            FileError: Memory or disk do not suffice.
+            ResourceError: Memory or disk do not suffice.
         """
         connection = self.connection
         with self._errors():
@@ -125,13 +125,13 @@ class Engine:
             raise UnreadableRowError from None
         except duckdb.OutOfMemoryException as error:
             # DuckDB raises the same for memory that cannot be spilled and for a full disk.
-            raise FileError(
+            raise ResourceError(
                 f"{self._memory >> 20:,} MB of memory and {self._free >> 20:,} MB for temporary "
                 "files do not suffice for its rows, or the process may not use that much memory; "
                 "free space in TMPDIR, set it to a larger disk, or set a smaller window_hours"
             ) from error
         except duckdb.IOException as error:
-            raise FileError(
+            raise ResourceError(
                 f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"
             ) from error
 
