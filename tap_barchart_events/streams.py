@@ -152,19 +152,18 @@ class EventsStream(Stream):
                     is_connection_test=self._is_connection_test,
                 ) as self._sync_now:
                     yield
-            except (Interrupted, KeyboardInterrupt):
-                # DuckDB replaces what the handler of a signal raises with a KeyboardInterrupt.
+            except (Exception, Interrupted, KeyboardInterrupt):
+                if self._sync_now and not self._writer.interrupted:
+                    with suppress(Interrupted):  # a signal, or nobody reads any more
+                        self._write_state()  # so that the next run can use the jobs of this one
+                if not self._writer.interrupted:
+                    raise
+                # Whatever came after a signal was caused by it: a library may have replaced it.
                 self._writer.discard()
-                if self._writer.interrupted:
-                    self.logger.warning("interrupted; the next run continues from the bookmarks")
-                    with suppress(Interrupted):  # when nobody reads any more
-                        self._write_state()
-                    raise self._writer.interrupted from None
-                raise
-            except Exception:
-                if self._sync_now:  # so that the next run can use the jobs of this one
+                self.logger.warning("interrupted; the next run continues from the bookmarks")
+                with suppress(Interrupted):
                     self._write_state()
-                raise
+                raise self._writer.interrupted from None
             finally:
                 self._sync_now = None
 
@@ -306,16 +305,18 @@ class EventsStream(Stream):
     # The SDK's private names and wording are used from here on and nowhere else, with reasons.
 
     def _emit_state(self) -> None:
-        # STATE is due when a window is finished, not when the SDK counts 10,000 records.
         self._tap.state_writer.write_state(self.tap_state)
+
+    def _write_state_message(self) -> None:
+        # STATE is due when a window is finished; the SDK's own, after each manifest, lacks jobs.
+        pass
 
     def _increment_stream_state(self, latest_record: Any, *, context: Any = None) -> None:
         # A record's replication key is its window's end, which may not be finished.
         pass
 
     def _write_starting_replication_value(self, context: Any) -> None:
-        # This stream has its own rule for the start of a sync (lookback). The SDK's marker of it
-        # in STATE would reach a target only when the tap is killed.
+        # This stream has its own rule for the start of a sync; STATE needs no marker of the SDK's.
         pass
 
     def _sync_records(
@@ -334,7 +335,6 @@ class EventsStream(Stream):
 
     def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:
         check_storage(batch_config.storage)
-        # As for _sync_records.
         with self._syncing():
             super()._sync_batches(batch_config, context)
 

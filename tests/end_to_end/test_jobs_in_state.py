@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator
-from tests.tap_runs import Tap, bookmarks, output_mode, settings_of, sync
+from tap_barchart_events.files import engine
+from tap_barchart_events.tap import TapBarchartEvents
+from tests.tap_runs import Outcome, Tap, bookmarks, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,16 +164,79 @@ def test_a_job_that_was_too_large_for_a_window_that_is_not_split_is_started_anew
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 
-def test_a_full_table_sync_and_a_connection_test_write_no_jobs(
-    service: Emulator, tmp_path: Path
+def sources(state: dict[str, Any]) -> set[str]:
+    """Return the names of the jobs in a STATE."""
+    return {job[0] for job in partition(state).get("jobs", [])}
+
+
+def requested(service: Emulator, names: set[str]) -> list[str]:
+    """Return the paths of the requests about some jobs."""
+    paths = [request.path for request in service.requests]
+    return [path for path in paths if any(name in path for name in names)]
+
+
+def test_a_connection_test_uses_no_jobs_and_writes_none(service: Emulator, tmp_path: Path) -> None:
+    state = _interrupted(service, tmp_path)
+    service.requests.clear()
+    config = settings_of(service, end_date=END)
+    outcome = Tap(tmp_path, config, state, arguments=("--test",)).end()
+    assert outcome.code == 0
+    assert outcome.written == b""
+    assert requested(service, sources(state)) == []
+
+
+@pytest.mark.parametrize("mode", ["one by one", "files"])
+def test_a_full_table_sync_uses_no_jobs_and_writes_none(
+    service: Emulator, tmp_path: Path, mode: str
 ) -> None:
     state = _interrupted(service, tmp_path)
-    kept = {job[0] for job in partition(state)["jobs"]}
+    config = settings_of(service, end_date=END, **output_mode(mode, tmp_path, 20))
+    catalog = TapBarchartEvents(config=config).catalog_dict
+    catalog["streams"][0]["replication_method"] = "FULL_TABLE"
     service.requests.clear()
-    tap = Tap(tmp_path, settings_of(service, end_date=END), state, arguments=("--test",))
-    assert tap.end().code == 0
-    polled = [request.path for request in service.requests if request.call == "poll"]
-    assert not any(source in path for source in kept for path in polled)
+    before = len(service.jobs)
+    first = _run(config, state, catalog, tmp_path)
+    assert len(service.jobs) - before == 8, "all windows from start_date on"
+    assert requested(service, sources(state)) == []
+    assert all(sources(written) <= sources(state) for written in first.states), "as it came"
+    second = _run(config, None, catalog, tmp_path)
+    assert not any(written.get("bookmarks") for written in second.states)
+
+
+def _run(config: dict[str, Any], state: Any, catalog: dict[str, Any], folder: Path) -> Outcome:
+    path = folder / "catalog.json"
+    path.write_text(json.dumps(catalog), encoding="utf-8")
+    outcome = Tap(folder, config, state, arguments=(f"--catalog={path}",)).end()
+    assert outcome.code == 0, outcome.log[-2000:]
+    return outcome
+
+
+def test_each_state_names_the_jobs_under_way_when_it_was_written(
+    service: Emulator, tmp_path: Path
+) -> None:
+    # The SDK would write one after each batch file, with the jobs of the one before.
+    config = settings_of(service, **output_mode("files", tmp_path, 20))
+    outcome = sync(config)
+    assert [m["type"] for m in outcome.messages].count("BATCH") > 8
+    written = [bookmarks(state)["WATCHLIST"] for state in outcome.states]
+    assert len(set(written)) == len(written) == 4, "one when a window is finished, and no other"
+
+
+def test_a_job_whose_file_this_machine_cannot_read_is_not_started_again(
+    service: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings_of(service, end_date=END)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_configured", _too_little_memory)
+        failed = sync(config)
+    assert "memory" in str(failed.error)
+    outcome = sync(config, failed.states[-1])
+    assert outcome.error is None
+    assert set(starts(service).values()) == {1}
+
+
+def _too_little_memory(*_: object) -> None:
+    raise MemoryError
 
 
 JSON = st.recursive(

@@ -1,0 +1,178 @@
+"""A signal at any line that the main thread runs: no event is lost, no job is started twice.
+
+Each test prints the seed that it used; the environment variable ``CRASH_SEED`` gives one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import random
+import signal
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tap_barchart_events
+from barchart_events_emulator import Emulator
+from tap_barchart_events.exceptions import BarchartEventsError
+from tap_barchart_events.output.signals import SIGNALS, Interrupted
+from tap_barchart_events.tap import TapBarchartEvents
+from tests.end_to_end.test_crash import seed_of
+from tests.expected_events import expected_events
+from tests.tap_runs import START, bookmarks, output_mode, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+Line = tuple[str, int]
+
+TRACED = (str(Path(tap_barchart_events.__file__).parent), str(threading.__file__))
+"""The tap, and what it waits with."""
+
+SAMPLE = 8
+"""Lines tried by chance in each mode."""
+
+CRITICAL = {
+    "bulk": {"_files", "emitted", "wait"},
+    "one by one": set[str](),
+    "files": {"_files"},
+    "error": {"_syncing", "_write_state"},
+}
+"""Functions whose lines are all tried: between the last event of a window and its bookmark,
+where the main thread waits, and where a sync ends."""
+
+
+class Tracer:
+    """Counts the lines that the main thread runs, and sends a signal at one of them."""
+
+    def __init__(self, line: Line | None = None, time: int = 1) -> None:
+        """Take the line, and the how manieth time it is reached; none to count only."""
+        self.lines: Counter[Line] = Counter()
+        self.functions: dict[Line, str] = {}
+        self.sent = False
+        self._line = line
+        self._time = time
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Follow the frames of what is traced."""
+        return self._follow if frame.f_code.co_filename.startswith(TRACED) else None
+
+    def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line":
+            line = frame.f_code.co_filename, frame.f_lineno
+            self.lines[line] += 1
+            self.functions[line] = frame.f_code.co_name
+            if line == self._line and self.lines[line] == self._time and not self.sent:
+                self.sent = True
+                signal.raise_signal(signal.SIGINT)
+        return self._follow
+
+
+def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> tuple[list[Any], object]:
+    """Run the tap in this process; return its messages and its exit code, or its error."""
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    traced_before = sys.gettrace()
+    code: object = None
+    try:
+        with contextlib.redirect_stdout(stdout):
+            tap = TapBarchartEvents(config=dict(settings), state=state)
+            sys.settrace(tracer.trace)
+            try:
+                tap.sync_all()
+            except Interrupted as end:
+                code = end.code
+            except BarchartEventsError as error:
+                code = error
+            finally:
+                sys.settrace(traced_before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    written = stdout.buffer.getvalue()
+    assert not written or written.endswith(b"\n"), "a torn line"
+    return [json.loads(line) for line in written.splitlines()], code
+
+
+def ids(messages: list[Any]) -> set[str]:
+    """Return the keys of all events in messages."""
+    found = {m["record"]["event_id"] for m in messages if m["type"] == "RECORD"}
+    for message in messages:
+        for url in message.get("manifest", []):
+            rows = gzip.decompress(Path(url.removeprefix("file://")).read_bytes()).splitlines()
+            found |= {json.loads(row)["event_id"] for row in rows}
+    return found
+
+
+def last_state(messages: list[Any], otherwise: Any) -> Any:
+    """Return the value of the last STATE."""
+    return next((m["value"] for m in reversed(messages) if m["type"] == "STATE"), otherwise)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=30) as emulator:
+        yield emulator
+
+
+def interrupted(
+    service: Emulator, settings: dict[str, Any], tracer: Tracer, *, fails: bool
+) -> tuple[list[Any], object]:
+    """Run a sync, which may fail by itself when some jobs have been started."""
+    if fails:
+        service.fault("start", "status", code=404, after=3, times=None)
+    done = run(settings, None, tracer)
+    service.clear_faults()
+    return done
+
+
+def check(
+    service: Emulator, settings: dict[str, Any], line: Line, time: int, *, fails: bool = False
+) -> None:
+    """Interrupt a sync at a line, continue it, and check jobs and events."""
+    started = len(service.jobs)
+    tracer = Tracer(line, time)
+    where = f"{Path(line[0]).name}:{line[1]}, time {time}"
+    first, code = interrupted(service, settings, tracer, fails=fails)
+    if tracer.sent:
+        assert code == 128 + signal.SIGINT, where
+    state = last_state(first, None)
+    second, _ = run(settings, state, Tracer())
+    expected = set(expected_events(service, settings["products"], START, settings["end_date"]))
+    assert ids(first) | ids(second) == expected, where
+    ends = bookmarks(last_state(second, state))
+    assert set(ends.values()) == {settings["end_date"]}, where
+    jobs = Counter((j.filter["product"], j.start, j.end) for j in service.jobs[started:])
+    assert set(jobs.values()) == {1}, where
+
+
+# A library may leave to the garbage collector what it was just about to keep.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("mode", ["bulk", "one by one", "files", "error"])
+def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
+    service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
+) -> None:
+    rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
+    fails = mode == "error"
+    settings = settings_of(
+        service,
+        products=["WATCHLIST", "ALERT"],
+        end_date="2026-03-02T02:00:00.000+00:00",
+        max_concurrent_jobs=2,
+        **output_mode("bulk" if fails else mode, tmp_path, 12),
+    )
+    tracer = Tracer()
+    interrupted(service, settings, tracer, fails=fails)
+    lines = sorted(tracer.lines)
+    assert len(lines) > 500
+    critical = [line for line in lines if tracer.functions[line] in CRITICAL[mode]]
+    for line in [*critical, *rng.sample(lines, SAMPLE)]:
+        check(service, settings, line, rng.randint(1, min(3, tracer.lines[line])), fails=fails)
