@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -102,45 +102,25 @@ def open_sync(
         ServiceError: The service failed at each try.
     """
     stopped = threading.Event()
-    with ExitStack() as stack:
-        progress = stack.enter_context(
-            Progress(
-                logger,
-                customer=settings.customer,
-                stream=stream,
-                is_connection_test=is_connection_test,
-            )
-        )
-        retry = replace(retry, attempts=1 + settings.max_retries)
-        if is_connection_test:
-            retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
-        client = _client(settings, retry, stopped, progress)
-        stack.callback(client.close)
+    if is_connection_test:
+        retry = replace(retry, timeout=CONNECTION_TEST_TIMEOUT)
+    progress = Progress(
+        logger, customer=settings.customer, stream=stream, is_connection_test=is_connection_test
+    )
+    with progress, closing(_client(settings, retry, stopped, progress)) as client:
         client.authenticate()
         if is_connection_test:
             logger.info("%s accepts the credentials", settings.api_url)
-        now = _now(client, logger)
-        ranges = _ranges(settings, states, now, logger)
+        ranges = _ranges(settings, states, _now(client, logger), logger)
         request = Request(settings.customer, settings.event_types, settings.delimiter)
         if is_connection_test:
             _log_coverage(settings, request, states, ranges, logger)
             ranges = {product: _newest(covered, settings) for product, covered in ranges.items()}
             states = {product: replace(s, jobs=[], learnt={}) for product, s in states.items()}
-        saved_jobs = _saved_jobs(settings, request, states, ranges)
-        exports = Exporter(
-            client,
-            _plans(settings, request, states, ranges, saved_jobs),
-            request=request,
-            limits=_limits(settings),
-            directory=folder,
-            stopped=stopped,
-            retry=job_retry,
-            saved_jobs=saved_jobs,
-            count_events=partial(_count_events, settings),
-        )
-        stack.callback(exports.close)
-        progress.begin(sum(covered.size for covered in ranges.values()), exports)
-        yield Sync(folder, ranges, exports, progress, request)
+        exports = _exporter(settings, request, states, ranges, client, folder, stopped, job_retry)
+        with closing(exports):
+            progress.begin(sum(covered.size for covered in ranges.values()), exports)
+            yield Sync(folder, ranges, exports, progress, request)
 
 
 def _client(
@@ -152,17 +132,37 @@ def _client(
         settings.password,
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
-        retry=retry,
+        retry=replace(retry, attempts=1 + settings.max_retries),
         connections=2 * settings.max_concurrent_jobs,
         on_request=progress.request,
     )
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        settings.max_concurrent_jobs,
-        settings.job_timeout_minutes * 60,
-        settings.poll_interval_seconds,
+def _exporter(
+    settings: Settings,
+    request: Request,
+    states: Mapping[str, ProductState],
+    ranges: Mapping[str, Window],
+    client: ReportsClient,
+    folder: Path,
+    stopped: threading.Event,
+    retry: JobRetryPolicy,
+) -> Exporter:
+    saved_jobs = _saved_jobs(settings, request, states, ranges)
+    return Exporter(
+        client,
+        _plans(settings, request, states, ranges, saved_jobs),
+        request=request,
+        limits=Limits(
+            settings.max_concurrent_jobs,
+            settings.job_timeout_minutes * 60,
+            settings.poll_interval_seconds,
+        ),
+        directory=folder,
+        stopped=stopped,
+        retry=retry,
+        saved_jobs=saved_jobs,
+        count_events=partial(_count_events, settings),
     )
 
 

@@ -83,10 +83,7 @@ class TapBarchartEvents(Tap):
             values["products"] = list(self.products)
         if isinstance(catalog, dict):
             catalog = checked_catalog(catalog)
-        if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
-            raise SettingError(
-                "setting flattening_max_depth is missing: flattening_enabled needs it"
-            )
+        _check_flattening(values)
         ignored = ignored_signals()  # before the SDK sets its handlers
         super().__init__(config=values, validate_config=validate_config, catalog=catalog, **kwargs)
         handle_signals(self.message_writer.interrupt, ignored)
@@ -153,6 +150,11 @@ class TapBarchartEvents(Tap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line, with this tap's exit codes and last line."""
         return Command(super().get_singer_command(), cls.logger)
+
+
+def _check_flattening(values: Mapping[str, Any]) -> None:
+    if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
+        raise SettingError("setting flattening_max_depth is missing: flattening_enabled needs it")
 
 
 def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:

@@ -71,8 +71,7 @@ class Exporter:
             directory: Where files go.
             stopped: Ends everything when set.
             retry: When a job that failed is replaced by a new one.
-            saved_jobs: Jobs that an earlier run has started, by product; their windows were
-                given to the planners as taken.
+            saved_jobs: Jobs of an earlier run, by product; the planners got their windows as taken.
             count_events: Counts the events of a downloaded file.
         """
         self._runner = JobRunner(
