@@ -16,7 +16,7 @@ from starlette.routing import Route
 from barchart_events_emulator.faulty_transport import StreamedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.requests import Request
 
@@ -29,7 +29,7 @@ _LINES = 500
 
 def admin_routes(service: Service) -> list[Route]:
     """Return the routes of the emulator's own calls."""
-    calls = _Calls(service)
+    calls = _AdminCalls(service)
     return [
         Route("/emulator/clock", calls.clock, methods=["GET"]),
         Route("/emulator/clock", calls.advance, methods=["POST"]),
@@ -43,7 +43,7 @@ def admin_routes(service: Service) -> list[Route]:
     ]
 
 
-class _Calls:
+class _AdminCalls:
     def __init__(self, service: Service) -> None:
         self._service = service
 
@@ -85,19 +85,11 @@ class _Calls:
 
     async def faults(self, request: Request) -> Response:
         """Arm a fault: ``{"call": "poll", "kind": "status", "times": 2, "code": 502}``."""
-        try:
-            self._service.fault(**await request.json())
-        except (TypeError, ValueError) as error:
-            return _refusal(str(error))
-        return JSONResponse({})
+        return await _apply(self._service.fault, request)
 
     async def options(self, request: Request) -> Response:
         """Change options: ``{"max_events": 1000}``."""
-        try:
-            self._service.change(**await request.json())
-        except (TypeError, ValueError) as error:
-            return _refusal(str(error))
-        return JSONResponse({})
+        return await _apply(self._service.change, request)
 
     async def outage(self, request: Request) -> Response:
         """Let all jobs fail: ``{"seconds": 60}``, after a while with ``"after"``."""
@@ -112,6 +104,15 @@ class _Calls:
         """List the jobs so far, with the number of their events."""
         jobs = self._service.jobs
         return JSONResponse([{**job.answer(), "events": job.count} for job in jobs])
+
+
+async def _apply(change: Callable[..., object], request: Request) -> Response:
+    """Make a change whose arguments are the request's JSON object; refuse what is no argument."""
+    try:
+        change(**await request.json())
+    except (TypeError, ValueError) as error:
+        return _refusal(str(error))
+    return JSONResponse({})
 
 
 def _refusal(message: str) -> Response:

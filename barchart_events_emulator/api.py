@@ -56,7 +56,7 @@ def call_of(method: str, path: str) -> str | None:
 
 def api_application(service: Service) -> Starlette:
     """Return the service's API as an ASGI application."""
-    calls = _Calls(service)
+    calls = _ServiceCalls(service)
     routes = [
         Route("/reports", calls.start, methods=["POST"]),
         Route("/reports/{source}/availability", calls.poll, methods=["GET"]),
@@ -83,9 +83,9 @@ async def _no_such_call(_request: Request, error: Exception) -> Response:
 
 
 def _guarded(
-    handler: Callable[[_Calls, Request], Awaitable[Response]],
-) -> Callable[[_Calls, Request], Awaitable[Response]]:
-    async def guarded(calls: _Calls, request: Request) -> Response:
+    handler: Callable[[_ServiceCalls, Request], Awaitable[Response]],
+) -> Callable[[_ServiceCalls, Request], Awaitable[Response]]:
+    async def guarded(calls: _ServiceCalls, request: Request) -> Response:
         if not calls.known(request.headers.get("authorization")):
             return gateway_error(UNAUTHORIZED, "Unauthorized")
         return await handler(calls, request)
@@ -93,7 +93,7 @@ def _guarded(
     return guarded
 
 
-class _Calls:
+class _ServiceCalls:
     def __init__(self, service: Service) -> None:
         self._service = service
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING
 
 from barchart_events_emulator import api, storage
@@ -34,25 +35,24 @@ class Emulator(Service):
         """
         self._loopback = loopback = Loopback((self.port, self.storage_port))
         self.port, self.storage_port = loopback.ports
-        api_app = FaultMiddleware(
+        with_faults = partial(
+            FaultMiddleware,
+            faults=self.armed_faults,
+            log=self.requests,
+            transports=loopback.transports,
+            date=self._date,
+        )
+        api_app = with_faults(
             api.api_application(self),
             host="api",
             call_of=api.call_of,
-            faults=self.armed_faults,
-            log=self.requests,
-            transports=loopback.transports,
             elsewhere=f"{self.storage_url}/elsewhere",
-            date=self._date,
         )
-        storage_app = FaultMiddleware(
+        storage_app = with_faults(
             storage.storage_application(self),
             host="storage",
             call_of=storage.call_of,
-            faults=self.armed_faults,
-            log=self.requests,
-            transports=loopback.transports,
             elsewhere=f"{self.api_url}/elsewhere",
-            date=self._date,
             throttle=lambda: self.throttle,
         )
         loopback.start((api_app, storage_app))

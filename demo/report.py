@@ -60,7 +60,18 @@ def write(
         to: The HTML file.
     """
     svg = picture.read_text(encoding="utf-8")
-    tables = (
+    page = _PAGE.format(
+        headline=escape(headline(marts)),
+        picture=svg[svg.index("<svg") :],
+        tables="\n".join(_tables(marts, bookmarks)),
+    )
+    to.write_text(page, encoding="utf-8")
+
+
+def _tables(
+    marts: Marts, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]
+) -> tuple[str, ...]:
+    return (
         _table(
             "products",
             "Products",
@@ -110,10 +121,6 @@ def write(
             ((row.product, row.code, f"{row.events:,}") for row in marts.types),
         ),
     )
-    page = _PAGE.format(
-        headline=escape(headline(marts)), picture=svg[svg.index("<svg") :], tables="\n".join(tables)
-    )
-    to.write_text(page, encoding="utf-8")
 
 
 def _table(name: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -52,17 +52,12 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     Raises:
         MeltanoError: The run ended with another code than 0.
     """
-    command = [str(MELTANO), "--log-format=json", "run", "tap-barchart-events", loader]
-    if bounded.state_id_suffix:
-        command += ["--state-id-suffix", bounded.state_id_suffix]
-    if reread:
-        command.append("--full-refresh")
     last: deque[str] = deque(maxlen=20)
     events = 0
     with (
         _own_folder(project(environ) / ".meltano") as folder,
-        subprocess.Popen(  # noqa: S603 - the command is made above
-            command,
+        subprocess.Popen(  # noqa: S603 - the command is made below
+            _command(bounded, loader, reread=reread),
             cwd=project(environ),
             env={**environ, **bounded.settings, "MELTANO_SYS_DIR_ROOT": str(folder)},
             stdin=subprocess.DEVNULL,
@@ -88,6 +83,15 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     if process.returncode:
         raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
     return events
+
+
+def _command(bounded: Run, loader: str, *, reread: bool) -> list[str]:
+    command = [str(MELTANO), "--log-format=json", "run", "tap-barchart-events", loader]
+    if bounded.state_id_suffix:
+        command += ["--state-id-suffix", bounded.state_id_suffix]
+    if reread:
+        command.append("--full-refresh")
+    return command
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -1,8 +1,7 @@
 """How the range that a sync covers is cut into windows.
 
-Pure: no clock, no thread, no file. The planner receives the results of the windows that it
-issued, and returns the next window. All instants are whole milliseconds since the
-epoch, UTC.
+Pure: no clock, no thread, no file. The planner receives the results of the windows that it issued,
+and returns the next window. All instants are whole milliseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ FIRST_SIZE = 24 * HOUR
 """Size of the first window of a product that nothing is known about."""
 
 FIRST_STEP = 4
-"""The first windows, side by side, are each this many times smaller than the one before."""
+"""Each of the first windows in flight is this many times smaller than the one before."""
 
 KEPT_SHARE = 3 / 4
-"""Largest part of a window that was too large. Less would cut off what the forecast says is
-quiet; more would hardly differ from what has just failed."""
+"""Largest part of a window that was too large, as a share of it. A smaller limit would cut quiet
+hours off; a larger one would hardly differ from the window that failed."""
 
 FAR_BELOW = 8
-"""A window with fewer events than its forecast divided by this shows that the forecast is of no
-use here. After two rounds of these the next windows double, whatever the forecast says."""
+"""A window with fewer events than its forecast divided by this shows that the forecast is wrong
+here. After two rounds of such windows the next ones double, without regard to the forecast."""
 
 
 class _Purpose(enum.Enum):
@@ -68,18 +67,15 @@ class _Job:
 class WindowPlanner:
     """The windows of one product, cut one by one from the range that a sync covers.
 
-    The windows issued never overlap, and when all have succeeded they cover the range
-    exactly, whatever was known before. `next` returns a window as long as `upcoming` is not
-    None.
+    The windows issued never overlap. When all have succeeded they cover the range exactly,
+    whatever was known before. `next` returns a window as long as `upcoming` is not None.
 
-    A part of a window that was too large is at most `KEPT_SHARE` of it, a part of a part at most
-    half. So a window is split at most 2 + log2(largest/smallest) times, and as each window that
-    is too large holds more than an export, at most n times that many are too large, n being
-    events / capacity + range / largest, each rounded up. Measured for any placing of events, a
-    product that nothing is known of takes at most
-    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs. Events spread evenly take at most
-    2n + m + 2·log2(largest/smallest) + log2(n) + 2, m being the windows that were under way when
-    the first one was too large.
+    Bounds: let n be events / capacity + range / largest, each rounded up. A part of a window that
+    was too large is at most `KEPT_SHARE` of it, a part of a part at most half. So a window is
+    split at most 2 + log2(largest/smallest) times, and at most n times that many are too large.
+    Measured without prior knowledge: events placed anyhow take at most
+    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs; evenly spread events take at most
+    2n + m + 2·log2(largest/smallest) + log2(n) + 2, for m windows in flight at the first failure.
     """
 
     def __init__(
@@ -174,7 +170,7 @@ class WindowPlanner:
         return window
 
     def ready(self, window: Window, seconds: float) -> None:
-        """Learn that the job of a window is complete, after so many seconds."""
+        """Record that the job of a window is complete, after so many seconds."""
         job = self._under_way.get(window)
         if job:
             job.seconds = seconds
@@ -255,8 +251,8 @@ class WindowPlanner:
     def _size_by_time(self, failure: Failure | None) -> int:
         """Return the size of a window while no export's events are known.
 
-        Before any has fitted, each smaller window under way divides the size further, so that
-        one round brackets the capacity. Then the size doubles, up to half of what has failed.
+        Before any has fitted, each smaller window under way divides the size further: one round
+        brackets the capacity. Then the size doubles, up to half of what has failed.
         """
         failed = failure.window.size if failure else self._failures.smallest(FIRST_SIZE)
         if self._proven:
@@ -286,8 +282,6 @@ class WindowPlanner:
             return end
         aim = self._known.capacity.fits * (1 << doublings)
         return self._sizing.cut(start, end, lambda _: aim)
-
-    # What is known of windows.
 
     def _expected(self, window: Window) -> tuple[float, float]:
         """Return the expected events and their deviation; 0 events if nothing is known."""

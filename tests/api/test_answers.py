@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import JobMismatchError, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from barchart_events_emulator import Emulator
+    from tap_barchart_events.api.client import ReportsClient
 
 ASKED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
 
 
 @pytest.fixture
-def reports(emulator: Emulator) -> Iterator[ReportsClient]:
-    client = ReportsClient(
-        emulator.api_url,
-        emulator.username,
-        emulator.password,
-        stopped=threading.Event(),
-        timeout=5,
-        retry=RetryPolicy(attempts=1),
-    )
-    yield client
-    client.close()
+def client_options(emulator: Emulator) -> dict[str, Any]:
+    return {
+        "api_url": emulator.api_url,
+        "username": emulator.username,
+        "password": emulator.password,
+        "retry": RetryPolicy(attempts=1),
+    }
 
 
 def job_object(source: str = "JOB-1", **more: Any) -> dict[str, Any]:
@@ -56,21 +49,21 @@ OTHER_EXPORTS = [
 
 @pytest.mark.parametrize("echo", OTHER_EXPORTS, ids=lambda echo: repr(echo)[:40])
 def test_a_job_that_is_started_for_another_export_is_not_used(
-    reports: ReportsClient, emulator: Emulator, echo: dict[str, Any]
+    client: ReportsClient, emulator: Emulator, echo: dict[str, Any]
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo))
     with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
-        reports.start(**ASKED)
+        client.start(**ASKED)
 
 
 @pytest.mark.parametrize("echo", OTHER_EXPORTS, ids=lambda echo: repr(echo)[:40])
 def test_a_job_that_is_polled_for_another_export_is_not_used(
-    reports: ReportsClient, emulator: Emulator, echo: dict[str, Any]
+    client: ReportsClient, emulator: Emulator, echo: dict[str, Any]
 ) -> None:
-    source = reports.start(**ASKED).source
+    source = client.start(**ASKED).source
     emulator.fault("poll", "shape", value=job_object(source, filter=echo))
     with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
-        reports.poll(source)
+        client.poll(source)
 
 
 @pytest.mark.parametrize(
@@ -89,30 +82,30 @@ def test_a_job_that_is_polled_for_another_export_is_not_used(
     ids=repr,
 )
 def test_what_an_echoed_filter_leaves_out_is_not_compared(
-    reports: ReportsClient, emulator: Emulator, echo: object
+    client: ReportsClient, emulator: Emulator, echo: object
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo))
-    assert reports.start(**ASKED).source == "JOB-1"
+    assert client.start(**ASKED).source == "JOB-1"
 
 
 @pytest.mark.parametrize("source", [".", "..", "J" * 201, "JOB\n1", "", None, 5])
 def test_a_source_that_names_no_job_is_not_used(
-    reports: ReportsClient, emulator: Emulator, source: Any
+    client: ReportsClient, emulator: Emulator, source: Any
 ) -> None:
     emulator.fault("start", "shape", value=job_object(source))
     with pytest.raises(ServiceError, match="not as documented"):
-        reports.start(**ASKED)
+        client.start(**ASKED)
 
 
 @pytest.mark.parametrize("echo", [ASKED, None])
 def test_one_job_is_not_used_for_two_windows(
-    reports: ReportsClient, emulator: Emulator, echo: object
+    client: ReportsClient, emulator: Emulator, echo: object
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo), times=3)
-    reports.start(**ASKED)
-    reports.start(**ASKED)
+    client.start(**ASKED)
+    client.start(**ASKED)
     with pytest.raises(JobMismatchError, match="JOB-1"):
-        reports.start(**{**ASKED, "start": 2000, "end": 3000})
+        client.start(**{**ASKED, "start": 2000, "end": 3000})
 
 
 @pytest.mark.parametrize(
@@ -127,7 +120,7 @@ def test_one_job_is_not_used_for_two_windows(
     ],
 )
 def test_other_types_than_were_asked_for_are_one_warning(
-    reports: ReportsClient,
+    client: ReportsClient,
     emulator: Emulator,
     caplog: pytest.LogCaptureFixture,
     asked: tuple[str, ...],
@@ -136,6 +129,6 @@ def test_other_types_than_were_asked_for_are_one_warning(
 ) -> None:
     for source in ("JOB-1", "JOB-2"):
         emulator.fault("start", "shape", value=job_object(source, filter={"types": echoed}))
-        reports.start(**ASKED, types=asked)
+        client.start(**ASKED, types=asked)
     messages = [record.getMessage() for record in caplog.records if "event types" in record.msg]
     assert len(messages) == warnings

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.retry import RetryPolicy, retry_after
 from tap_barchart_events.exceptions import (
     CredentialsError,
@@ -34,6 +33,8 @@ from tests.object_store import Answer, Asked, ObjectStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tap_barchart_events.api.client import ReportsClient
+
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -48,24 +49,13 @@ def service() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def make_client(service: Emulator) -> Iterator[Callable[..., ReportsClient]]:
-    clients = []
-
-    def make(**options: Any) -> ReportsClient:
-        options = {"stopped": threading.Event(), "timeout": 5, "retry": QUICK, **options}
-        api_url = options.pop("api_url", service.api_url)
-        password = options.pop("password", service.password)
-        clients.append(ReportsClient(api_url, service.username, password, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def client(make_client: Callable[..., ReportsClient]) -> ReportsClient:
-    return make_client()
+def client_options(service: Emulator) -> dict[str, Any]:
+    return {
+        "api_url": service.api_url,
+        "username": service.username,
+        "password": service.password,
+        "retry": QUICK,
+    }
 
 
 def finished_job(client: ReportsClient, hours: int = 1) -> str:

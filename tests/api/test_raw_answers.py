@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.clock import ServiceClock
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import (
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from tap_barchart_events.api.client import ReportsClient
     from tests.raw_server import Answer, Request
 
 START = 492_000 * HOUR
@@ -44,23 +44,8 @@ def server() -> Iterator[RawServer]:
 
 
 @pytest.fixture
-def make_client(server: RawServer) -> Iterator[Callable[..., ReportsClient]]:
-    clients = []
-
-    def make(**options: Any) -> ReportsClient:
-        options = {"stopped": threading.Event(), "timeout": 5, "retry": QUICK, **options}
-        url = options.pop("api_url", server.api_url)
-        clients.append(ReportsClient(url, "user", "password", **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def client(make_client: Callable[..., ReportsClient]) -> ReportsClient:
-    return make_client()
+def client_options(server: RawServer) -> dict[str, Any]:
+    return {"api_url": server.api_url, "username": "user", "password": "password", "retry": QUICK}
 
 
 def start(client: ReportsClient, hour: int = 0) -> str:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
-from demo.environment import clean_environment
-from demo.pipeline import PROJECT
+from tests.project.commands import ran
 
 
 def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "demo.postgres"],
-        cwd=PROJECT,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran(sys.executable, "-m", "demo.postgres")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All events of the service were loaded, once." in done.stdout
     assert done.stdout.count("meltano run ") == 2
