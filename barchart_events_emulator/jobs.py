@@ -138,9 +138,9 @@ class ExportJob:
 
     def answer(self) -> dict[str, Any]:
         """Return the job object of the service's answers."""
-        shown = dict(self.filter if self.false_filter is None else self.false_filter)
+        echoed = dict(self.filter if self.false_filter is None else self.false_filter)
         if self.options.numbers_as_strings:
-            shown |= {key: str(shown[key]) for key in ("start", "end") if key in shown}
+            echoed |= {key: str(echoed[key]) for key in ("start", "end") if key in echoed}
         day = datetime.fromtimestamp(self.begun / 1000, timezone.utc).date().isoformat()
         timing: dict[str, Any] = {"day": day, "start": self.begun}
         status, ended = self._end()
@@ -150,10 +150,10 @@ class ExportJob:
             "job": self.source.removeprefix("JOB-"),
             "source": self.source,
             "status": status,
-            "filter": shown,
+            "filter": echoed,
             "timing": timing,
         }
-        if not shown:
+        if not echoed:
             del answer["filter"]
         return answer
 

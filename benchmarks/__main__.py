@@ -17,7 +17,7 @@ WHAT = ("record", "large", "map", "batch", "memory", "waiting", "windows")
 
 
 def main() -> int:
-    """Run what was asked for; print the tables and write them to a file."""
+    """Run the chosen measurements; print the tables and write them to a file."""
     options = _options()
     compared: list[Result] = []
     weighed: list[Result] = []

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000
 BATCHES = "batches"
-FEW = 20_000
+PROOF_EVENTS = 20_000
 """Events of the check that all readers make the same records."""
 
 
@@ -73,8 +73,8 @@ class Trials:
             others: Whether the readers of CSV files that people use take part.
         """
         make = TASKS[task]
-        with self._served(FEW) as (export, emulator):
-            prove(make(export, emulator, self._folder), self._folder, FEW)
+        with self._served(PROOF_EVENTS) as (export, emulator):
+            prove(make(export, emulator, self._folder), self._folder, PROOF_EVENTS)
         with self._served(events) as (export, emulator):
             taking_part = make(export, emulator, self._folder)
             if others:

@@ -86,7 +86,7 @@ class Client:
             return answer
 
     def download_raw(self, link: str, **headers: str) -> requests.Response:
-        """Fetch a file as it is on the wire; the caller reads ``raw``."""
+        """Fetch a file as it is transferred; the caller reads ``raw``."""
         headers = {"Accept-Encoding": "gzip", **headers}
         return requests.get(link, headers=headers, stream=True, timeout=self.timeout)
 

@@ -27,7 +27,7 @@ class Answer:
 
 
 @dataclass
-class Asked:
+class StoreRequest:
     """A request that came."""
 
     path: str
@@ -38,14 +38,16 @@ class Asked:
 class ObjectStore:
     """Answers GET on loopback; a context manager."""
 
-    def __init__(self, answer: Callable[[Asked], Answer], certificate: Path | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[StoreRequest], Answer], certificate: Path | None = None
+    ) -> None:
         """Listen.
 
         Args:
             answer: From request to answer.
             certificate: Certificate and key, to speak TLS.
         """
-        self.asked: list[Asked] = []
+        self.received: list[StoreRequest] = []
         store = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,9 +56,9 @@ class ObjectStore:
             def do_GET(self) -> None:
                 """Answer a request, and end the connection."""
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.path, headers)
-                store.asked.append(asked)
-                reply = answer(asked)
+                request = StoreRequest(self.path, headers)
+                store.received.append(request)
+                reply = answer(request)
                 lines = [f"HTTP/1.1 {reply.status} Reason", "Connection: close"]
                 lines += [f"{name}: {value}" for name, value in reply.headers.items()]
                 self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1"))

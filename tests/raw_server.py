@@ -195,6 +195,6 @@ class RawServer:
 
     def file(self, source: str) -> bytes:
         """Return a job's file: an event at each full minute of the window, without a header."""
-        asked = self.jobs[source]
-        minutes = range(asked["start"], asked["end"], 60_000)
+        job = self.jobs[source]
+        minutes = range(job["start"], job["end"], 60_000)
         return b"".join(b"%d|WATCHLIST-CREATED|u||||||\n" % at for at in minutes)

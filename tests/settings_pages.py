@@ -1,6 +1,6 @@
 """Writes what the tap says of its settings into docs/, meltano.yml, hub/ and .env.example.
 
-`make settings` runs it; a test holds the files to it. It knows no setting by name.
+`make settings` runs it; a test holds the files to it. It depends on no setting by name.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ START, BOOKMARK = from_iso("2026-03-02"), from_iso("2026-03-03")
 HOUR = 3_600_000
 
 
-def read(asked: tuple[str, ...] = (), **more: Any) -> ProductState:
+def read(requested: tuple[str, ...] = (), **more: Any) -> ProductState:
     partition = {"context": CONTEXT, "replication_key_value": to_iso(BOOKMARK), **more}
-    return ProductState.read(partition, start_date=START, event_types=asked)
+    return ProductState.read(partition, start_date=START, event_types=requested)
 
 
 def test_a_state_without_the_keys_takes_the_present_settings() -> None:
@@ -74,7 +74,7 @@ def test_before_the_first_bookmark_nothing_is_claimed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("complete", "asked", "after", "incomplete"),
+    ("complete", "requested", "after", "incomplete"),
     [
         (None, (), None, ""),
         (None, ("A",), ("A",), ""),
@@ -86,15 +86,15 @@ def test_before_the_first_bookmark_nothing_is_claimed() -> None:
 )
 def test_types_are_complete_that_every_run_asked_for(
     complete: tuple[str, ...] | None,
-    asked: tuple[str, ...],
+    requested: tuple[str, ...],
     after: tuple[str, ...] | None,
     incomplete: str,
 ) -> None:
     state = ProductState(START, complete, BOOKMARK)
-    assert state.incomplete_types(asked) == incomplete
-    later = state.advanced(Window(BOOKMARK, BOOKMARK + HOUR), asked)
+    assert state.incomplete_types(requested) == incomplete
+    later = state.advanced(Window(BOOKMARK, BOOKMARK + HOUR), requested)
     assert later == ProductState(START, after, BOOKMARK + HOUR)
-    assert later.incomplete_types(asked) == incomplete
+    assert later.incomplete_types(requested) == incomplete
 
 
 def test_a_run_over_all_of_the_history_makes_its_types_complete() -> None:

@@ -301,5 +301,5 @@ def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool)
         return read(value)
     except ValueError as error:
         wanted = str(error)
-    shown = "" if secret or "@" in str(value) else f", not {str(value)[:100]!r}"
-    raise SettingError(f"setting {name} must be {wanted}{shown}")
+    found = "" if secret or "@" in str(value) else f", not {str(value)[:100]!r}"
+    raise SettingError(f"setting {name} must be {wanted}{found}")

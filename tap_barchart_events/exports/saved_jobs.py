@@ -56,7 +56,7 @@ class SavedJob:
     """A job that was started for a window, whose events have not been emitted."""
 
     source: str
-    """The name by which the service knows it."""
+    """The name by which calls of the service refer to it."""
 
     window: Window
 

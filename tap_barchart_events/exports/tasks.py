@@ -96,7 +96,7 @@ class RunningJob:
     """A job of a window, and how it is polled. Times are seconds of the scheduler's clock."""
 
     source: str
-    """The name by which the service knows it."""
+    """The name by which calls of the service refer to it."""
     began: float
     """When its start was sent."""
     started: int

@@ -1,4 +1,4 @@
-"""What is received is checked against what was asked for: the echoed filter of a job."""
+"""What is received is checked against the requested export: the echoed filter of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from barchart_events_emulator import Emulator
     from tap_barchart_events.api.client import ReportsClient
 
-ASKED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
+REQUESTED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ OTHER_EXPORTS = [
     {"end": 1999.5},
     {"end": True},
     {"end": {}},
-    ASKED | {"end": 3000},
+    REQUESTED | {"end": 3000},
 ]
 
 
@@ -53,14 +53,14 @@ def test_a_job_that_is_started_for_another_export_is_not_used(
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo))
     with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
-        client.start(**ASKED)
+        client.start(**REQUESTED)
 
 
 @pytest.mark.parametrize("echo", OTHER_EXPORTS, ids=lambda echo: repr(echo)[:40])
 def test_a_job_that_is_polled_for_another_export_is_not_used(
     client: ReportsClient, emulator: Emulator, echo: dict[str, Any]
 ) -> None:
-    source = client.start(**ASKED).source
+    source = client.start(**REQUESTED).source
     emulator.fault("poll", "shape", value=job_object(source, filter=echo))
     with pytest.raises(JobMismatchError, match=f"another export.*{[*echo][-1]}"):
         client.poll(source)
@@ -69,7 +69,7 @@ def test_a_job_that_is_polled_for_another_export_is_not_used(
 @pytest.mark.parametrize(
     "echo",
     [
-        ASKED,
+        REQUESTED,
         {"start": "1000", "end": "2000"},
         {"start": 1000.0, "end": "2000.0"},
         {"customer": None, "start": None},
@@ -85,7 +85,7 @@ def test_what_an_echoed_filter_leaves_out_is_not_compared(
     client: ReportsClient, emulator: Emulator, echo: object
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo))
-    assert client.start(**ASKED).source == "JOB-1"
+    assert client.start(**REQUESTED).source == "JOB-1"
 
 
 @pytest.mark.parametrize("source", [".", "..", "J" * 201, "JOB\n1", "", None, 5])
@@ -94,22 +94,22 @@ def test_a_source_that_names_no_job_is_not_used(
 ) -> None:
     emulator.fault("start", "shape", value=job_object(source))
     with pytest.raises(ServiceError, match="not as documented"):
-        client.start(**ASKED)
+        client.start(**REQUESTED)
 
 
-@pytest.mark.parametrize("echo", [ASKED, None])
+@pytest.mark.parametrize("echo", [REQUESTED, None])
 def test_one_job_is_not_used_for_two_windows(
     client: ReportsClient, emulator: Emulator, echo: object
 ) -> None:
     emulator.fault("start", "shape", value=job_object(filter=echo), times=3)
-    client.start(**ASKED)
-    client.start(**ASKED)
+    client.start(**REQUESTED)
+    client.start(**REQUESTED)
     with pytest.raises(JobMismatchError, match="JOB-1"):
-        client.start(**{**ASKED, "start": 2000, "end": 3000})
+        client.start(**{**REQUESTED, "start": 2000, "end": 3000})
 
 
 @pytest.mark.parametrize(
-    ("asked", "echoed", "warnings"),
+    ("requested", "echoed", "warnings"),
     [
         (("A", "B"), ["B", "A"], 0),
         (("A", "B"), ["A"], 1),
@@ -123,12 +123,12 @@ def test_other_types_than_were_asked_for_are_one_warning(
     client: ReportsClient,
     emulator: Emulator,
     caplog: pytest.LogCaptureFixture,
-    asked: tuple[str, ...],
+    requested: tuple[str, ...],
     echoed: object,
     warnings: int,
 ) -> None:
     for source in ("JOB-1", "JOB-2"):
         emulator.fault("start", "shape", value=job_object(source, filter={"types": echoed}))
-        client.start(**ASKED, types=asked)
+        client.start(**REQUESTED, types=requested)
     messages = [record.getMessage() for record in caplog.records if "event types" in record.msg]
     assert len(messages) == warnings

@@ -28,7 +28,7 @@ from tap_barchart_events.exceptions import (
     ServiceError,
     SyncStopped,
 )
-from tests.object_store import Answer, Asked, ObjectStore
+from tests.object_store import Answer, ObjectStore, StoreRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,10 +227,10 @@ def test_an_answer_without_end_is_not_read_to_its_end(
 def test_the_body_of_a_redirection_is_not_read(
     client: ReportsClient, service: Emulator, tmp_path: Path
 ) -> None:
-    def answer(asked: Asked) -> Answer:
+    def answer(request: StoreRequest) -> Answer:
         onward = {"Location": "/onward", "Transfer-Encoding": "chunked"}
         endless = itertools.repeat(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
-        return whole(SOMETHING) if asked.path == "/onward" else Answer(302, onward, endless)
+        return whole(SOMETHING) if request.path == "/onward" else Answer(302, onward, endless)
 
     assert brought(service, client, tmp_path / "file", answer)[0] == SOMETHING
 
@@ -386,9 +386,9 @@ def test_a_cut_download_goes_on_where_it_broke(
     client.download(source, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == contents(service)
     etag = service.jobs[-1].etag
-    asked = [request.headers for request in service.requests if request.call == "download"]
-    assert [headers.get("range") for headers in asked] == [None, "bytes=1000-", "bytes=1500-"]
-    assert [headers.get("if-range") for headers in asked] == [None, etag, etag]
+    headers = [request.headers for request in service.requests if request.call == "download"]
+    assert [each.get("range") for each in headers] == [None, "bytes=1000-", "bytes=1500-"]
+    assert [each.get("if-range") for each in headers] == [None, etag, etag]
     assert calls(service, "link") == 3, "a link that broke may have run out, too"
 
 
@@ -426,7 +426,7 @@ def test_a_download_that_breaks_comes_out_whole(
 
 
 def brought(
-    service: Emulator, client: ReportsClient, path: Path, answer: Callable[[Asked], Answer]
+    service: Emulator, client: ReportsClient, path: Path, answer: Callable[[StoreRequest], Answer]
 ) -> tuple[bytes, ObjectStore]:
     """Download from an object store that gives this answer; return the file."""
     with ObjectStore(answer) as store:
@@ -436,7 +436,7 @@ def brought(
     return path.read_bytes(), store
 
 
-def in_turn(*answers: Answer) -> Callable[[Asked], Answer]:
+def in_turn(*answers: Answer) -> Callable[[StoreRequest], Answer]:
     """Return the answers one after the other, the last one again and again."""
     left = list(answers)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
@@ -457,7 +457,7 @@ def test_compression_nobody_asked_for_is_undone(
         service, client, tmp_path / "file", in_turn(whole(PACKED, Content_Encoding="gzip"))
     )
     assert data == SOMETHING
-    assert store.asked[0].headers["accept-encoding"] == "identity"
+    assert store.received[0].headers["accept-encoding"] == "identity"
 
 
 def test_gzip_files_that_follow_one_another_are_one_file(
@@ -496,7 +496,7 @@ def test_gzip_headers_with_any_optional_field_are_read_however_they_are_split(
         service, client, tmp_path / "file", in_turn(whole(parts, Content_Encoding="gzip"))
     )
     assert data == b"".join(b"%d|event\n" % flags for flags in range(0, 32, 2))
-    assert len(store.asked) == 1
+    assert len(store.received) == 1
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
@@ -513,7 +513,7 @@ def test_zero_bytes_after_a_gzip_file_are_no_part_of_the_export(
         service, client, tmp_path / "file", in_turn(whole(part * 2, Content_Encoding="gzip"))
     )
     assert data == b"1|event\n" * 2
-    assert len(store.asked) == 1
+    assert len(store.received) == 1
 
 
 def test_a_cut_compressed_download_goes_on_where_it_broke(
@@ -535,7 +535,7 @@ def test_a_cut_compressed_download_goes_on_where_it_broke(
         ),
     )
     assert data == SOMETHING
-    assert [asked.headers.get("range") for asked in store.asked] == [None, f"bytes={half}-"]
+    assert [one.headers.get("range") for one in store.received] == [None, f"bytes={half}-"]
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_a_cut_compressed_download_goes_on_where_it_broke(
         Answer(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabcde\r\n"),
         Answer(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabc"),
         Answer(200, {"Transfer-Encoding": "chunked"}, b"oops\r\n"),
-        # Parts nobody asked for.
+        # Parts that were not requested.
         Answer(206, {"Content-Range": "bytes 0-4/9", "Content-Length": "5"}, b"abcde"),
         # No HTTP.
         Answer(200, {"X: y\r\nno header here": "at all"}, b""),
@@ -577,7 +577,7 @@ def test_what_may_not_be_the_whole_file_is_fetched_again(
 ) -> None:
     data, store = brought(service, client, tmp_path / "file", in_turn(broken, whole(SOMETHING)))
     assert data == SOMETHING
-    assert len(store.asked) == 2
+    assert len(store.received) == 2
 
 
 def test_a_part_that_was_not_asked_for_is_not_appended(
@@ -599,7 +599,7 @@ def test_a_part_that_was_not_asked_for_is_not_appended(
         ),
     )
     assert data == SOMETHING
-    assert [a.headers.get("range") for a in store.asked] == [None, "bytes=1000-", None]
+    assert [a.headers.get("range") for a in store.received] == [None, "bytes=1000-", None]
 
 
 @pytest.mark.parametrize(
@@ -631,7 +631,7 @@ def test_a_part_of_another_file_is_not_appended(
         ),
     )
     assert data == SOMETHING
-    assert [a.headers.get("range") for a in store.asked] == [None, "bytes=1000-", None]
+    assert [a.headers.get("range") for a in store.received] == [None, "bytes=1000-", None]
 
 
 def test_a_part_is_appended_though_it_leaves_out_the_etag(
@@ -652,7 +652,7 @@ def test_a_part_is_appended_though_it_leaves_out_the_etag(
         ),
     )
     assert data == SOMETHING
-    assert len(store.asked) == 2
+    assert len(store.received) == 2
 
 
 def test_without_a_strong_etag_a_broken_download_starts_again(
@@ -666,7 +666,7 @@ def test_without_a_strong_etag_a_broken_download_starts_again(
         in_turn(Answer(200, weak, SOMETHING[:1000]), whole(SOMETHING)),
     )
     assert data == SOMETHING
-    assert all("range" not in asked.headers for asked in store.asked)
+    assert all("range" not in one.headers for one in store.received)
 
 
 def test_a_large_file_over_a_bad_line_needs_more_tries_than_allowed_in_a_row(
@@ -675,8 +675,8 @@ def test_a_large_file_over_a_bad_line_needs_more_tries_than_allowed_in_a_row(
     data = SOMETHING * 4
     step = 1_100_000
 
-    def a_bit(asked: Asked) -> Answer:
-        at = int(asked.headers.get("range", "bytes=0-")[6:-1])
+    def a_bit(request: StoreRequest) -> Answer:
+        at = int(request.headers.get("range", "bytes=0-")[6:-1])
         headers = {"ETag": '"one"', "Content-Length": str(len(data) - at)}
         if at:
             headers["Content-Range"] = f"bytes {at}-{len(data) - 1}/{len(data)}"
@@ -684,7 +684,7 @@ def test_a_large_file_over_a_bad_line_needs_more_tries_than_allowed_in_a_row(
 
     got, store = brought(service, client, tmp_path / "file", a_bit)
     assert got == data
-    assert len(store.asked) == 11 > QUICK.attempts
+    assert len(store.received) == 11 > QUICK.attempts
 
 
 def test_a_download_that_always_breaks_at_the_same_place_ends(

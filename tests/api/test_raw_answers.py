@@ -356,12 +356,12 @@ def test_a_header_of_5000_digits_is_a_failure_that_may_pass(
 # Tries and refusals --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("retry_after", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_tries_are_not_wasted_when_no_pause_is_asked_for(
-    make_client: Callable[..., ReportsClient], server: RawServer, asked: str
+    make_client: Callable[..., ReportsClient], server: RawServer, retry_after: str
 ) -> None:
     client = make_client(retry=RetryPolicy(attempts=9, wait_initial=0.02))
-    server.answers["start"] = lambda _, __: http(b"", "503 Busy", Retry_After=asked)
+    server.answers["start"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
     with pytest.raises(ServiceError, match="503"):
         start(client)
     times = [request.at for request in server.calls("start")]

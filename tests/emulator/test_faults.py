@@ -1,4 +1,4 @@
-"""The emulator's faults: each strikes when it is due, does what it says, and passes."""
+"""The emulator's faults: each applies when it is due, has its documented effect, and ends."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_ranges_are_served_from_any_byte(client: Client) -> None:
     data, etag = whole.content, whole.headers["ETag"]
     size = len(data)
     assert whole.headers["Accept-Ranges"] == "bytes"
-    for asked, part in (
+    for requested, part in (
         ("0-0", data[:1]),
         ("0-99", data[:100]),
         (f"{size // 2}-", data[size // 2 :]),
@@ -46,7 +46,7 @@ def test_ranges_are_served_from_any_byte(client: Client) -> None:
         ("-77", data[-77:]),
         ("12345-67890", data[12345:67891]),
     ):
-        answer = client.download(link, Range=f"bytes={asked}", **{"If-Range": etag})
+        answer = client.download(link, Range=f"bytes={requested}", **{"If-Range": etag})
         assert answer.status_code == 206
         assert answer.content == part
         assert answer.headers["Content-Range"].endswith(f"/{size}")

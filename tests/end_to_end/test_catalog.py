@@ -56,7 +56,7 @@ def test_a_product_added_later_only_adds_nullable_columns(added: str) -> None:
 
 @pytest.mark.parametrize("product", sorted(PRODUCTS))
 @pytest.mark.parametrize(
-    "switches",
+    "options",
     [
         {},
         {"layout": "documented"},
@@ -67,9 +67,9 @@ def test_a_product_added_later_only_adds_nullable_columns(added: str) -> None:
     ids=str,
 )
 def test_every_product_has_the_right_value_under_the_right_name(
-    service: Emulator, product: str, switches: dict[str, Any]
+    service: Emulator, product: str, options: dict[str, Any]
 ) -> None:
-    for name, value in switches.items():
+    for name, value in options.items():
         setattr(service, name, value)
     outcome = sync(of(service, products=[product]))
     assert outcome.error is None

@@ -74,7 +74,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "window": window,
         "length": length,
         "way": draw(st.sampled_from(["bulk", "one by one", "files"])),
-        "switches": {
+        "options": {
             "max_events": draw(st.none() | st.integers(smallest, smallest + 5)),
             "end_inclusive": draw(st.booleans()),
             "header": header,
@@ -100,7 +100,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
     service: Emulator, tmp_path_factory: pytest.TempPathFactory, case: dict[str, Any]
 ) -> None:
-    for name, value in case["switches"].items():
+    for name, value in case["options"].items():
         setattr(service, name, value)
     service.source = lambda *_: case["events"]
     end = FIRST + case["length"]

@@ -39,7 +39,7 @@ class Row:
     kind: str
     details: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
-    """What the error says; none: the sync lives through it."""
+    """What the error says; none: the sync succeeds."""
 
     def __str__(self) -> str:
         details = "".join(f" {name}={value!r:.40}" for name, value in self.details.items())

@@ -200,7 +200,7 @@ def test_headers_that_cannot_be_read_do_not_bring_the_link_into_the_log(
         service.fault("link", "link", times=None, link=store.link)
         with suppress(ServiceError):
             client.download(source, tmp_path / "file")
-        assert store.asked
+        assert store.received
     check_for_secrets(service, all_logged(everything_logged))
 
 
@@ -265,7 +265,7 @@ def test_a_redirection_to_what_is_not_safe_is_not_followed(
         service.fault("link", "link", link=store.link)
         with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
             client.download(finished_job(client), tmp_path / "file")
-        assert len(store.asked) == 1
+        assert len(store.received) == 1
 
 
 def test_redirections_without_end_end(
@@ -275,7 +275,7 @@ def test_redirections_without_end_end(
         service.fault("link", "link", times=None, link=store.link)
         with pytest.raises(ServiceError, match="redirects too often"):
             client.download(finished_job(client), tmp_path / "file")
-        assert len(store.asked) <= 5 * QUICK.attempts
+        assert len(store.received) <= 5 * QUICK.attempts
 
 
 # TLS and proxies -----------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_a_certificate_that_cannot_be_verified_ends_it_at_once(
     service.fault("link", "link", times=None, link=store.link)
     with pytest.raises(ServiceError, match="TLS certificate of 127\\.0\\.0\\.1 cannot be verified"):
         client.download(finished_job(client), tmp_path / "file")
-    assert store.asked == []
+    assert store.received == []
     assert sum(request.call == "link" for request in service.requests) == 1
 
 
@@ -341,8 +341,8 @@ def test_credentials_of_a_proxy_are_for_the_proxy(
     token = base64.b64encode(b"someone:for-the-proxy").decode()
     assert f"Proxy-Authorization: Basic {token}" in received[0]
     assert "SECRET-SIGNATURE" not in received[0]
-    (asked,) = store.asked
-    assert set(asked.headers) <= {"host", "user-agent", "accept-encoding", "accept", "connection"}
+    (request,) = store.received
+    assert set(request.headers) <= {"host", "user-agent", "accept-encoding", "accept", "connection"}
 
 
 class tunnel:  # noqa: N801 - used as a statement

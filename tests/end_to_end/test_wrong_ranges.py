@@ -1,4 +1,4 @@
-"""An export is checked against the window that was asked for: rows of another range."""
+"""An export is checked against the requested window: rows of another range."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def wait_for(happened: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
-def asked(service: Emulator, call: str, times: int = 1) -> Callable[[], bool]:
+def received(service: Emulator, call: str, times: int = 1) -> Callable[[], bool]:
     """Return whether a call was made so often."""
     return lambda: sum(request.call == call for request in service.requests) >= times
 
@@ -111,7 +111,7 @@ def test_while_it_waits_for_a_job(
 ) -> None:
     service.job_seconds = 600
     tap = start(settings_of(service))
-    wait_for(asked(service, "poll", 3))
+    wait_for(received(service, "poll", 3))
     outcome = ended_well(tap, number)
     assert outcome.records == []
     assert outcome.bookmarks == {}
@@ -121,8 +121,8 @@ def test_while_it_waits_for_the_second_window(service: Emulator, start: Callable
     service.events_per_hour = 20
     service.fault("start", "job-hangs", after=1, times=None)
     tap = start(settings_of(service, max_concurrent_jobs=1))
-    wait_for(asked(service, "poll", 5))
-    wait_for(asked(service, "start", 2))
+    wait_for(received(service, "poll", 5))
+    wait_for(received(service, "start", 2))
     time.sleep(0.5)
     outcome = ended_well(tap, signal.SIGTERM, service=service)
     assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T01:00:00.000+00:00"}
@@ -132,7 +132,7 @@ def test_while_it_waits_for_the_second_window(service: Emulator, start: Callable
 def test_while_a_call_hangs(service: Emulator, start: Callable[..., Tap], call: str) -> None:
     service.fault(call, "stall", times=None)
     tap = start(settings_of(service))
-    wait_for(asked(service, call))
+    wait_for(received(service, call))
     ended_well(tap, signal.SIGTERM)
 
 
@@ -157,7 +157,7 @@ def test_while_it_connects(service: Emulator, start: Callable[..., Tap]) -> None
 def test_while_it_waits_to_try_again(service: Emulator, start: Callable[..., Tap]) -> None:
     service.fault("start", "status", code=429, retry_after=300, times=None)
     tap = start(settings_of(service))
-    wait_for(asked(service, "start"))
+    wait_for(received(service, "start"))
     time.sleep(0.5)
     ended_well(tap, signal.SIGTERM)
 
@@ -166,7 +166,7 @@ def test_while_it_waits_to_try_again(service: Emulator, start: Callable[..., Tap
 def test_while_it_downloads(service: Emulator, start: Callable[..., Tap], number: int) -> None:
     service.throttle = 2_000
     tap = start(settings_of(service))
-    wait_for(asked(service, "download"))
+    wait_for(received(service, "download"))
     time.sleep(0.3)
     assert any("export-" in name for name in tap.left_behind)
     ended_well(tap, number)
@@ -226,7 +226,7 @@ def test_while_it_is_blocked_on_a_socket_that_nobody_reads(
     reader, stdout = socket.socketpair()
     with closing(reader), closing(stdout):
         tap = start(settings_of(service), stdout=stdout)
-        wait_for(asked(service, "download", 4))
+        wait_for(received(service, "download", 4))
         time.sleep(0.5)
         tap.process.send_signal(signal.SIGTERM)
         assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
@@ -244,7 +244,7 @@ def test_while_it_is_blocked_on_a_terminal_that_has_stopped(
     tty.setraw(stdout)
     tap = start(settings_of(service), stdout=stdout)
     os.close(stdout)
-    wait_for(asked(service, "download", 4))
+    wait_for(received(service, "download", 4))
     time.sleep(0.5)
     tap.process.send_signal(signal.SIGTERM)
     assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
@@ -296,7 +296,7 @@ def test_what_the_caller_lets_it_ignore_it_ignores(
         tap = start(settings_of(service))
     finally:
         signal.signal(number, before)
-    wait_for(asked(service, "poll"))
+    wait_for(received(service, "poll"))
     tap.process.send_signal(number)
     outcome = tap.end()
     assert outcome.code == 0
@@ -333,7 +333,7 @@ def test_while_the_query_works(
         service.requests.clear()
         with (tmp_path / "out").open("wb") as stdout:
             tap = start(settings_of(service, max_concurrent_jobs=1, **more), stdout=stdout)
-        wait_for(asked(service, "start", 2))  # the first file is there
+        wait_for(received(service, "start", 2))  # the first file is there
         time.sleep(wait)
         tap.process.send_signal(signal.SIGTERM)
         assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
@@ -369,7 +369,7 @@ def test_a_second_signal_changes_nothing(
 ) -> None:
     service.throttle = 2_000
     tap = start(settings_of(service))
-    wait_for(asked(service, "download"))
+    wait_for(received(service, "download"))
     ended_well(tap, signal.SIGTERM, again=again)
 
 
@@ -433,7 +433,7 @@ def test_a_signal_counts_though_the_target_has_ended_too(
 ) -> None:
     service.job_seconds = 600
     tap = start(settings_of(service))
-    wait_for(asked(service, "poll"))
+    wait_for(received(service, "poll"))
     assert tap.process.stdout
     tap.process.stdout.close()  # Ctrl-C reaches both
     tap.process.send_signal(signal.SIGINT)

@@ -141,7 +141,7 @@ def test_each_message_on_the_page_of_errors_is_one_that_the_tap_has() -> None:
     assert unknown == []
 
 
-def sentences() -> list[str]:
+def command_line_texts() -> list[str]:
     """Return what the command line says of errors that are not the tap's own, and warnings."""
     found = []
     for module in ("tap", "command", "streams", "sync", "state", "config/codes"):
@@ -163,7 +163,7 @@ def test_what_the_command_line_says_and_warns_of_is_on_a_page() -> None:
         for cells in rows(DOCS / f"{name}.md")
         if cells[0].startswith("`")
     ]
-    said = sentences()
+    said = command_line_texts()
 
     assert len(said) > 8
     assert [t for t in said if not any(holds(t, fixed) for fixed in documented if fixed)] == []
@@ -176,7 +176,9 @@ def test_what_the_page_says_of_the_command_line_is_what_it_says() -> None:
     own = [text for text in messages if text not in MESSAGES_OF_THE_SDK]
 
     assert len(own) > 8
-    assert [m for m in own if not any(holds(text, pieces(m)) for text in sentences())] == []
+    assert [
+        m for m in own if not any(holds(text, pieces(m)) for text in command_line_texts())
+    ] == []
 
 
 @pytest.mark.parametrize("code", PRODUCTS)
