@@ -81,20 +81,27 @@ class JobBudget:
             self._rounds = 1
             self._ended = self._limit
 
-    def refused(self, now: float, retry_after: float | None) -> None:
+    def refused(self, now: float, retry_after: float | None) -> float:
         """Lower the limit to the jobs in flight: the service accepts no more.
 
         Args:
             now: The time.
             retry_after: Seconds before which no job may be started, if the service gave them.
+
+        Returns:
+            Seconds of the pause that begins by that; 0 if none begins.
         """
         self._starting -= 1
         self._limit = max(1, min(self._limit, self.in_flight(now)))
         self._rounds = min(2 * self._rounds, LONGEST_WAIT) if self._is_probing else 1
         self._is_probing = False
         self._ended = 0
-        if retry_after is not None:
-            self._not_before = max(self._not_before, now + min(retry_after, LONGEST_RETRY_AFTER))
+        if retry_after is None:
+            return 0
+        pause = min(retry_after, LONGEST_RETRY_AFTER)
+        begins = now >= self._not_before
+        self._not_before = max(self._not_before, now + pause)
+        return pause if begins else 0
 
     def start_failed(self) -> None:
         """Remove a job whose start failed for another reason than the limit."""

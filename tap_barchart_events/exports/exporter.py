@@ -79,7 +79,11 @@ class Exporter:
         )
         self._customer = request.customer
         self._stopped = stopped
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        """For the caller: anything has changed."""
+        self._callable = threading.Condition(lock)
+        """For threads: there may be a call to make. One is woken; if it takes a call, the next."""
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._defect: Exception | None = None
@@ -138,7 +142,7 @@ class Exporter:
         """
         with self._changed:
             self._scheduler.read(product)
-            self._changed.notify_all()
+            self._callable.notify()
         while task := self._wait_for_next(product):
             if task.error:
                 raise self._with_context(task, task.error) from None
@@ -150,7 +154,7 @@ class Exporter:
         """Mark a window whose events have all been written; remove its file."""
         with self._changed:
             self._scheduler.emitted(export)
-            self._changed.notify_all()
+            self._callable.notify()
         export.path.unlink(missing_ok=True)
 
     def reject(self, export: Export) -> None:
@@ -164,7 +168,7 @@ class Exporter:
         began = time.monotonic()
         with self._changed:
             self._scheduler.close()
-            self._changed.notify_all()
+            self._callable.notify_all()
             while self._scheduler.open_starts:
                 left = began + START_SECONDS - time.monotonic()
                 if left <= 0:
@@ -239,9 +243,10 @@ class Exporter:
                 task = self._scheduler.next_call(now)
                 if task:
                     self._ensure_thread()  # another one waits for the next call
+                    self._callable.notify()
                     return task
                 until = self._scheduler.next_change(now)
                 self._idle += 1
-                self._changed.wait(min(until - now, LONGEST_WAIT))
+                self._callable.wait(min(until - now, LONGEST_WAIT))
                 self._idle -= 1
         return None

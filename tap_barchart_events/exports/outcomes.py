@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LONG_PAUSE = 60
+"""Seconds without new jobs, from which on the log says so."""
+
 GOLDEN = (5**0.5 - 1) / 2
 """Steps of the golden ratio spread the polls of jobs that started together evenly."""
 
@@ -111,7 +114,13 @@ class Outcomes:
     def _count_start(self, outcome: Outcome, now: float) -> None:
         match outcome:
             case JobRefusedError():
-                self._budget.refused(now, outcome.retry_after)
+                pause = self._budget.refused(now, outcome.retry_after)
+                if pause >= LONG_PAUSE:
+                    logger.warning(
+                        "no export job is started for %.0f min: the service asks for that "
+                        "(Retry-After)",
+                        pause / 60,
+                    )
             case Exception():
                 self._budget.start_failed()
             case _:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_barchart_events.exports.scheduler import Scheduler
 from tests.raw_server import RawServer, http
 from tests.tap_runs import Tap, sync
 
@@ -135,6 +136,46 @@ def test_a_service_whose_clock_is_behind_bounds_what_is_exported(
     latest = max(job["end"] for job in server.jobs.values()) / 1000
     assert latest <= time.time() - 7200 + 1
     assert sum("clocks differ" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_threads_without_a_call_to_make_are_left_alone(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Woken at each change, hundreds of them would take the processor from the target.
+    asked = [0]
+    next_call = Scheduler.next_call
+
+    def counted(scheduler: Scheduler, now: float) -> Any:
+        asked[0] += 1
+        return next_call(scheduler, now)
+
+    def slow(_: Request, usual: bytes) -> bytes:
+        time.sleep(0.1)
+        return usual
+
+    monkeypatch.setattr(Scheduler, "next_call", counted)
+    server.answers["start"] = slow
+    outcome = sync(settings_of(server, window_hours=0.05, max_concurrent_jobs=200))
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    calls = len(server.calls("start")) + len(server.calls("download"))
+    assert asked[0] < 10 * calls
+
+
+def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
+    server: RawServer, tmp_path: Path
+) -> None:
+    refusals = [http(b"", "429 Too Many Requests", Retry_After=86_400)]
+    server.answers["start"] = lambda _, usual: (
+        refusals.pop() if refusals and len(server.jobs) > 2 else usual
+    )
+    tap = Tap(tmp_path, settings_of(server))
+    until = time.monotonic() + 20
+    while "Retry-After" not in tap.log.read_text(encoding="utf-8") and time.monotonic() < until:
+        time.sleep(0.05)
+    tap.process.terminate()
+    outcome = tap.end()
+    assert "no export job is started for 60 min" in outcome.log
 
 
 # Proxies and certificates --------------------------------------------------------------------
