@@ -1,0 +1,165 @@
+"""The service and the clock simulated: a whole sync of hours of jobs takes no time.
+
+The scheduler, the planner and the policies are the tap's own. Each call takes its time, as many
+run at once as the exporter has threads, and a start that is refused while no other job is in flight
+is sent again as the client does it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tap_barchart_events.api.answers import Job
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exceptions import JobRefusedError, ServiceError
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.scheduler import Scheduler
+from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState
+from tap_barchart_events.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_barchart_events.exports.outcomes import Outcome
+    from tap_barchart_events.exports.tasks import WindowTask
+
+HOUR = 3_600_000
+LATENCY = 0.1
+"""Seconds that a call takes."""
+DOWNLOAD = 2.0
+"""Seconds that a download takes."""
+
+
+@dataclass
+class _Running:
+    window: Window
+    began: float
+    ends: float
+
+
+@dataclass
+class SimulatedSync:
+    """One sync of windows of an hour, with an event a minute."""
+
+    jobs: int
+    """``max_concurrent_jobs``."""
+    windows: int = 24
+    job_seconds: float = 300
+    job_variation: float = 0.1
+    """Share by which the times of jobs vary, up and down."""
+    limit: Callable[[float], float] = lambda _: math.inf
+    """The time → how many jobs the service runs at once."""
+    retry_after: float | None = None
+    """What a refusal says."""
+    outages: tuple[tuple[float, float], ...] = ()
+    """From when to when all jobs fail that run or are started."""
+    failing: int = 0
+    """How many jobs of the first window fail when they end."""
+    policy: JobRetryPolicy = field(default_factory=JobRetryPolicy)
+    seed: int = 0
+
+    now: float = 0.0
+    started: int = 0
+    refused: int = 0
+    in_flight: list[tuple[float, int, Window]] = field(default_factory=list)
+    """When a job was started, how many ran then, and its window."""
+    emitted: list[tuple[float, Window]] = field(default_factory=list)
+
+    def run(self) -> float:
+        """Read all windows; return how long it took, in seconds."""
+        self._rng = random.Random(self.seed)  # noqa: S311 - a seeded service
+        self._running: dict[str, _Running] = {}
+        self._calls: list[tuple[float, int, WindowTask, int]] = []
+        self._numbers = itertools.count()
+        span = Window(0, self.windows * HOUR)
+        self._scheduler = Scheduler(
+            {"A": WindowPlanner(span, largest=HOUR, smallest=1000, jobs=self.jobs)},
+            request=Request("TGAM", (), "|"),
+            limits=Limits(self.jobs, 1200, 2),
+            retry=self.policy,
+            directory=Path("no", "such", "folder"),
+            unix_time=0.0,
+            rng=self._rng,
+        )
+        self._scheduler.read("A")
+        while not self._scheduler.is_at_end("A"):
+            self._step()
+        return self.now
+
+    def busiest(self) -> int:
+        """Return how many jobs ran at once at most."""
+        return max(running for _, running, _ in self.in_flight)
+
+    def _step(self) -> None:
+        following = self._scheduler.following("A")
+        if following and following.error:
+            raise following.error
+        if following and following.export:
+            self.emitted.append((self.now, following.window))
+            self._scheduler.emitted(following.export)
+            return
+        while len(self._calls) < 2 * self.jobs and (task := self._scheduler.next_call(self.now)):
+            seconds = DOWNLOAD if task.state is TaskState.DOWNLOADING else LATENCY
+            self._send(task, seconds, tries=1)
+        change = self._scheduler.next_change(self.now)
+        if self._calls and self._calls[0][0] <= change:
+            self.now, _, task, tries = heapq.heappop(self._calls)
+            outcome = self._answer(task, tries)
+            if outcome:
+                self._scheduler.finished(task, outcome, self.now)
+        else:
+            assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
+            self.now = change
+
+    def _send(self, task: WindowTask, seconds: float, tries: int) -> None:
+        heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), task, tries))
+
+    def _answer(self, task: WindowTask, tries: int) -> Outcome | None:
+        """Return what a call led to; None if the client sends it again."""
+        match task.state, task.job:
+            case TaskState.STARTING, _:
+                return self._start(task, tries)
+            case TaskState.POLLING, job if job:
+                return self._job(job.source)
+        return Downloaded(1000, DOWNLOAD, {task.window.start // HOUR: 60})
+
+    def _start(self, task: WindowTask, tries: int) -> Outcome | None:
+        running = sum(job.ends > self.now for job in self._running.values())
+        if running >= self.limit(self.now):
+            self.refused += 1
+            if not self._scheduler.is_only_job(self.now):
+                return JobRefusedError("429", self.retry_after)
+            policy = RetryPolicy()
+            if tries >= policy.attempts:
+                return ServiceError("given up")
+            pause = self._rng.uniform(0, min(policy.wait_max, policy.wait_initial * 2**tries))
+            self._send(task, max(pause, self.retry_after or 0) + LATENCY, tries + 1)
+            return None
+        source = f"JOB-{self.started}"
+        self.started += 1
+        spread = self._rng.uniform(-self.job_variation, self.job_variation)
+        ends = self.now + self.job_seconds * (1 + spread)
+        self._running[source] = _Running(task.window, self.now, ends)
+        self.in_flight.append((self.now, running + 1, task.window))
+        return self._job(source)
+
+    def _job(self, source: str) -> Job:
+        job = self._running[source]
+        for start, end in self.outages:
+            if job.began < end and start <= min(self.now, job.ends):
+                job.ends = min(job.ends, max(start, job.began))
+                return Job(source, "FAILED", None)
+        if self.now < job.ends:
+            return Job(source, "RUNNING", None)
+        if self.failing and job.window.start == 0:
+            self.failing -= 1
+            return Job(source, "FAILED", None)
+        return Job(source, "COMPLETE", job.ends - job.began)

@@ -1,0 +1,97 @@
+"""Limits and outages of the service in simulated time: what they cost, to the second."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from tap_barchart_events.exceptions import JobFailedError
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tests.exports.simulated_service import HOUR, SimulatedSync
+
+JOB = 300.0
+SEEDS = range(10)
+FIRST_OUTAGE = 400.0
+
+
+def covers_exactly(sync: SimulatedSync) -> bool:
+    """Return whether each window came once, in order."""
+    starts = [window.start for _, window in sync.emitted]
+    return starts == [n * HOUR for n in range(sync.windows)]
+
+
+@pytest.mark.parametrize("retry_after", [None, 0, 30, JOB / 2, JOB])
+def test_a_limit_of_one_with_a_setting_of_four_costs_a_tenth_at_most(
+    retry_after: float | None,
+) -> None:
+    ratios = []
+    for seed in SEEDS:
+        alone = SimulatedSync(1, seed=seed).run()
+        limited = SimulatedSync(4, seed=seed, limit=lambda _: 1, retry_after=retry_after)
+        ratios.append(limited.run() / alone)
+        assert covers_exactly(limited)
+        assert limited.started == limited.windows
+        assert 0 < limited.refused < limited.windows / 2
+    assert statistics.median(ratios) <= 1.02
+    assert max(ratios) <= 1.1
+
+
+@pytest.mark.parametrize("retry_after", [None, 30])
+def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(retry_after: float | None) -> None:
+    for seed in SEEDS:
+        two = SimulatedSync(2, windows=48, seed=seed).run()
+        eight = SimulatedSync(8, windows=48, seed=seed, limit=lambda _: 2, retry_after=retry_after)
+        assert eight.run() <= 1.1 * two
+        assert eight.busiest() == 2
+        assert covers_exactly(eight)
+
+
+def test_a_limit_that_rises_and_falls_is_followed() -> None:
+    def limit(now: float) -> int:
+        return 1 if now < 3000 else 6 if now < 6000 else 2
+
+    for seed in SEEDS:
+        sync = SimulatedSync(6, windows=60, seed=seed, limit=limit)
+        sync.run()
+        assert covers_exactly(sync)
+        assert sync.started == sync.windows
+        running = {
+            most: [n for at, n, _ in sync.in_flight if since <= at < until]
+            for most, since, until in ((1, 0, 3000), (6, 3000, 6000), (2, 6000, math.inf))
+        }
+        assert max(running[1]) == 1
+        assert max(running[6]) == 6, "found again, one by one"
+        assert statistics.median(running[2]) == 2
+        assert sync.refused < sync.windows / 2
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 3])
+def test_an_outage_of_minutes_of_all_jobs_ends_nothing_and_loses_nothing(minutes: int) -> None:
+    for seed in SEEDS:
+        outage = FIRST_OUTAGE, FIRST_OUTAGE + 60 * minutes
+        sync = SimulatedSync(4, seed=seed, outages=(outage,))
+        sync.run()
+        assert covers_exactly(sync)
+        assert sync.started > sync.windows, "jobs of the outage were replaced"
+
+
+def test_an_outage_of_hours_ends_the_sync_when_the_pauses_are_used_up() -> None:
+    sync = SimulatedSync(4, outages=((FIRST_OUTAGE, math.inf),))
+    with pytest.raises(JobFailedError, match="4 export jobs failed"):
+        sync.run()
+    policy = JobRetryPolicy()
+    longest = sum(policy.wait_after_failure(failures, 1.0) or 0 for failures in (1, 2, 3))
+    assert sync.now < FIRST_OUTAGE + longest + 4 * JOB, "and no later"
+
+
+def test_other_windows_go_on_while_a_failed_job_waits_for_its_pause() -> None:
+    for seed in SEEDS:
+        sync = SimulatedSync(2, windows=9, failing=3, seed=seed)
+        sync.run()
+        assert covers_exactly(sync)
+        first = [at for at, _, window in sync.in_flight if window.start == 0]
+        others = [at for at, _, window in sync.in_flight if window.start]
+        assert (len(first), len(others)) == (1 + 3, 8)
+        assert sum(at < first[3] for at in others) >= 5
