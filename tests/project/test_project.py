@@ -131,6 +131,18 @@ def test_the_architecture_page_names_every_module() -> None:
     }
 
 
+def test_each_place_that_the_architecture_page_names_exists() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Where is decided")[2].partition("## Dependencies")[0]
+    places = re.findall(r"(`[\w.]+`(?: and `[\w.]+`)?) in `([\w/]+\.py)`", table)
+
+    assert len(places) > 20
+    for names, module in places:
+        source = (PROJECT / "tap_barchart_events" / module).read_text(encoding="utf-8")
+        for name in re.findall(r"\w+", names.replace(" and ", " ")):
+            assert re.search(rf"^ *(def|class) {name}\b|^{name} = ", source, re.MULTILINE), name
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the project as a user has it after `make install`."""
