@@ -180,6 +180,7 @@ def _saved_jobs(
             fingerprint=request.fingerprint(product),
             now=int(time.time()),
             most=WINDOWS_PER_JOB * settings.max_concurrent_jobs,
+            largest=settings.window,
             settled=settings.lookback + settings.lag if settings.lookback else 0,
         )
         for product, state in states.items()

@@ -159,9 +159,18 @@ class ReportsClient:
             "start", "POST", "/reports", what, body, parse=parse, is_refusal=is_refusal
         )
 
-    def expect(self, source: str, *, customer: str, product: str, start: int, end: int) -> None:
+    def expect(
+        self,
+        source: str,
+        *,
+        customer: str,
+        product: str,
+        start: int,
+        end: int,
+        types: Sequence[str] = (),
+    ) -> None:
         """Set what a job of an earlier run exports; answers about the job are compared with it."""
-        self._requested[source] = ExportFilter(customer, product, start, end)
+        self._requested[source] = ExportFilter(customer, product, start, end, tuple(types))
 
     def poll(self, source: str) -> Job:
         """Get the status of a job: ``GET /reports/{source}/availability``.

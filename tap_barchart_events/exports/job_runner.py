@@ -52,6 +52,7 @@ class JobRunner:
             product=product,
             start=job.window.start,
             end=job.window.end,
+            types=self._request.types,
         )
 
     def call(self, task: WindowTask) -> Outcome:

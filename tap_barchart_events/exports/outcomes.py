@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.answers import Job
 from tap_barchart_events.exceptions import (
+    FileError,
     JobFailedError,
     JobForgottenError,
     JobMismatchError,
@@ -190,6 +191,8 @@ class Outcomes:
                 self._job_failed(task, error, now)
             case ServiceError():
                 self._service_failed(task, error)
+            case FileError():
+                self._file_refused(task, error)
             case _:
                 self._fail(task, error)
 
@@ -274,6 +277,12 @@ class Outcomes:
     def _service_failed(self, task: WindowTask, error: ServiceError) -> None:
         if not self._is_dropped(task, error):
             self._fail(task, error)
+
+    def _file_refused(self, task: WindowTask, error: FileError) -> None:
+        """Keep the job for no later run: another export may be one that can be used."""
+        if not self._is_dropped(task, error):
+            self._fail(task, error)
+            task.job = None
 
     def _is_dropped(self, task: WindowTask, error: Exception) -> bool:
         """Give the window back to the planner if an earlier run has started its job."""

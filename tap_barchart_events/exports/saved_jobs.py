@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.windows import Window
@@ -100,7 +100,14 @@ def is_kept(source: str) -> bool:
 
 
 def usable_jobs(
-    values: Iterable[object], *, span: Window, fingerprint: str, now: int, most: int, settled: int
+    values: Iterable[object],
+    *,
+    span: Window,
+    fingerprint: str,
+    now: int,
+    most: int,
+    largest: int,
+    settled: int,
 ) -> list[SavedJob]:
     """Return the jobs of an earlier run that this one takes over, in the order of time.
 
@@ -112,6 +119,7 @@ def usable_jobs(
         fingerprint: ``Request.fingerprint`` of this run.
         now: Seconds since the epoch.
         most: How many to take at most.
+        largest: Milliseconds of the largest window that this run asks for.
         settled: Milliseconds between the end of a window and the start of its job from which on
             the window was complete: an earlier export lacks events that the lookback of this run
             is for.
@@ -122,8 +130,9 @@ def usable_jobs(
     if len(readable) < len(jobs):
         logger.debug("STATE: %d entries of jobs cannot be read", len(jobs) - len(readable))
     for job in sorted(readable, key=lambda job: (job.window, -job.started)):
-        if not span.start <= job.window.start < job.window.end <= span.end:
-            reason = "its window is not within what this run covers"
+        start, end = job.window.start, job.window.end
+        if not span.start <= start < end <= min(span.end, start + largest):
+            reason = "its window is larger than window_hours, or not within what this run covers"
         elif job.fingerprint != fingerprint:
             reason = "its request differs from that of this run"
         elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
@@ -137,7 +146,8 @@ def usable_jobs(
         elif len(usable) >= most:
             reason = f"no more than {most} are taken over"
         else:
-            usable.append(job)
+            # the clock may have been set back meanwhile
+            usable.append(replace(job, started=min(job.started, now)))
             continue
         logger.debug("STATE: job %s is not used: %s", job.source, reason)
     return usable

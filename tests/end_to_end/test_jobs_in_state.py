@@ -164,6 +164,38 @@ def test_a_job_that_was_too_large_for_a_window_that_is_not_split_is_started_anew
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 
+def test_a_job_that_was_asked_for_event_types_is_taken_over_without_a_warning(
+    service: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    types = {"event_types": ["WATCHLIST-CREATED"]}
+    state = _interrupted(service, tmp_path, **types)
+    outcome = sync(settings_of(service, end_date=END, **types), state)
+    assert outcome.bookmarks == {"WATCHLIST": END}
+    assert set(starts(service).values()) == {1}
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_job_that_is_taken_over_has_its_event_types_checked(
+    service: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    types = {"event_types": ["WATCHLIST-CREATED"]}
+    state = _interrupted(service, tmp_path, **types)
+    service.fault("poll", "filter", types=["ANOTHER-TYPE"])
+    sync(settings_of(service, end_date=END, **types), state)
+    assert "the service echoes other event types" in caplog.text
+
+
+def test_a_file_that_is_too_large_is_exported_anew_in_smaller_windows(
+    service: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 8_000)
+    failed = sync(settings_of(service, end_date=END, window_hours=4, max_concurrent_jobs=1))
+    assert "lower window_hours" in str(failed.error)
+    outcome = sync(settings_of(service, end_date=END), failed.states[-1])
+    assert outcome.error is None
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
 def sources(state: dict[str, Any]) -> set[str]:
     """Return the names of the jobs in a STATE."""
     return {job[0] for job in partition(state).get("jobs", [])}

@@ -171,6 +171,7 @@ class Run:
                 fingerprint=REQUEST.fingerprint(product),
                 now=round(self.now + UNIX_TIME),
                 most=WINDOWS_PER_JOB * self.jobs,
+                largest=HOUR,
                 settled=0,
             )
             for product in self.products

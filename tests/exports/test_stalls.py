@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tap_barchart_events.api.answers import Job
-from tap_barchart_events.exceptions import CredentialsError, JobNotReadyError
+from tap_barchart_events.exceptions import CredentialsError, FileError, JobNotReadyError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob, usable_jobs
@@ -118,19 +118,41 @@ def test_a_job_that_other_credentials_started_is_started_anew() -> None:
     assert read_all(made, "A") is None
 
 
+def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
+    error = FileError("inflates without end")
+
+    assert read_all(made, "A", {TaskState.DOWNLOADING: error}) is error
+
+    assert made.jobs("A") == []
+    assert made.job_counts.started == 1
+
+
+JOB = SavedJob("JOB-1", Window(0, HOUR), 3600 + 900, REQUEST.fingerprint("A"))
+
+
+def used(*, settled: int = 900_000, largest: int = HOUR, after: int = 60) -> list[SavedJob]:
+    return usable_jobs(
+        [JOB.to_json()],
+        span=JOB.window,
+        fingerprint=JOB.fingerprint,
+        now=JOB.started + after,
+        most=4,
+        largest=largest,
+        settled=settled,
+    )
+
+
 def test_a_job_that_started_before_late_events_had_arrived_is_not_used() -> None:
-    window = Window(0, HOUR)
-    job = SavedJob("JOB-1", window, 3600 + 900, REQUEST.fingerprint("A"))
+    assert used() == [JOB]
+    assert used(settled=900_000 + HOUR) == []
 
-    def used(settled: int) -> list[SavedJob]:
-        return usable_jobs(
-            [job.to_json()],
-            span=window,
-            fingerprint=job.fingerprint,
-            now=job.started + 60,
-            most=4,
-            settled=settled,
-        )
 
-    assert used(900_000) == [job]
-    assert used(900_000 + HOUR) == []
+def test_a_job_of_a_window_larger_than_windows_now_is_not_used() -> None:
+    assert used(largest=HOUR - 1) == []
+
+
+def test_a_job_that_seems_to_start_later_than_now_starts_now() -> None:
+    (job,) = used(after=-30)
+    assert job.started == JOB.started - 30
+    assert used(after=-61) == []
