@@ -130,6 +130,11 @@ class Engine:
                 "files do not suffice for its rows, or the process may not use that much memory; "
                 "free space in TMPDIR, set it to a larger disk, or set a smaller window_hours"
             ) from error
+        except duckdb.PermissionException:
+            # Only the one file is allowed; if it is not there, DuckDB takes its name for a pattern.
+            raise ResourceError(
+                "it is not there any more; nothing may remove the tap's files in TMPDIR meanwhile"
+            ) from None
         except duckdb.IOException as error:
             raise ResourceError(
                 f"reading it, or writing temporary files, failed: {str(error).splitlines()[0]}"

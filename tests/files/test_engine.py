@@ -96,3 +96,13 @@ def test_rows_are_fetched_so_many_at_a_time_and_never_across_a_cut(tmp_path: Pat
     with closing(opened(tmp_path)) as connected:
         pieces = connected.fetch("FROM range(10)", 4, cut=5)
         assert [len(rows) for rows in pieces] == [4, 1, 4, 1]
+
+
+def test_a_file_that_was_removed_is_reported_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "export-1"
+    engine = Engine(path, tmp_path, MEMORY)
+    try:
+        with pytest.raises(FileError, match="not there any more"):
+            engine.run(f"FROM read_csv('{path}', columns={{'a': 'VARCHAR'}}, auto_detect=false)")
+    finally:
+        engine.close()
