@@ -219,6 +219,27 @@ def test_the_limit_is_reported_when_it_is_found_and_each_reason_once() -> None:
     assert len(service.reasons) < 6
 
 
+def test_a_limit_that_drops_is_reported_as_moved() -> None:
+    planner = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
+    service = Service(evenly(1000), 10_000)
+    events = service.events
+
+    def dropping(window: Window) -> int:
+        if len(service.finished) > 60:
+            service.capacity = 3_000
+        return events(window)
+
+    service.events = dropping
+    service.export_all(planner, 4)
+    assert any(reason.startswith("limit moved: ") for reason in service.reasons)
+
+
+def test_growth_that_does_not_pay_is_reported_once() -> None:
+    planner = WindowPlanner(Window(START, START + 20 * DAY), largest=31 * DAY, smallest=1000)
+    service = Service(evenly(1000), 10**9).export_all(planner, 4)
+    assert service.reasons.count("larger windows would save less than they risk") == 1
+
+
 def test_what_is_known_saves_the_search_for_the_limit() -> None:
     first = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
     learning = Service(evenly(1000), 10_000).export_all(first, 4)
