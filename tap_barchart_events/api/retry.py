@@ -84,13 +84,19 @@ class RetryPolicy:
             ceiling = min(self.wait_initial * 2.0 ** min(attempt - 1, 64), self.wait_max)
             pause = max(backoff.full_jitter(ceiling), last.retry_after or 0)
             timeout = self.timeout if last.timeout is None else min(last.timeout, self.timeout)
-            if attempt >= self.attempts or time.monotonic() - began + pause > timeout:
+            if attempt >= self.attempts:
+                why = "setting max_retries"
+                break
+            if time.monotonic() - began + pause > timeout:
+                why = f"no try begins after {timeout:g} s"
+                if pause > ceiling:
+                    why = f"the service asks for a pause of {pause:.0f} s"
                 break
             logger.warning("%s; try %d of %d in %.1f s", last, attempt + 1, self.attempts, pause)
             if stopped.wait(pause):
                 raise SyncStopped
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
-        raise ServiceError(f"{last}; given up after {tries} (setting max_retries): {last.advice}")
+        raise ServiceError(f"{last}; given up after {tries} ({why}): {last.advice}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
