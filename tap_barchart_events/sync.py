@@ -25,7 +25,7 @@ from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.output.signals import signals_held
 from tap_barchart_events.progress import Progress
-from tap_barchart_events.windows import Window, to_iso
+from tap_barchart_events.windows import EARLIEST, Window, to_iso
 
 if TYPE_CHECKING:
     import logging
@@ -249,7 +249,7 @@ def _ranges(
     logger: logging.Logger,
 ) -> dict[str, Window]:
     """Return what a sync covers of each product; log empty ranges, and bookmarks after now."""
-    latest = now - settings.lag
+    latest = max(now - settings.lag, EARLIEST)
     ranges = {}
     for product, state in states.items():
         what = f"{settings.customer}/{product}"

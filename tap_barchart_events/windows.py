@@ -12,6 +12,9 @@ from datetime import datetime, timedelta, timezone
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+EARLIEST = -62_135_596_800_000
+"""The year 1, in milliseconds since the epoch: no earlier instant can be written."""
+
 
 def to_milliseconds(instant: datetime) -> int:
     """Return an aware date-time as milliseconds since the epoch, rounded down."""

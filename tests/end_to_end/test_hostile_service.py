@@ -138,6 +138,19 @@ def test_a_service_whose_clock_is_behind_bounds_what_is_exported(
     assert sum("clocks differ" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_a_clock_of_the_year_100_and_the_longest_lag_are_nothing_to_export(
+    server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tap-barchart-events")
+    server.answers["authenticate"] = lambda _, __: http({}, Date="Fri, 01 Jan 0100 00:00:00 GMT")
+    outcome = sync(settings_of(server, end_date=None, lag_minutes=1e9))
+    assert outcome.error is None
+    assert outcome.records == []
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("the clocks differ" in line for line in lines) == 1
+    assert sum("not before now minus lag_minutes, 0001-01-01" in line for line in lines) == 1
+
+
 def test_threads_without_a_call_to_make_are_left_alone(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
