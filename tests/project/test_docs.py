@@ -302,6 +302,18 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     return [(level.strip().lower(), text) for _, level, _, text in lines]
 
 
+def reasons_of_sizes() -> list[str]:
+    """Return each reason that the planner reports for a change of the size of windows."""
+    planner = ast.parse((TAP / "exports" / "planner.py").read_text(encoding="utf-8"))
+    return [
+        written(node.value)
+        for node in ast.walk(planner)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Attribute)
+        and node.targets[0].attr == "_reason"
+    ]
+
+
 def test_log_lines_on_the_page_of_operations_are_those_of_the_tap(
     logged: list[tuple[str, str]],
 ) -> None:
@@ -313,10 +325,12 @@ def test_log_lines_on_the_page_of_operations_are_those_of_the_tap(
     ]
 
     assert len(documented) > 3
+    reasons = [("info", f"TGAM/WATCHLIST: {reason}") for reason in reasons_of_sizes()]
+    assert len(reasons) == 2
     for level, fixed in documented:
-        assert any(level == at and holds(text, fixed) for at, text in logged), fixed
-    for at, text in logged:
-        if at != "info":
+        assert any(level == at and holds(text, fixed) for at, text in logged + reasons), fixed
+    for at, text in logged + reasons:
+        if at != "info" or (at, text) in reasons:
             assert any(level == at and holds(text, fixed) for level, fixed in documented), text
 
 
