@@ -143,7 +143,7 @@ class Progress:
             duration(export.job_seconds),
             duration(export.download_seconds),
             100 * share,
-            "done" if is_last else f"about {duration(elapsed / share - elapsed)} left",
+            "done" if is_last else time_left(elapsed / share - elapsed),
         )
         if self._bar is not None:
             self._bar.set_postfix_str(
@@ -217,6 +217,11 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def time_left(seconds: float) -> str:
+    """Return the time left as text for people: ``about 12 min left``."""
+    return "less than a second left" if seconds < 0.1 else f"about {duration(seconds)} left"
 
 
 def size(count: float) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.progress import time_left
 from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_a_line_for_each_window_says_events_share_and_time_left(
     outcome = Tap(tmp_path, settings_of(service, products=PRODUCTS)).end()
     lines = re.findall(
         r"TGAM/(\w+) 2026-03-02 0\d:00 → 0\d:00 · ([\d,]+) events · job [\d.]+ s, "
-        r"download [\d.]+ s · (\d+) %, (about [\d.]+ (?:s|min) left|done)\n",
+        r"download [\d.]+ s · (\d+) %, ((?:about [\d.]+ (?:s|min)|less than a second) left|done)\n",
         outcome.log,
     )
     assert [line[0] for line in lines] == [p for p in PRODUCTS for _ in range(WINDOWS // 2)]
@@ -61,6 +62,17 @@ def test_a_line_for_each_window_says_events_share_and_time_left(
     assert shares == sorted(shares), "of the events that are expected"
     assert 0 < shares[0] < shares[-1] == 100
     assert [line[3] == "done" for line in lines] == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "less than a second left"), (0.04, "less than a second left")),
+        *((0.4, "about 0.4 s left"), (700, "about 12 min left")),
+    ],
+)
+def test_the_time_left_is_never_none(seconds: float, text: str) -> None:
+    assert time_left(seconds) == text
 
 
 def test_the_share_never_goes_back_while_the_expected_events_become_more(tmp_path: Path) -> None:
