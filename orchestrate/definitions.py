@@ -4,11 +4,14 @@ They say when and how often a run happens; `shards.py` and `meltano.py` say what
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 from dagster import (
     AssetExecutionContext,
     AssetSelection,
+    AssetSpec,
     BackfillPolicy,
     Config,
     DefaultScheduleStatus,
@@ -23,6 +26,7 @@ from dagster import (
     asset,
     define_asset_job,
     in_process_executor,
+    multi_asset,
 )
 from dotenv import dotenv_values
 
@@ -81,25 +85,49 @@ def events_nightly(context: AssetExecutionContext, config: Reading) -> Materiali
 def _materialized(
     context: AssetExecutionContext, run: Run, *, reread: bool
 ) -> MaterializeResult[None]:
-    try:
+    with _retried(context):
         events = meltano.run(run, loader=PLAN.loader, environ=ENVIRON, reread=reread)
+    return MaterializeResult(metadata={"events extracted": events})
+
+
+@multi_asset(
+    specs=[
+        AssetSpec(name, deps=[events_history, events_nightly], group_name="models")
+        for name in meltano.MODELS
+    ]
+)
+def models(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
+    """The models of dbt over all events, built and tested in one step."""
+    assert PLAN.dbt  # noqa: S101 - Dagster loads this asset only then
+    with _retried(context):
+        meltano.build(PLAN.dbt, environ=ENVIRON)
+    for name in meltano.MODELS:
+        yield MaterializeResult(asset_key=name)
+
+
+@contextmanager
+def _retried(context: AssetExecutionContext) -> Iterator[None]:
+    """Ask Dagster to try again, after a pause, if Meltano fails."""
+    try:
+        yield
     except meltano.MeltanoError as error:
         # Not a RetryPolicy, which would also restart a run that was cancelled.
         pause = PLAN.retry_seconds * 2**context.retry_number
         raise RetryRequested(MAX_RETRIES, seconds_to_wait=pause) from error
-    return MaterializeResult(metadata={"events extracted": events})
 
+
+BUILT = [models] if PLAN.dbt else []
 
 HISTORY = define_asset_job("history", AssetSelection.assets(events_history))
 NIGHTLY = define_asset_job(
     "nightly",
-    AssetSelection.assets(events_nightly),
+    AssetSelection.assets(events_nightly, *BUILT),
     # It starts before the shards in the queue.
     tags={"dagster/priority": "1"},
 )
 
 definitions = Definitions(
-    assets=[events_history, events_nightly],
+    assets=[events_history, events_nightly, *BUILT],
     jobs=[HISTORY, NIGHTLY],
     schedules=[
         ScheduleDefinition(

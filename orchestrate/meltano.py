@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrate.shards import Run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
+
+MODELS = tuple(sorted(model.stem for model in (PROJECT / "transform" / "models").glob("**/*.sql")))
+"""The models of dbt, in no order."""
 
 SUMMARY = "sync_summary"
 """The tap's metric at the end of a sync: its number of events."""
@@ -52,14 +55,38 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     Raises:
         MeltanoError: The run ended with another code than 0.
     """
+    arguments = ["tap-barchart-events", loader]
+    if bounded.state_id_suffix:
+        arguments += ["--state-id-suffix", bounded.state_id_suffix]
+    if reread:
+        arguments.append("--full-refresh")
+    return _run(arguments, {**environ, **bounded.settings})
+
+
+def build(utility: str, *, environ: Mapping[str, str]) -> None:
+    """Build and test the models of dbt, and wait for the end.
+
+    Args:
+        utility: dbt for the loader's database, as `meltano.yml` names it.
+        environ: The environment.
+
+    Raises:
+        MeltanoError: A model or a test failed.
+    """
+    _run([f"{utility}:build"], environ)
+
+
+def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run `meltano run`; return how many events the tap extracted."""
+    command = [str(MELTANO), "--log-format=json", "run", *arguments]
     last: deque[str] = deque(maxlen=20)
     events = 0
     with (
         _own_folder(project(environ) / ".meltano") as folder,
-        subprocess.Popen(  # noqa: S603 - the command is made below
-            _command(bounded, loader, reread=reread),
+        subprocess.Popen(  # noqa: S603 - the command is made above
+            command,
             cwd=project(environ),
-            env={**environ, **bounded.settings, "MELTANO_SYS_DIR_ROOT": str(folder)},
+            env={**environ, "MELTANO_SYS_DIR_ROOT": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,15 +110,6 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     if process.returncode:
         raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
     return events
-
-
-def _command(bounded: Run, loader: str, *, reread: bool) -> list[str]:
-    command = [str(MELTANO), "--log-format=json", "run", "tap-barchart-events", loader]
-    if bounded.state_id_suffix:
-        command += ["--state-id-suffix", bounded.state_id_suffix]
-    if reread:
-        command.append("--full-refresh")
-    return command
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -29,6 +29,9 @@ The last shard may be read minutes after its month has ended, when some of its e
 reached the service yet. No lookback of the nightly run may be longer than this.
 """
 
+DBT = {"target-postgres": "dbt-postgres", "target-snowflake": "dbt-snowflake"}
+"""For a target, the utility that builds the models where the target loads."""
+
 PREFIX = "TAP_BARCHART_EVENTS_"
 
 
@@ -91,6 +94,11 @@ class ShardPlan:
             environ.get("ORCHESTRATE_LOADER") or cls.loader,
             _read(environ, "ORCHESTRATE_RETRY_SECONDS", pause, str(cls.retry_seconds)),
         )
+
+    @property
+    def dbt(self) -> str | None:
+        """The utility that builds the models, as `meltano.yml` names it; None: there is none."""
+        return DBT.get(self.loader)
 
     def shard(self, product: str, month: date) -> Run:
         """Return the run of one product's calendar month, given by its first day."""
