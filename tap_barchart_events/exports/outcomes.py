@@ -254,10 +254,6 @@ class Outcomes:
     def _job_failed(self, task: WindowTask, error: JobFailedError, now: float) -> None:
         if self._is_dropped(task, error):
             return
-        if task.job and task.job.is_running and isinstance(error, JobMismatchError):
-            # The job that was started for this window may still run, under another name.
-            task.job.is_running = False
-            self._budget.give_up(now, task.job.began + self._retry.job_seconds_max)
         task.failures += 1
         wait = self._retry.wait_after_failure(task.failures, self._rng.random())
         if wait is not None and isinstance(error, JobMismatchError):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from barchart_events_emulator import KINDS, Emulator
-from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import to_iso
 from tests.expected_events import arrived, expected_events
-from tests.quick_tap import QUICK
 from tests.tap_runs import settings_of, sync
 
 if TYPE_CHECKING:
@@ -150,8 +148,6 @@ def test_all_events_come_or_an_error_tells_why(
 ) -> None:
     # So that the bomb need not fill a gigabyte before it is known for what it is.
     monkeypatch.setattr("tap_barchart_events.api.download.INFLATED_AT_LEAST", 10_000_000)
-    # So that a job that was given up does not count as in flight for seconds.
-    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, job_seconds_max=0.5))
     service.clear_faults()
     service.requests.clear()
     service.jobs.clear()

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from tap_barchart_events.api.answers import Job
-from tap_barchart_events.exceptions import CredentialsError, FileError, JobNotReadyError
+from tap_barchart_events.exceptions import (
+    CredentialsError,
+    FileError,
+    JobMismatchError,
+    JobNotReadyError,
+)
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob, usable_jobs
@@ -54,7 +59,10 @@ def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Sch
 
 
 def read_all(
-    made: Scheduler, product: str, errors: dict[TaskState, Exception] | None = None
+    made: Scheduler,
+    product: str,
+    errors: dict[TaskState, Exception] | None = None,
+    until: float = math.inf,
 ) -> Exception | None:
     """Read a product to its end, in simulated time; return why it failed, if it did."""
     now = 100.0
@@ -71,7 +79,7 @@ def read_all(
             made.finished(task, answer(task, errors or {}), now)
         else:
             now = made.next_change(now)
-            assert now < math.inf, "nothing will ever happen"
+            assert now < until, "nothing happens until then"
     raise AssertionError("it does not end")
 
 
@@ -156,3 +164,10 @@ def test_a_job_that_seems_to_start_later_than_now_starts_now() -> None:
     (job,) = used(after=-30)
     assert job.started == JOB.started - 30
     assert used(after=-61) == []
+
+
+def test_jobs_of_another_export_end_a_sync_within_a_minute() -> None:
+    made = scheduler({"A": Window(0, 8 * HOUR)}, {}, jobs=1)
+    mismatch = JobMismatchError("another export")
+    error = read_all(made, "A", {TaskState.POLLING: mismatch}, until=160.0)
+    assert "4 export jobs failed" in str(error)
