@@ -126,7 +126,7 @@ class Planner(Protocol):
     def too_large(self, window: Window, seconds: float) -> bool:
         """Take back a window."""
 
-    def knowledge(self) -> Knowledge:
+    def learnt(self) -> dict[str, object]:
         """Return what is known."""
 
 
@@ -287,7 +287,7 @@ def simulate(
         span = Window(START + first * DAY, START + last * DAY)
         planner = make(span, case.jobs, knowledge)
         costs.append(Run(case, events, span, rng).through(planner, ahead))
-        knowledge = Knowledge.from_json(json.loads(json.dumps(planner.knowledge().to_json())))
+        knowledge = Knowledge.from_json(json.loads(json.dumps(planner.learnt())))
     return Cost(*map(sum, zip(*costs[1 if case.nights else 0 :], strict=True)))
 
 

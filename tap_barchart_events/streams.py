@@ -78,6 +78,7 @@ class EventsStream(Stream):
         self._settings = settings
         self._writer = writer
         self._states: dict[str, ProductState] = {}
+        self._written: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
         """Set while a sync is under way, because the SDK does not pass it to get_records."""
         super().__init__(tap, schema=schema(products))
@@ -194,9 +195,8 @@ class EventsStream(Stream):
             self._states[product] = self._states[product].advanced(done, self.settings.event_types)
             sync.exports.emitted(checked.export)  # last: a signal in between loses no job
             self._write_state()
-            sync.progress.finished(
-                checked.export, checked.contents.events, time.monotonic() - checked.began
-            )
+            seconds = time.monotonic() - checked.began
+            sync.progress.finished(checked.export, checked.contents.events, seconds)
 
     def _write_state(self) -> None:
         """Write a STATE message with what is known now; a connection test writes none."""
@@ -207,14 +207,13 @@ class EventsStream(Stream):
             state = self._states[product]
             if self._sync_now:
                 state = self._sync_now.with_memory(product, state)
-            state.write_to(self.get_context_state(context), REPLICATION_KEY)
+            if state != self._written.get(product):  # the SDK looks partitions up one by one
+                state.write_to(self.get_context_state(context), REPLICATION_KEY)
+                self._written[product] = state
         self._emit_state()
 
     def test_connection(self) -> None:
-        """Check the credentials, log what a sync would cover, and read one event.
-
-        Nothing goes to stdout.
-        """
+        """Check the credentials, log what a sync would cover, read one event; write no message."""
         self.ABORT_AT_RECORD_COUNT = 1  # what makes a sync a connection test, for the SDK too
         with self._syncing():
             for context in self.partitions:

@@ -65,7 +65,7 @@ class Sync:
 
     def with_memory(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt by now."""
-        learnt = self.exports.knowledge(product).to_json()
+        learnt = self.exports.learnt(product)
         return replace(
             state,
             jobs=[job.to_json() for job in self.exports.jobs(product)],

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.api.client import ReportsClient
     from tap_barchart_events.exports.job_runner import CountEvents
-    from tap_barchart_events.exports.knowledge import Knowledge
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, WindowTask
@@ -121,10 +120,10 @@ class Exporter:
         with self._changed:
             return replace(self._scheduler.job_counts)
 
-    def knowledge(self, product: str) -> Knowledge:
-        """Return what is known by now for sizing the product's windows."""
+    def learnt(self, product: str) -> dict[str, object]:
+        """Return what is known by now for sizing the product's windows, as JSON for STATE."""
         with self._changed:
-            return self._scheduler.knowledge(product)
+            return self._scheduler.learnt(product)
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the product's jobs that a later run can take over."""

@@ -115,6 +115,7 @@ class WindowPlanner:
         self._far_below: list[int] = []
         self._reason: str | None = None
         self._growth_refused = False
+        self._learnt: dict[str, object] | None = None  # what _known is as JSON, until it changes
 
     @property
     def upcoming(self) -> int | None:
@@ -138,9 +139,11 @@ class WindowPlanner:
             math.ceil((self.events_left or 0) / self._sizing.aim) if self._sizing.aim else 0,
         )
 
-    def knowledge(self) -> Knowledge:
-        """Return what is known by now."""
-        return self._known.copy()
+    def learnt(self) -> dict[str, object]:
+        """Return what is known by now, as JSON for STATE."""
+        if self._learnt is None:
+            self._learnt = self._known.to_json()
+        return self._learnt
 
     def size_changed(self) -> str | None:
         """Return why the size of windows has changed, once; None if it has not."""
@@ -184,6 +187,7 @@ class WindowPlanner:
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
         events = sum(events_by_hour.values())
+        self._learnt = None
         job = self._under_way.pop(window, None)
         if window == self._attempt:
             self._attempt = None
@@ -210,6 +214,7 @@ class WindowPlanner:
         if window.size <= self._smallest:
             return False
         events, deviation = (job.events, job.deviation) if job else self._expected(window)
+        self._learnt = None
         self._known.job_times.observe_failure(seconds)
         self._bracketed = True
         self._far_below.clear()

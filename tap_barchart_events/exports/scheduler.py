@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.knowledge import Knowledge
     from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
@@ -151,9 +150,9 @@ class Scheduler:
         if task:
             task.job = None
 
-    def knowledge(self, product: str) -> Knowledge:
-        """Return what is known by now for sizing the product's windows."""
-        return self._by_product[product].plan.knowledge()
+    def learnt(self, product: str) -> dict[str, object]:
+        """Return what is known by now for sizing the product's windows, as JSON for STATE."""
+        return self._by_product[product].plan.learnt()
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the jobs that a later run can take over, in the order of time."""

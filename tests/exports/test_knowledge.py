@@ -104,4 +104,4 @@ def test_whatever_stands_there_all_is_covered(value: object) -> None:
     service = Service(evenly(1000), 5_000).export_all(planner, 2)
     assert covers_exactly(service.finished, whole)
     assert service.jobs < 500
-    json.dumps(planner.knowledge().to_json(), allow_nan=False)
+    json.dumps(planner.learnt(), allow_nan=False)

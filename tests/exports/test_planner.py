@@ -244,7 +244,7 @@ def test_what_is_known_saves_the_search_for_the_limit() -> None:
     first = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
     learning = Service(evenly(1000), 10_000).export_all(first, 4)
     assert learning.too_large
-    knowledge = Knowledge.from_json(first.knowledge().to_json())
+    knowledge = Knowledge.from_json(first.learnt())
     night = Window(START + 60 * DAY, START + 61 * DAY)
     planner = WindowPlanner(night, largest=31 * DAY, smallest=1000, knowledge=knowledge)
     assert planner.events_left == pytest.approx(24_000, rel=0.1)
@@ -260,4 +260,4 @@ def test_a_run_leaves_the_knowledge_it_was_given_as_it_is() -> None:
     )
     Service(evenly(1000), 10_000).export_all(planner, 4)
     assert given_knowledge == Knowledge()
-    assert planner.knowledge() != Knowledge()
+    assert planner.learnt()
