@@ -11,7 +11,7 @@ import tempfile
 from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,9 @@ MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
 MODELS = tuple(sorted(model.stem for model in (PROJECT / "transform" / "models").glob("**/*.sql")))
 """The models of dbt, in no order."""
+
+ENVIRONMENT = "prod"
+"""The environment of Meltano if `MELTANO_ENVIRONMENT` names none, as `meltano.yml` has it."""
 
 SUMMARY = "sync_summary"
 """The tap's metric at the end of a sync: its number of events."""
@@ -58,6 +61,8 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     arguments = ["tap-barchart-events", loader]
     if bounded.state_id_suffix:
         arguments += ["--state-id-suffix", bounded.state_id_suffix]
+        if not reread:
+            _pass_on_learnt(loader, bounded.state_id_suffix, environ)
     if reread:
         arguments.append("--full-refresh")
     return _run(arguments, {**environ, **bounded.settings})
@@ -74,6 +79,63 @@ def build(utility: str, *, environ: Mapping[str, str]) -> None:
         MeltanoError: A model or a test failed.
     """
     _run([f"{utility}:build"], environ)
+
+
+def _pass_on_learnt(loader: str, suffix: str, environ: Mapping[str, str]) -> None:
+    """Begin a shard that has no STATE with what another run has learnt for sizing windows.
+
+    If that fails, the shard learns by itself: it takes longer and extracts the same events.
+    """
+    nightly = f"{environ.get('MELTANO_ENVIRONMENT', ENVIRONMENT)}:tap-barchart-events-to-{loader}"
+    try:
+        states = json.loads(_state(environ, "export"))
+        state = first_state(states, nightly, suffix)
+        if state:
+            _state(environ, "set", "--force", f"{nightly}:{suffix}", json.dumps(state))
+    except (subprocess.SubprocessError, ValueError) as error:
+        sys.stderr.write(f"{suffix} begins without what other runs have learnt: {error}\n")
+
+
+def first_state(states: Mapping[str, Any], nightly: str, suffix: str) -> dict[str, Any] | None:
+    """Return the STATE for a shard that has none; None if it has one or nothing was learnt.
+
+    It comes from the latest earlier month of the product, else from the nightly run, else from
+    a later month.
+
+    Args:
+        states: STATE id → what `meltano state export` has of it.
+        nightly: STATE id of the nightly run; those of shards add a suffix to it.
+        suffix: The suffix of the shard: product and month.
+    """
+    own = f"{nightly}:{suffix}"
+    if own in states:
+        return None
+    product = suffix[: -len("-2026-01")]
+    found: dict[str, Any] = {}
+    for state_id, state in states.items():
+        match state:
+            case {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": parts}}}}}:
+                for part in parts:
+                    if part["context"]["product"] == product and part.get("learnt"):
+                        found[state_id] = {"context": part["context"], "learnt": part["learnt"]}
+    ids = [state_id for state_id in found if state_id.startswith(nightly)]
+    if not ids:
+        return None
+    best = max((state_id for state_id in ids if state_id < own), default=min(ids))
+    return {"singer_state": {"bookmarks": {"events": {"partitions": [found[best]]}}}}
+
+
+def _state(environ: Mapping[str, str], *arguments: str) -> str:
+    """Run `meltano state`; return what it prints."""
+    return subprocess.run(  # noqa: S603 - the command is made here
+        [str(MELTANO), "--log-level=error", "state", *arguments],
+        cwd=project(environ),
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
 
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
