@@ -212,6 +212,8 @@ class Exporter:
         try:
             thread.start()
         except RuntimeError as error:
+            if thread.ident is not None:
+                raise  # it has started: a signal came while Python waited for that
             if self._threads:
                 return  # the existing threads do all of the work, with fewer calls at once
             raise ExportError(

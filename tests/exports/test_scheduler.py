@@ -487,6 +487,23 @@ def test_where_no_more_threads_can_start_those_that_run_do_all_of_the_work(
         assert "ulimit -u" in str(result.error)
 
 
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_error_after_a_thread_has_started_is_not_taken_for_a_limit_of_threads(
+    make: Callable[..., Exporter], monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    start, started = threading.Thread.start, itertools.count()
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if "(_work)" in thread.name and next(started) >= threads:
+            raise RuntimeError("release unlocked lock")  # what Event.wait can make of a signal
+
+    exports = make(jobs=4)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(RuntimeError, match="release unlocked lock"):
+        list(exports.of("WATCHLIST"))
+
+
 # Whatever comes together ---------------------------------------------------------------------
 
 
