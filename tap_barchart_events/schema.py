@@ -126,6 +126,10 @@ def _check_schema(entry: Mapping[str, Any]) -> None:
         isinstance(keys, list | tuple) and all(isinstance(k, str) and k in properties for k in keys)
     ):
         raise _not_usable("has key_properties that are not in its schema")
+    if keys and not set(KEY) <= set(keys):
+        raise _not_usable(
+            f"has key_properties without {', '.join(KEY)}, so a target would merge different events"
+        )
     if not properties.get("extra", {}).get("properties", True):
         del properties["extra"]["properties"]
 

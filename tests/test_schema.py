@@ -73,6 +73,7 @@ def with_value(name: str, value: object) -> Change:
         (with_value("schema", {"properties": {"event_id": 1}}), "has no schema with properties"),
         (with_value("key_properties", ["nonsense"]), "has key_properties that are not in"),
         (with_value("key_properties", "event_id"), "has key_properties that are not in"),
+        (with_value("key_properties", ["user_id"]), "has key_properties without event_id, so a"),
         (with_value("stream", "usage"), "names the stream 'usage', but the name must be 'events'"),
         (with_value("tap_stream_id", "usage"), "has no stream with the tap_stream_id 'events'"),
         (without("tap_stream_id"), "has no stream with the tap_stream_id 'events'"),
