@@ -111,11 +111,16 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
             "config": "a file .env is read with --config=ENV",
         }.get(self._option, "make one with --discover")
         try:
-            content = json.loads(text)
+            content = json.loads(text, parse_constant=int)  # no int can be read from NaN
         except RecursionError:
             raise SettingError(f"{what} is nested too deeply") from None
-        except ValueError as error:
+        except json.JSONDecodeError as error:
             raise SettingError(f"{what} is not JSON: {error}; {hint}") from None
+        except ValueError:
+            raise SettingError(
+                f"{what} holds a number of more than 4,300 digits, or one that JSON does not know, "
+                "such as NaN; correct it"
+            ) from None
         if not isinstance(content, dict):
             kind = JSON_KINDS[type(content)]
             raise SettingError(f"{what} must hold a JSON object, not {kind}; {hint}")
