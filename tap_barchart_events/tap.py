@@ -153,8 +153,16 @@ class TapBarchartEvents(Tap):
 
 
 def _check_flattening(values: Mapping[str, Any]) -> None:
-    if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
+    if not values.get("flattening_enabled"):
+        return
+    depth = values.get("flattening_max_depth")
+    if depth is None:
         raise SettingError("setting flattening_max_depth is missing: flattening_enabled needs it")
+    if not isinstance(depth, int) or depth < 0:
+        raise SettingError(
+            "setting flattening_max_depth must be a whole number of at least 0, "
+            f"not {str(depth)[:100]!r}"
+        )
 
 
 def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:

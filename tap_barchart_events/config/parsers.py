@@ -179,7 +179,10 @@ def _json(value: object, wanted: str) -> object:
 
 def products(value: object) -> tuple[str, ...]:
     """Read the product codes."""
-    wanted = 'a list of different product codes, at least one, such as ["WATCHLIST"]'
+    wanted = (
+        "a list of different product codes without control characters, at least one, "
+        'such as ["WATCHLIST"]'
+    )
     items = _list(value, wanted)
     if not items:
         raise ValueError(wanted)
@@ -188,7 +191,11 @@ def products(value: object) -> tuple[str, ...]:
 
 def event_types(value: object) -> tuple[str, ...]:
     """Read the event type codes; none means all."""
-    return _list(value or [], 'a list of different event type codes, such as ["WATCHLIST-CREATED"]')
+    wanted = (
+        "a list of different event type codes without control characters, "
+        'such as ["WATCHLIST-CREATED"]'
+    )
+    return _list(value or [], wanted)
 
 
 def columns(value: object) -> dict[str, tuple[str, ...]]:

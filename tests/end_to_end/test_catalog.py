@@ -173,6 +173,13 @@ def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
     assert len(flat.records) == len(expected_events(service, ["WATCHLIST"], START, END))
 
 
+@pytest.mark.parametrize("depth", [-1, "one", 1.5])
+def test_flattening_to_a_depth_that_is_none_is_refused(service: Emulator, depth: object) -> None:
+    refused = sync(of(service, flattening_enabled=True, flattening_max_depth=depth))
+    said = "setting flattening_max_depth must be a whole number of at least 0, not"
+    assert said in str(refused.error)
+
+
 def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:
     refused = sync(of(service, flattening_enabled=True))
     assert "setting flattening_max_depth is missing" in str(refused.error)
