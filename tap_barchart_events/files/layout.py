@@ -63,6 +63,11 @@ def detect_layout(
     if set(LEADING) <= set(names):
         _require_unique(names)
         return Layout(names, header=True)
+    if len(first_row) == 1:
+        raise FileError(
+            "the file has one column and no header: set delimiter if the file separates its fields "
+            "otherwise; if not, it is no export, and the service or a proxy in between has sent it"
+        )
     names = _configured(first_row, product, columns) or _known(first_row, product)
     timestamp = first_row[names.index("timestamp")]
     if not TIMESTAMP.fullmatch(timestamp):
@@ -79,7 +84,7 @@ def _configured(
     names = tuple(snake_case(name) for name in columns.get(product, ()))
     if names and len(names) != len(row):
         raise LayoutError(
-            f"the file has {_columns(row)} and no header, but the setting columns names "
+            f"the file has {len(row)} columns and no header, but the setting columns names "
             f"{len(names)} for {product}: name all {len(row)} there, in the file's order"
         )
     return names
@@ -97,23 +102,19 @@ def _known(row: Sequence[str], product: str) -> tuple[str, ...]:
     )
     if fitting:
         raise LayoutError(
-            f"the file has {_columns(row)} and no header, and {len(fitting)} known layouts of "
+            f"the file has {len(row)} columns and no header, and {len(fitting)} known layouts of "
             f"{product} have as many: {advice}"
         )
     if not layouts:
         raise LayoutError(
-            f"the file has {_columns(row)} and no header, and the columns of {product} are not "
+            f"the file has {len(row)} columns and no header, and the columns of {product} are not "
             f"known: {advice}"
         )
     counts = " or ".join(str(len(layout)) for layout in layouts)
     raise LayoutError(
-        f"the file has {_columns(row)} and no header, and the known layouts of {product} have "
+        f"the file has {len(row)} columns and no header, and the known layouts of {product} have "
         f"{counts}: {advice}"
     )
-
-
-def _columns(row: Sequence[str]) -> str:
-    return f"{len(row)} column{'s' if len(row) != 1 else ''}"
 
 
 def _require_unique(names: Sequence[str]) -> None:

@@ -74,6 +74,15 @@ def test_an_unknown_count_is_refused_with_the_counts_and_what_to_set() -> None:
     assert '{"PORTFOLIO": ["timestamp", "type", ...]}' in message
 
 
+@pytest.mark.parametrize("columns", [{}, {"ALERT": ["timestamp", "type", "userId"]}])
+def test_a_file_of_one_column_is_not_one_whose_columns_have_to_be_named(
+    columns: dict[str, list[str]],
+) -> None:
+    with pytest.raises(FileError, match="has one column and no header: set delimiter if") as error:
+        detect_layout(["<html><body>log in</body></html>"], "ALERT", columns)
+    assert "setting columns" not in str(error.value)
+
+
 def test_a_product_that_is_not_known_needs_a_header_or_the_setting() -> None:
     row = ["1571029200000", "NEW-THING", "x"]
     with pytest.raises(LayoutError, match=r'\{"NEW": \["timestamp", "type", \.\.\.\]\}'):
