@@ -47,6 +47,9 @@ class Exporter:
     A few threads get the next call from the scheduler, make it, and pass on its outcome.
     """
 
+    seconds_waited = 0.0
+    """For how long the caller has waited for exports by now."""
+
     def __init__(
         self,
         client: ReportsClient,
@@ -86,8 +89,6 @@ class Exporter:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._defect: Exception | None = None
-        self.seconds_waited = 0.0
-        """For how long the caller has waited for exports by now."""
         self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
         self._scheduler = Scheduler(
             plans,
@@ -97,10 +98,7 @@ class Exporter:
             directory=directory,
             unix_time=time.time() - time.monotonic(),
         )
-        for product, jobs in (saved_jobs or {}).items():
-            for job in jobs:
-                self._runner.take_over(product, job)
-                self._scheduler.take_over(product, job)
+        self._take_over(saved_jobs or {})
 
     @property
     def windows_left(self) -> int:
@@ -191,6 +189,12 @@ class Exporter:
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
                 self.seconds_waited += time.monotonic() - began
         return None
+
+    def _take_over(self, saved_jobs: Mapping[str, Sequence[SavedJob]]) -> None:
+        for product, jobs in saved_jobs.items():
+            for job in jobs:
+                self._runner.take_over(product, job)
+                self._scheduler.take_over(product, job)
 
     def _with_context(self, task: WindowTask, error: Exception) -> Exception:
         if not isinstance(error, BarchartEventsError):

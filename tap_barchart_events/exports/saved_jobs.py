@@ -99,6 +99,15 @@ def is_kept(source: str) -> bool:
     )
 
 
+def _in_order(values: Iterable[object]) -> list[SavedJob]:
+    """Return the jobs of JSON values in the order of time, those started last first."""
+    jobs = [SavedJob.from_json(value) for value in values]
+    readable = [job for job in jobs if job]
+    if len(readable) < len(jobs):
+        logger.debug("STATE: %d entries of jobs cannot be read", len(jobs) - len(readable))
+    return sorted(readable, key=lambda job: (job.window, -job.started))
+
+
 def usable_jobs(
     values: Iterable[object],
     *,
@@ -125,11 +134,7 @@ def usable_jobs(
             is for.
     """
     usable: list[SavedJob] = []
-    jobs = [SavedJob.from_json(value) for value in values]
-    readable = [job for job in jobs if job]
-    if len(readable) < len(jobs):
-        logger.debug("STATE: %d entries of jobs cannot be read", len(jobs) - len(readable))
-    for job in sorted(readable, key=lambda job: (job.window, -job.started)):
+    for job in _in_order(values):
         start, end = job.window.start, job.window.end
         if not span.start <= start < end <= min(span.end, start + largest):
             reason = "its window is larger than window_hours, or not within what this run covers"
