@@ -7,7 +7,9 @@ import functools
 import json
 import re
 import shlex
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,15 +232,17 @@ def test_targets_of_make_on_the_pages_exist() -> None:
 
 @functools.cache
 def helped(*command: str) -> str:
-    """Return what a command says with `--help`."""
-    done = subprocess.run(
-        [PROJECT / command[0], *command[1:], "--help"],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """Return what a command says with `--help`, in a project without its user's `.env`."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(PROJECT / "meltano.yml", folder)
+        done = subprocess.run(
+            [PROJECT / command[0], *command[1:], "--help"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     return done.stdout
 
 
