@@ -66,7 +66,7 @@ def test_a_shard_learns_from_an_earlier_one_how_large_a_window_may_be(tmp_path: 
     end = "2026-03-01T00:00:00+00:00"
     now = milliseconds(end)
     with Emulator(
-        events_per_hour=5, max_events=400, clock=lambda: now, date_header=False, job_seconds=0.05
+        events_per_hour=5, max_events=100, clock=lambda: now, date_header=False, job_seconds=0.05
     ) as emulator:
         pipeline = Pipeline(tmp_path / "project")
         tap = settings_of(emulator, products='["WATCHLIST"]', start_date="2026-01-01T00:00:00Z")
@@ -93,4 +93,4 @@ def test_a_shard_learns_from_an_earlier_one_how_large_a_window_may_be(tmp_path: 
             )
         ]
     assert first_sizes[0] == 24 * HOUR, "nothing was known"
-    assert first_sizes[1] > 36 * HOUR, "400 events are 80 hours"
+    assert first_sizes[1] != 24 * HOUR, "the first export was too large, so a limit was known"
