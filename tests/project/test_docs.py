@@ -289,8 +289,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
     columns[3:5] = columns[4], columns[3]
-    minutes = range(from_iso(START), from_iso(START) + 86_400_000, 60_000)  # in each window
-    whole_day = "".join(f"{at}|WATCHLIST-CREATED|u||||||\n" for at in minutes).encode()
+    instants = range(from_iso(START), from_iso(START) + 86_400_000, 5_000)  # in each window
+    whole_day = "".join(f"{at}|WATCHLIST-CREATED|u||||||\n" for at in instants).encode()
     misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
     lines = []
     for way in ("bulk", "files"):
