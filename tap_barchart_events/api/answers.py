@@ -84,15 +84,20 @@ class Job:
 def parse_job(answer: Json) -> Job:
     """Return the job of a job object."""
     source, status = answer["source"], answer["status"]
-    # Both appear in URLs and in the log. Printable text can always be encoded.
     if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
         raise TypeError
-    if len(source) > LONGEST_SOURCE or source in {".", ".."}:  # in a URL these name another call
+    if not is_source(source):
         raise ValueError
     echo = answer.get("filter")
     items = echo.items() if isinstance(echo, dict) else ()
     known = {key: value for key, value in items if value is not None}
     return Job(source, status, _seconds(answer.get("timing")), known)
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text can be the name of a job, in URLs and in the log."""
+    # Printable text can always be encoded. In a URL, dots name another call.
+    return 0 < len(text) <= LONGEST_SOURCE and text.isprintable() and text not in {".", ".."}
 
 
 def parse_link(answer: Json) -> str:

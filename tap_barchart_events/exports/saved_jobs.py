@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tap_barchart_events.api.answers import is_source
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
@@ -91,12 +92,7 @@ def _digest(value: object) -> str:
 
 def is_kept(source: str) -> bool:
     """Return whether a job of this name is kept in STATE."""
-    return (
-        0 < len(source) <= LONGEST_SOURCE
-        and source.isascii()
-        and source.isprintable()
-        and source not in {".", ".."}  # in a URL these name another call
-    )
+    return is_source(source) and source.isascii() and len(source) <= LONGEST_SOURCE
 
 
 def _in_order(values: Iterable[object]) -> list[SavedJob]:
