@@ -61,10 +61,10 @@ def run(bounded: Run, *, loader: str, environ: Mapping[str, str], reread: bool =
     arguments = ["tap-barchart-events", loader]
     if bounded.state_id_suffix:
         arguments += ["--state-id-suffix", bounded.state_id_suffix]
-        if not reread:
-            _pass_on_learnt(loader, bounded.state_id_suffix, environ)
     if reread:
         arguments.append("--full-refresh")
+    elif bounded.product:
+        _pass_on_learnt(bounded, loader, environ)
     return _run(arguments, {**environ, **bounded.settings})
 
 
@@ -81,48 +81,63 @@ def build(utility: str, *, environ: Mapping[str, str]) -> None:
     _run([f"{utility}:build"], environ)
 
 
-def _pass_on_learnt(loader: str, suffix: str, environ: Mapping[str, str]) -> None:
+def _pass_on_learnt(shard: Run, loader: str, environ: Mapping[str, str]) -> None:
     """Begin a shard that has no STATE with what another run has learnt for sizing windows.
 
     If that fails, the shard learns by itself: it takes longer and extracts the same events.
     """
     nightly = f"{environ.get('MELTANO_ENVIRONMENT', ENVIRONMENT)}:tap-barchart-events-to-{loader}"
+    own = f"{nightly}:{shard.state_id_suffix}"
     try:
         states = json.loads(_state(environ, "export"))
-        state = first_state(states, nightly, suffix)
-        if state:
-            _state(environ, "set", "--force", f"{nightly}:{suffix}", json.dumps(state))
+        partition = learnt_elsewhere(states, own, nightly, shard.product or "")
+        if partition:
+            state = {"singer_state": {"bookmarks": {"events": {"partitions": [partition]}}}}
+            _state(environ, "set", "--force", own, json.dumps(state))
     except (subprocess.SubprocessError, ValueError) as error:
-        sys.stderr.write(f"{suffix} begins without what other runs have learnt: {error}\n")
+        sys.stderr.write(f"{own} begins without what other runs have learnt: {error}\n")
 
 
-def first_state(states: Mapping[str, Any], nightly: str, suffix: str) -> dict[str, Any] | None:
-    """Return the STATE for a shard that has none; None if it has one or nothing was learnt.
+def learnt_elsewhere(
+    states: Mapping[str, Any], own: str, nightly: str, product: str
+) -> dict[str, Any] | None:
+    """Return what a shard's STATE begins with: a partition without a bookmark.
 
-    It comes from the latest earlier month of the product, else from the nightly run, else from
-    a later month.
+    None if the shard has STATE, or no run has learnt anything. Otherwise it comes from
+    the latest earlier month of the product, else from the nightly run, else from the earliest
+    later month.
 
     Args:
-        states: STATE id → what `meltano state export` has of it.
+        states: STATE id → what `meltano state export` has of it; damaged ones are skipped.
+        own: STATE id of the shard.
         nightly: STATE id of the nightly run; those of shards add a suffix to it.
-        suffix: The suffix of the shard: product and month.
+        product: The product of the shard.
     """
-    own = f"{nightly}:{suffix}"
-    if own in states:
+    found = {
+        state_id: {"context": partition["context"], "learnt": partition["learnt"]}
+        for state_id, state in states.items()
+        if state_id.startswith(nightly)
+        for partition in _partitions(state)
+        if partition["context"]["product"] == product and partition["learnt"]
+    }
+    if own in states or not found:
         return None
-    product = suffix[: -len("-2026-01")]
-    found: dict[str, Any] = {}
-    for state_id, state in states.items():
-        match state:
-            case {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": parts}}}}}:
-                for part in parts:
-                    if part["context"]["product"] == product and part.get("learnt"):
-                        found[state_id] = {"context": part["context"], "learnt": part["learnt"]}
-    ids = [state_id for state_id in found if state_id.startswith(nightly)]
-    if not ids:
-        return None
-    best = max((state_id for state_id in ids if state_id < own), default=min(ids))
-    return {"singer_state": {"bookmarks": {"events": {"partitions": [found[best]]}}}}
+    return found[max((state_id for state_id in found if state_id < own), default=min(found))]
+
+
+def _partitions(state: object) -> list[dict[str, Any]]:
+    """Return the partitions of a STATE in which something is learnt."""
+    match state:
+        case {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": [*all_]}}}}}:
+            return [
+                partition
+                for partition in all_
+                if isinstance(partition, dict)
+                and isinstance(partition.get("learnt"), dict)
+                and isinstance(partition.get("context"), dict)
+                and "product" in partition["context"]
+            ]
+    return []
 
 
 def _state(environ: Mapping[str, str], *arguments: str) -> str:

@@ -49,6 +49,9 @@ class Run:
     state_id_suffix: str | None = None
     """The suffix of its STATE; None for that of a plain `meltano run`."""
 
+    product: str | None = None
+    """The only product of a shard."""
+
 
 @dataclass(frozen=True)
 class ShardPlan:
@@ -110,6 +113,7 @@ class ShardPlan:
                 PREFIX + "END_DATE": _midnight((month + timedelta(days=31)).replace(day=1)),
             },
             f"{product}-{month:%Y-%m}",
+            product,
         )
 
     def nightly(self) -> Run:

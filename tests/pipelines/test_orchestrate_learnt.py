@@ -33,6 +33,23 @@ def exported(product: str, learnt: str) -> dict[str, Any]:
     return {"completed": {"singer_state": state}, "partial": {}}
 
 
+NO_PARTITIONS: list[Any] = [
+    None,
+    {},
+    {"context": None, "learnt": {}},
+    {"context": {}, "learnt": {}},
+]
+DAMAGED: list[Any] = [
+    None,
+    {"completed": {"singer_state": {}}, "partial": {}},
+    {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": 1}}}}},
+    *(
+        {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": [partition]}}}}}
+        for partition in NO_PARTITIONS
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("states", "source"),
     [
@@ -50,16 +67,12 @@ def test_a_shard_without_state_begins_with_what_the_nearest_run_of_its_product_h
     others = {
         f"{NIGHTLY}:B-2026-02": exported("B", "another product"),
         "prod:another-tap-to-target-jsonl:A-2026-02": exported("A", "another tap"),
-        f"{NIGHTLY}:A-2026-02-x": {"completed": {"singer_state": {}}, "partial": {}},
+        **{f"{NIGHTLY}:A-2026-02-{n}": state for n, state in enumerate(DAMAGED)},
     }
-    state = meltano.first_state(there | others, NIGHTLY, "A-2026-03")
-    if source is None:
-        assert state is None
-    else:
-        assert state is not None
-        (partition,) = state["singer_state"]["bookmarks"]["events"]["partitions"]
-        assert partition["learnt"] == {"types": source}
-        assert set(partition) == {"context", "learnt"}, "a bookmark is not another shard's"
+    own = f"{NIGHTLY}:A-2026-03"
+    partition = meltano.learnt_elsewhere(there | others, own, NIGHTLY, "A")
+    assert (partition and partition["learnt"]) == (source and {"types": source})
+    assert not partition or set(partition) == {"context", "learnt"}, "its bookmark is its own"
 
 
 def test_a_shard_learns_from_an_earlier_one_how_large_a_window_may_be(tmp_path: Path) -> None:
