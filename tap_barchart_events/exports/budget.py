@@ -7,9 +7,6 @@ import math
 LONGEST_WAIT = 16
 """Rounds of jobs that end, at most, before one more job than accepted is tried again."""
 
-LONGEST_RETRY_AFTER = 3600
-"""Longest ``Retry-After`` of a refused start that is honoured, in seconds."""
-
 
 class JobBudget:
     """The jobs in flight and their limit: the setting, or what the service accepts.
@@ -98,10 +95,13 @@ class JobBudget:
         self._ended = 0
         if retry_after is None:
             return 0
-        pause = min(retry_after, LONGEST_RETRY_AFTER)
         begins = now >= self._not_before
-        self._not_before = max(self._not_before, now + pause)
-        return pause if begins else 0
+        self._not_before = max(self._not_before, now + retry_after)
+        return retry_after if begins else 0
+
+    def pause_left(self, now: float) -> float:
+        """Return the seconds until the ``Retry-After`` of a refused start has passed."""
+        return max(0.0, self._not_before - now)
 
     def start_failed(self) -> None:
         """Remove a job whose start failed for another reason than the limit."""

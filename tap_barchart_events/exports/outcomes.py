@@ -307,6 +307,15 @@ class Outcomes:
         )
         self._fail(task, JobFailedError(text))
 
+    def fail_in_pause(self, task: WindowTask | None, pause: float) -> None:
+        """Fail the next window, if there is one: its start would have to wait too long."""
+        if task:
+            text = (
+                f"could not start an export job: the service asks for a pause of {pause:.0f} s "
+                "(Retry-After); run again later; the next run continues from the bookmark"
+            )
+            self._fail(task, ServiceError(text))
+
     def _fail(self, task: WindowTask, error: Exception) -> None:
         self._end_job(task)
         task.state, task.error = TaskState.FAILED, error

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.tasks import Export, JobCounts, Limits
     from tap_barchart_events.windows import Window
 
+LONGEST_PAUSE = 3600
+"""Longest wait for the end of a ``Retry-After`` while no job is in flight, in seconds. A longer one
+ends the sync: nothing else is left to do."""
+
 WINDOWS_PER_JOB = 4
 """Windows issued and not yet emitted, for each job that may be in flight."""
 
@@ -218,6 +222,10 @@ class Scheduler:
         return self._queues[self._current :]
 
     def _next_start(self, now: float) -> WindowTask | None:
+        pause = self._budget.pause_left(now)
+        if pause > LONGEST_PAUSE and not self._budget.in_flight(now):
+            self._outcomes.fail_in_pause(self._next_to_start(now), pause)
+            return None
         if not self._budget.may_start(now):
             return None
         task = self._next_to_start(now)

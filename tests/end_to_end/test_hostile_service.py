@@ -178,17 +178,20 @@ def test_threads_without_a_call_to_make_are_left_alone(
 def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     server: RawServer, tmp_path: Path
 ) -> None:
-    refusals = [http(b"", "429 Too Many Requests", Retry_After=86_400)]
-    server.answers["start"] = lambda _, usual: (
-        refusals.pop() if refusals and len(server.jobs) > 2 else usual
-    )
+    def answer(request: Request, _: bytes) -> bytes:
+        if request.call == "start" and len(server.jobs) > 3:
+            return http(b"", "429 Too Many Requests", Retry_After=7200)
+        source = request.source if request.call == "poll" else f"JOB-{len(server.jobs) - 1}"
+        return http(server.job(source, "RUNNING"))  # so others are in flight at the refusal
+
+    server.answers["start"] = server.answers["poll"] = answer
     tap = Tap(tmp_path, settings_of(server))
     until = time.monotonic() + 20
     while "Retry-After" not in tap.log.read_text(encoding="utf-8") and time.monotonic() < until:
         time.sleep(0.05)
     tap.process.terminate()
     outcome = tap.end()
-    assert "no export job is started for 60 min" in outcome.log
+    assert "no export job is started for 120 min" in outcome.log
 
 
 # Proxies and certificates --------------------------------------------------------------------

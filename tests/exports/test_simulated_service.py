@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from tap_barchart_events.exceptions import JobFailedError
+from tap_barchart_events.exceptions import JobFailedError, ServiceError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tests.exports.simulated_service import HOUR, SimulatedSync
 
@@ -46,6 +46,15 @@ def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(retry_after: float | N
         assert eight.run() <= 1.1 * two
         assert eight.busiest() == 2
         assert covers_exactly(eight)
+
+
+def test_a_retry_after_of_a_day_ends_the_sync_when_all_jobs_in_flight_are_emitted() -> None:
+    sync = SimulatedSync(4, limit=lambda _: 2, retry_after=86_400)
+    with pytest.raises(ServiceError, match=r"asks for a pause of \d+ s \(Retry-After\); run again"):
+        sync.run()
+    assert sync.started == 2, "no job is started before the pause has passed"
+    assert [window.start for _, window in sync.emitted] == [0, HOUR]
+    assert sync.now < 2 * JOB
 
 
 def test_a_limit_that_rises_and_falls_is_followed() -> None:
