@@ -7,18 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
+from tests.api.jobs import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
-def make_client(client_options: dict[str, Any]) -> Iterator[Callable[..., ReportsClient]]:
-    """Makes clients with the options of the test module, or with others.
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0) as emulator:
+        yield emulator
 
-    Each module has a fixture ``client_options``: the arguments of ``ReportsClient`` that say
-    which service is called, and how often.
+
+@pytest.fixture
+def client_options(service: Emulator) -> dict[str, Any]:
+    return {
+        "api_url": service.api_url,
+        "username": service.username,
+        "password": service.password,
+        "retry": QUICK,
+    }
+
+
+@pytest.fixture
+def make_client(client_options: dict[str, Any]) -> Iterator[Callable[..., ReportsClient]]:
+    """Makes clients with the module's ``client_options``, or with others.
+
+    These are the arguments of ``ReportsClient`` that name the service and limit the tries.
     """
     clients = []
 
