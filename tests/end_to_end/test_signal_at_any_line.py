@@ -60,7 +60,7 @@ class Tracer:
     """Counts the lines that the main thread runs, and sends a signal at one of them."""
 
     def __init__(self, line: Line | None = None, time: int = 1) -> None:
-        """Take the line, and the how manieth time it is reached; none to count only."""
+        """Take the line, and at which visit to signal; without a line, only count."""
         self.lines: Counter[Line] = Counter()
         self.functions: dict[Line, str] = {}
         self.sent = False
