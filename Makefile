@@ -47,7 +47,7 @@ test:  ## the whole test suite but the soak
 	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
-soak: $(VENV)  ## ten minutes of crashes and resumptions
+soak: $(VENV)  ## twenty minutes of crashes, resumptions and interleavings
 	.venv/bin/python -m pytest -m soak $(ARGS)
 
 # The parts of the suite that need neither Linux nor Meltano, a database or Dagster.

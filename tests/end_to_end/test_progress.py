@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -13,17 +14,22 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.progress import time_left
+from tap_barchart_events.exports.tasks import Export
+from tap_barchart_events.progress import Progress, time_left
+from tap_barchart_events.windows import Window
 from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tap_barchart_events.exports.exporter import Exporter
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
 WINDOWS = 8
@@ -62,6 +68,21 @@ def test_a_line_for_each_window_says_events_share_and_time_left(
     assert shares == sorted(shares), "of the events that are expected"
     assert 0 < shares[0] < shares[-1] == 100
     assert [line[3] == "done" for line in lines] == [False] * 7 + [True]
+
+
+def test_share_and_time_left_count_expected_events_not_hours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exports = SimpleNamespace(events_left=990.0, windows_left=1)
+    progress = Progress(logging.getLogger("shares"), customer="TGAM", stream="events")
+    progress.begin(10, cast("Exporter", exports))
+    with caplog.at_level("INFO"):
+        progress.finished(Export("WATCHLIST", Window(0, 9), Path(), 1.0, 1.0, 100), 10, 0.1)
+        exports.events_left = None  # nothing is known of some product
+        progress.finished(Export("ALERT", Window(0, 0), Path(), 1.0, 1.0, 100), 0, 0.1)
+    quiet, unknown = (message.partition("download 1.0 s · ")[2] for message in caplog.messages)
+    assert quiet.startswith("1 %, ")
+    assert unknown.startswith("90 %, ")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 HOUR = 3_600_000
 START = 492_000 * HOUR
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
-RUNS = 300
+RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+"""Interleavings, one a seed; many thousands of each test in `make soak`."""
 REQUEST = Request("TGAM", (), "|")
 UNIX_TIME = 1_700_000_000
 NEVER_FAILS = JobRetryPolicy(attempts=10_000, forgotten_timeout=math.inf)
@@ -278,16 +279,20 @@ class Run:
         raise AssertionError
 
 
-def test_all_windows_come_in_order_within_the_budgets_whatever_happens() -> None:
-    for seed in range(RUNS):
+@RUNS
+def test_all_windows_come_in_order_within_the_budgets_whatever_happens(runs: int) -> None:
+    for seed in range(runs):
         run = Run(seed)
         run.to_the_end()
         assert set(run.bookmarks.values()) == {run.end}, f"seed {seed}"
         assert run.service.busiest <= run.jobs, f"seed {seed}"
 
 
-def test_a_sync_that_ends_at_any_moment_is_continued_without_a_second_job_for_a_window() -> None:
-    for seed in range(RUNS):
+@RUNS
+def test_a_sync_that_ends_at_any_moment_is_continued_without_a_second_job_for_a_window(
+    runs: int,
+) -> None:
+    for seed in range(runs):
         run = Run(seed)
         run.service.faults = 0
         run.job_timeout = 1200
@@ -307,8 +312,11 @@ def test_a_sync_that_ends_at_any_moment_is_continued_without_a_second_job_for_a_
         assert max(fitting, default=1) == 1, f"seed {seed}"
 
 
-def test_a_window_that_cannot_be_exported_ends_it_when_all_earlier_ones_are_emitted() -> None:
-    for seed in range(500):
+@RUNS
+def test_a_window_that_cannot_be_exported_ends_it_when_all_earlier_ones_are_emitted(
+    runs: int,
+) -> None:
+    for seed in range(runs):
         run = Run(seed)
         run.end = START + run.rng.randint(1, 12) * HOUR
         run.service.faults, run.service.most, run.job_timeout = 0, None, 1200
