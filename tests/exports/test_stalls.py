@@ -16,7 +16,7 @@ from tap_barchart_events.exceptions import (
 )
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import Request, SavedJob, usable_jobs
+from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.exports.scheduler import Scheduler
 from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, WindowTask
 from tap_barchart_events.windows import Window
@@ -134,36 +134,6 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
 
     assert made.jobs("A") == []
     assert made.job_counts.started == 1
-
-
-JOB = SavedJob("JOB-1", Window(0, HOUR), 3600 + 900, REQUEST.fingerprint("A"))
-
-
-def used(*, settled: int = 900_000, largest: int = HOUR, after: int = 60) -> list[SavedJob]:
-    return usable_jobs(
-        [JOB.to_json()],
-        span=JOB.window,
-        fingerprint=JOB.fingerprint,
-        now=JOB.started + after,
-        most=4,
-        largest=largest,
-        settled=settled,
-    )
-
-
-def test_a_job_that_started_before_late_events_had_arrived_is_not_used() -> None:
-    assert used() == [JOB]
-    assert used(settled=900_000 + HOUR) == []
-
-
-def test_a_job_of_a_window_larger_than_windows_now_is_not_used() -> None:
-    assert used(largest=HOUR - 1) == []
-
-
-def test_a_job_that_seems_to_start_later_than_now_starts_now() -> None:
-    (job,) = used(after=-30)
-    assert job.started == JOB.started - 30
-    assert used(after=-61) == []
 
 
 def test_jobs_of_another_export_end_a_sync_within_a_minute() -> None:
