@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from email.utils import formatdate
@@ -192,6 +193,24 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     tap.process.terminate()
     outcome = tap.end()
     assert "no export job is started for 120 min" in outcome.log
+
+
+def test_a_start_that_is_answered_after_a_signal_is_in_state(
+    server: RawServer, tmp_path: Path
+) -> None:
+    def answer(_: Request, usual: bytes) -> bytes:
+        time.sleep(1)
+        return usual
+
+    server.answers["start"] = answer
+    tap = Tap(tmp_path, settings_of(server, max_concurrent_jobs=1))
+    while not server.calls("start"):
+        time.sleep(0.01)
+    tap.process.send_signal(signal.SIGTERM)
+    outcome = tap.end()
+    assert outcome.code == 128 + signal.SIGTERM
+    (partition,) = outcome.states[-1]["bookmarks"]["events"]["partitions"]
+    assert [job[0] for job in partition["jobs"]] == ["JOB-0"]
 
 
 # Proxies and certificates --------------------------------------------------------------------
