@@ -19,7 +19,7 @@ from tap_barchart_events.config.parsers import (
 )
 from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.output.signals import handle_signals, ignored_signals
+from tap_barchart_events.output.signals import handle_signals, ignored_signals, signals_blocked
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.schema import checked_catalog
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
@@ -71,22 +71,31 @@ class TapBarchartEvents(Tap):
             unknown |= unknown_settings(known, environment)
         self._warn_of(unknown, known)
         self.products = Settings.products_in(values)
-        self.settings: Settings | None = None
+        self.settings = self._read_settings(values, must_be_complete=validate_config)
+        if isinstance(catalog, dict):
+            catalog = checked_catalog(catalog)
+        _check_flattening(values)
+        ignored = ignored_signals()
+        # The SDK's handlers would write a STATE without bookmarks, and end with the exit code 0.
+        with signals_blocked():
+            super().__init__(
+                config=values, validate_config=validate_config, catalog=catalog, **kwargs
+            )
+            handle_signals(self.message_writer.interrupt, ignored)
+
+    def _read_settings(self, values: dict[str, Any], *, must_be_complete: bool) -> Settings | None:
+        """Return the settings; replace their values by those that the SDK can check."""
         try:
-            self.settings = Settings.from_config(values)
-            values |= self.settings.as_config()
+            settings = Settings.from_config(values)
         except SettingError:
-            if validate_config:
+            if must_be_complete:
                 raise
             # Discovery needs no settings; these keep the SDK from warning of missing ones.
             values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
             values["products"] = list(self.products)
-        if isinstance(catalog, dict):
-            catalog = checked_catalog(catalog)
-        _check_flattening(values)
-        ignored = ignored_signals()  # before the SDK sets its handlers
-        super().__init__(config=values, validate_config=validate_config, catalog=catalog, **kwargs)
-        handle_signals(self.message_writer.interrupt, ignored)
+            return None
+        values |= settings.as_config()
+        return settings
 
     def _warn_of(self, unknown: set[str], known: Mapping[str, Any]) -> None:
         for name in sorted(unknown):

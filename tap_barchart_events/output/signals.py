@@ -67,6 +67,23 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Delay signals while a library sets handlers of its own, which are replaced before the end.
+
+    Unlike ``signals_held`` this holds whatever handlers are set. A thread of a library could still
+    get a signal, so it is for the start, when there is none.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def signals_held() -> Iterator[None]:
     """Delay signals until the block ends, in the main thread.
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.output.signals import Interrupted
+from tap_barchart_events.output.signals import SIGNALS, Interrupted
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.sync import private_folder
+from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, settings_of
@@ -542,3 +543,21 @@ def test_a_signal_waits_until_the_place_for_temporary_files_is_found(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert steps
+
+
+def test_a_signal_while_the_tap_starts_writes_no_state_and_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], service: Emulator
+) -> None:
+    # The SDK has set its handlers by then, and the STATE has not been read.
+    monkeypatch.setattr(
+        TapBarchartEvents, "setup_mapper", lambda _: signal.raise_signal(signal.SIGTERM)
+    )
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as caught:
+            TapBarchartEvents(config=settings_of(service))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert capfd.readouterr().out == ""
