@@ -168,7 +168,7 @@ class Caller:
         parse: Callable[[Json], T],
     ) -> T:
         """Make a request; return its parsed answer."""
-        sent = time.time()
+        sent = time.monotonic()
         response = without_url(
             lambda: self._session.request(
                 method,
@@ -185,7 +185,7 @@ class Caller:
         with response:
             transfer = transfer_of(response)
             self._is_reached = True
-            self.clock.observe(response.headers.get("Date"), sent, time.time())
+            self.clock.observe(response.headers.get("Date"), sent, time.monotonic())
             content = without_url(lambda: self._read(response, what), what, self._api_url)
             if self._on_request:
                 self._on_request(endpoint)

@@ -6,6 +6,7 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -90,7 +91,7 @@ class ReportsClient:
 
         ``ServiceClock.offset`` documents the value.
         """
-        return self._api.clock.offset
+        return self._api.clock.offset(time.time() - time.monotonic())
 
     def authenticate(self) -> None:
         """Check the credentials, and get the service's time: ``GET /service/authenticate``.

@@ -15,7 +15,8 @@ class ServiceClock:
     """The difference of two clocks, within bounds that each answer narrows. Thread-safe.
 
     An answer's ``Date`` is cut to whole seconds, and is taken at some moment between request
-    and answer. So one answer bounds the difference from below and from above.
+    and answer. So one answer bounds the difference from below and from above. The bounds are kept
+    against the monotonic clock, which does not jump when the machine's clock is set.
     """
 
     def __init__(self) -> None:
@@ -23,17 +24,20 @@ class ServiceClock:
         self._lock = threading.Lock()
         self._bounds: tuple[float, float] | None = None
 
-    @property
-    def offset(self) -> float | None:
-        """Seconds that the service's clock is ahead of the machine's; negative if behind.
+    def offset(self, machine: float) -> float | None:
+        """Return the seconds that the service's clock is ahead; negative ones if it is behind.
 
         It is 0 as long as the clocks may agree. Otherwise it is the lower bound: the service's
         clock shows at least that. It is ``None`` if no answer had a ``Date``.
+
+        Args:
+            machine: The machine's clock, in seconds since the epoch, when the monotonic clock
+                was 0.
         """
         with self._lock:
             if self._bounds is None:
                 return None
-            low, high = self._bounds
+            low, high = (bound - machine for bound in self._bounds)
             return 0.0 if low <= 0 <= high else low
 
     def observe(self, date: str | None, sent: float, received: float) -> None:
@@ -41,7 +45,7 @@ class ServiceClock:
 
         Args:
             date: Its ``Date`` header; one that is no date is ignored.
-            sent: When the request was sent, in seconds since the epoch, by the machine's clock.
+            sent: When the request was sent, in seconds of the monotonic clock.
             received: When the answer's head was received.
         """
         try:

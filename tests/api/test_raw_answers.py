@@ -489,4 +489,18 @@ def test_the_time_that_an_answer_took_is_no_difference_of_clocks(
     clock = ServiceClock()
     for date, sent, received in answers:
         clock.observe(formatdate(date, usegmt=True), sent, received)
-    assert clock.offset == pytest.approx(offset)
+    assert clock.offset(0) == pytest.approx(offset)
+
+
+def test_a_machines_clock_that_is_set_while_an_answer_is_awaited_is_noticed(
+    client: ReportsClient, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+
+    def answer(_: Request, __: bytes) -> bytes:
+        monkeypatch.setattr(time, "time", lambda: right() + 3600)
+        return http({}, Date=formatdate(right(), usegmt=True))
+
+    server.answers["authenticate"] = answer
+    client.authenticate()
+    assert client.clock_offset == pytest.approx(-3600, abs=2)
