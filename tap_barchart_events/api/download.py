@@ -16,7 +16,13 @@ from urllib.parse import urljoin, urlsplit
 from tap_barchart_events.api.connection import Transfer, transfer_of
 from tap_barchart_events.api.redaction import replace_errors, without_url
 from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
-from tap_barchart_events.exceptions import FileError, LinkExpiredError, ServiceError, SyncStopped
+from tap_barchart_events.exceptions import (
+    FileError,
+    LinkExpiredError,
+    ResourceError,
+    ServiceError,
+    SyncStopped,
+)
 from tap_barchart_events.urls import is_safe
 
 if TYPE_CHECKING:
@@ -78,6 +84,7 @@ class Download:
         self._timeout = timeout
         self._stopped = stopped
         self._etag: str | None = None
+        self._encoding = ""
         self._total: int | None = None
         self._inflate: zlib._Decompress | None = None
         self.received = 0
@@ -117,7 +124,7 @@ class Download:
                         self.received += len(chunk)
                         self.best = max(self.best, self.received)
             except OSError as error:
-                raise FileError(
+                raise ResourceError(
                     f"could not {self._what}: writing to {self._path.parent} failed "
                     f"({error.strerror}); free space there, or set TMPDIR to a larger disk"
                 ) from None
@@ -208,6 +215,7 @@ class Download:
                 f"could not {self._what}: the file has the content encoding {encoding[:20]!r}, "
                 "which was not requested; ask Barchart's support"
             )
+        self._encoding = encoding
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
         self._inflate = zlib.decompressobj(GZIP) if "gzip" in encoding else None
@@ -225,7 +233,8 @@ class Download:
         self._total = total
         return (
             span.startswith(f"bytes {self.received}-")
-            and response.headers.get("ETag", self._etag) == self._etag
+            and response.headers.get("ETag") == self._etag
+            and response.headers.get("Content-Encoding", self._encoding).lower() == self._encoding
         )
 
     def _has_certain_end(self, response: requests.Response) -> bool:
