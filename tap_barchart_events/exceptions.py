@@ -92,7 +92,7 @@ class LayoutError(FileError):
 
 
 class ResourceError(FileError):
-    """Memory or disk do not suffice to read an export file, which may be right."""
+    """Memory or disk do not suffice for an export file, which may be right."""
 
 
 class WrongRangeError(FileError):

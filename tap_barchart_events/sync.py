@@ -177,7 +177,8 @@ def _saved_jobs(
         product: usable_jobs(
             state.jobs,
             span=ranges[product],
-            fingerprint=request.fingerprint(product),
+            request=request,
+            product=product,
             now=int(time.time()),
             most=WINDOWS_PER_JOB * settings.max_concurrent_jobs,
             largest=settings.window,

@@ -16,6 +16,7 @@ from tap_barchart_events.exceptions import (
     JobMismatchError,
     JobNotReadyError,
     JobRefusedError,
+    ResourceError,
     ServiceError,
     SyncStopped,
     TooLargeError,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     Outcome = Job | Downloaded | Exception
 
 logger = logging.getLogger(__name__)
+
+MISMATCHES = 3
+"""Polls of a job that are answered about another export, after which a new job replaces it."""
 
 LONG_PAUSE = 60
 """Seconds without new jobs, from which on the log says so."""
@@ -252,6 +256,12 @@ class Outcomes:
     # Failures -----------------------------------------------------------------------------
 
     def _job_failed(self, task: WindowTask, error: JobFailedError, now: float) -> None:
+        if task.state is TaskState.RUNNING and isinstance(error, JobMismatchError) and task.job:
+            # A cache may have answered the poll. A new job at once could be one too many.
+            task.job.mismatches += 1
+            if task.job.mismatches < MISMATCHES:
+                self._polled(task, now)
+                return
         if self._is_dropped(task, error):
             return
         task.failures += 1
@@ -275,8 +285,10 @@ class Outcomes:
             self._fail(task, error)
 
     def _file_refused(self, task: WindowTask, error: FileError) -> None:
-        """Keep the job for no later run: another export may be one that can be used."""
-        if not self._is_dropped(task, error):
+        """Fail; keep the job for a later run only if the file may be right."""
+        if isinstance(error, ResourceError):
+            self._fail(task, error)
+        elif not self._is_dropped(task, error):
             self._fail(task, error)
             task.job = None
 

@@ -42,9 +42,10 @@ class Request:
     types: Sequence[str]
     delimiter: str
 
-    def fingerprint(self, product: str) -> str:
-        """Return eight hex digits that differ where the exports of a window may differ."""
-        return _digest([self.customer, product, sorted(self.types), self.delimiter])
+    def fingerprint(self, product: str, source: str, window: Window) -> str:
+        """Return eight hex digits that differ where a job or its export may be another one."""
+        export = [self.customer, product, sorted(self.types), self.delimiter]
+        return _digest([*export, source, window.start, window.end])
 
     @property
     def types_fingerprint(self) -> str:
@@ -108,7 +109,8 @@ def usable_jobs(
     values: Iterable[object],
     *,
     span: Window,
-    fingerprint: str,
+    request: Request,
+    product: str,
     now: int,
     most: int,
     largest: int,
@@ -121,7 +123,8 @@ def usable_jobs(
     Args:
         values: What STATE holds.
         span: What this run covers.
-        fingerprint: ``Request.fingerprint`` of this run.
+        request: What all exports of this run have in common.
+        product: The product whose jobs they are.
         now: Seconds since the epoch.
         most: How many to take at most.
         largest: Milliseconds of the largest window that this run asks for.
@@ -134,8 +137,8 @@ def usable_jobs(
         start, end = job.window.start, job.window.end
         if not span.start <= start < end <= min(span.end, start + largest):
             reason = "its window is larger than window_hours, or not within what this run covers"
-        elif job.fingerprint != fingerprint:
-            reason = "its request differs from that of this run"
+        elif job.fingerprint != request.fingerprint(product, job.source, job.window):
+            reason = "its request differs from that of this run, or its entry is damaged"
         elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
             reason = f"it was not started within the last {MAX_AGE // 60} minutes"
         elif settled and job.window.end > job.started * 1000 + ROUNDING - settled:

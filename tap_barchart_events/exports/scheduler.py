@@ -160,11 +160,16 @@ class Scheduler:
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the jobs that a later run can take over, in the order of time."""
-        fingerprint = self._request.fingerprint(product)
+        tasks = (task for _, task in sorted(self._by_product[product].tasks.items()))
         return [
-            SavedJob(task.job.source, task.window, task.job.started, fingerprint)
-            for _, task in sorted(self._by_product[product].tasks.items())
-            if task.job and is_kept(task.job.source)
+            SavedJob(
+                job.source,
+                task.window,
+                job.started,
+                self._request.fingerprint(product, job.source, task.window),
+            )
+            for task in tasks
+            if (job := task.job) and is_kept(job.source)
         ]
 
     # Which call comes next ----------------------------------------------------------------

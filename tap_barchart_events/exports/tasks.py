@@ -111,6 +111,8 @@ class RunningJob:
     """When it was last polled, in seconds after ``began``."""
     polls: int = 0
     """How often it has been polled."""
+    mismatches: int = 0
+    """How often a poll was answered about another export."""
 
 
 @dataclass(slots=True, eq=False)

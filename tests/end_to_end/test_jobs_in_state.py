@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 import random
 import signal
 import time
@@ -15,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator
+from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.files import engine
 from tap_barchart_events.tap import TapBarchartEvents
+from tap_barchart_events.windows import Window
 from tests.tap_runs import Outcome, Tap, bookmarks, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
@@ -62,8 +66,9 @@ def test_after_a_signal_no_job_is_started_twice(
         time.sleep(rng.random())
         tap.process.send_signal(number)
         outcome = tap.end()
-        assert outcome.code in {0, 128 + number, -number}, "the last: after all was done"
+        assert outcome.code in {0, 128 + number, -number}, "the last: before Python's start"
         state = outcome.states[-1] if outcome.states else state
+        assert outcome.code or bookmarks(state)["WATCHLIST"] == END, "0 only when all is done"
     outcome = Tap(tmp_path, config, state).end()
     assert outcome.code == 0, outcome.log[-2000:]
     assert outcome.bookmarks == {"WATCHLIST": END}
@@ -196,6 +201,41 @@ def test_a_file_that_is_too_large_is_exported_anew_in_smaller_windows(
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 
+def test_jobs_of_other_windows_are_not_used_though_the_service_echoes_no_filter(
+    service: Emulator, tmp_path: Path
+) -> None:
+    service.fault("start", "no-filter", times=None)
+    service.fault("poll", "no-filter", times=None)
+    state = _interrupted(service, tmp_path)
+    jobs = partition(state)["jobs"]
+    for job, other in zip(jobs, [*jobs[1:], jobs[0]], strict=True):
+        job[0], other[0] = other[0], job[0]
+    service.job_seconds = 0.0
+    outcome = sync(settings_of(service, end_date=END), state)
+    assert outcome.error is None
+    whole = sync(settings_of(service, end_date=END))
+    ids = [sorted(record["event_id"] for record in run.records) for run in (outcome, whole)]
+    assert ids[0] == ids[1]
+
+
+def test_a_full_disk_keeps_the_finished_jobs(
+    service: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings_of(service, end_date=END)
+    with monkeypatch.context() as patched:
+        patched.setattr("tap_barchart_events.api.download.os.fdopen", _full_disk)
+        failed = sync(config)
+    assert "free space" in str(failed.error)
+    outcome = sync(config, failed.states[-1])
+    assert outcome.error is None
+    assert set(starts(service).values()) == {1}
+
+
+def _full_disk(descriptor: int, mode: str) -> None:
+    os.close(descriptor)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), mode)
+
+
 def sources(state: dict[str, Any]) -> set[str]:
     """Return the names of the jobs in a STATE."""
     return {job[0] for job in partition(state).get("jobs", [])}
@@ -310,13 +350,15 @@ def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
 
 def _with_fingerprint(jobs: Any, config: dict[str, Any]) -> Any:
     """Fill in the fingerprint of the run and the present time where an example asks for them."""
-    from tap_barchart_events.exports.saved_jobs import Request
-
-    right = Request(config["customer"], (), "|").fingerprint("WATCHLIST")
     if not isinstance(jobs, list):
         return jobs
+    request = Request(config["customer"], (), "|")
     return [
-        [*job[:3], int(time.time()) if job[3] == "now" else job[3], right]
+        [
+            *job[:3],
+            int(time.time()) if job[3] == "now" else job[3],
+            request.fingerprint("WATCHLIST", job[0], Window(job[1], job[2])),
+        ]
         if isinstance(job, list) and len(job) == 5 and job[4] == "right"
         else job
         for job in jobs

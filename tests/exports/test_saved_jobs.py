@@ -12,14 +12,24 @@ from tap_barchart_events.windows import Window
 
 HOUR = 3_600_000
 REQUEST = Request("TGAM", [], "|")
-JOB = SavedJob("JOB-1", Window(0, HOUR), 3600 + 900, REQUEST.fingerprint("A"))
+
+
+def job_of(number: int, start: int = 0, end: int = HOUR, after: int = 0) -> SavedJob:
+    """Return a job that was started so many seconds after ``JOB``."""
+    source, window = f"JOB-{number}", Window(start, end)
+    fingerprint = REQUEST.fingerprint("A", source, window)
+    return SavedJob(source, window, 3600 + 900 + after, fingerprint)
+
+
+JOB = job_of(1)
 
 
 def used(*jobs: Any, after: int = 60, **options: Any) -> list[SavedJob]:
     """Return which of some jobs are used, so many seconds after the start of ``JOB``."""
     usual: dict[str, Any] = {
         "span": Window(0, 4 * HOUR),
-        "fingerprint": JOB.fingerprint,
+        "request": REQUEST,
+        "product": "A",
         "now": JOB.started + after,
         "most": 2,
         "largest": HOUR,
@@ -39,7 +49,8 @@ def test_a_job_of_this_request_and_range_is_used() -> None:
         (JOB, {"span": Window(1, 4 * HOUR)}, "not within what this run covers"),
         (JOB, {"span": Window(0, HOUR - 1)}, "not within what this run covers"),
         (JOB, {"largest": HOUR - 1}, "larger than window_hours"),
-        (replace(JOB, fingerprint="00000000"), {}, "its request differs"),
+        (JOB, {"product": "B"}, "its request differs"),
+        (replace(JOB, window=Window(0, HOUR - 1)), {}, "its entry is damaged"),
         (JOB, {"after": 3601}, "not started within the last 60 minutes"),
         (JOB, {"after": -61}, "not started within the last 60 minutes"),
         (JOB, {"settled": 901_001}, "events may have been late"),
@@ -59,8 +70,8 @@ def test_a_job_that_is_not_used_is_one_line_at_debug_level(
 @pytest.mark.parametrize(
     ("others", "reason"),
     [
-        ([replace(JOB, source="JOB-2", window=Window(1, HOUR))], "overlaps that of another one"),
-        ([replace(JOB, window=Window(HOUR, 2 * HOUR))], "another window has the same job"),
+        ([job_of(2, 1)], "overlaps that of another one"),
+        ([job_of(1, HOUR, 2 * HOUR)], "another window has the same job"),
     ],
 )
 def test_of_two_jobs_that_exclude_each_other_one_is_used(
@@ -72,16 +83,14 @@ def test_of_two_jobs_that_exclude_each_other_one_is_used(
 
 
 def test_no_more_jobs_are_used_than_windows_may_be_issued(caplog: pytest.LogCaptureFixture) -> None:
-    jobs = [
-        replace(JOB, source=f"JOB-{n}", window=Window(n * HOUR, (n + 1) * HOUR)) for n in range(4)
-    ]
+    jobs = [job_of(n, n * HOUR, (n + 1) * HOUR) for n in range(4)]
     with caplog.at_level("DEBUG"):
         assert used(*reversed(jobs)) == jobs[:2]
     assert caplog.text.count("no more than 2 are taken over") == 2
 
 
 def test_of_two_jobs_for_one_window_the_later_one_is_used() -> None:
-    later = replace(JOB, source="JOB-2", started=JOB.started + 1)
+    later = job_of(2, after=1)
     assert used(JOB, later) == [later]
 
 
@@ -101,14 +110,23 @@ def test_a_job_that_seems_to_start_later_than_now_starts_now() -> None:
     assert job.started == JOB.started - 30
 
 
-def test_the_fingerprint_differs_with_each_part_of_the_request() -> None:
+def test_the_fingerprint_differs_with_each_part_of_a_request() -> None:
     requests = [
         REQUEST,
         replace(REQUEST, customer="OTHER"),
         replace(REQUEST, types=["T"]),
         replace(REQUEST, delimiter=";"),
     ]
-    prints = [request.fingerprint(product) for request in requests for product in "AB"]
-    assert len(set(prints)) == 8
-    both = [replace(REQUEST, types=types).fingerprint("A") for types in (["T", "U"], ["U", "T"])]
+    prints = [
+        request.fingerprint(product, source, window)
+        for request in requests
+        for product in "AB"
+        for source in ("JOB-1", "JOB-2")
+        for window in (Window(0, 1), Window(0, 2), Window(1, 2))
+    ]
+    assert len(set(prints)) == 4 * 2 * 2 * 3
+    both = [
+        replace(REQUEST, types=types).fingerprint("A", "JOB-1", Window(0, 1))
+        for types in (["T", "U"], ["U", "T"])
+    ]
     assert both[0] == both[1], "the order of types does not matter"
