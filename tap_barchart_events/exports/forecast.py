@@ -86,7 +86,9 @@ class Forecast:
         """Correct the estimates by the events of an hour, or of a share of it (0 to 1]."""
         first = self.latest is None or hour > self.latest
         if self.latest is None:
-            self.latest, self.level.mean = hour, math.log((events + 0.5) / share)
+            # Without events, a short part of an hour shows nothing about a whole one.
+            rate = (events + 0.5) / share if events else 0.5
+            self.latest, self.level.mean = hour, math.log(rate)
         self._drift(hour)
         parts = (self.level, self.hours[hour % 24], self.days[_weekday(hour)])
         expected = math.exp(min(MAX_LEVEL, sum(part.mean for part in parts))) * share

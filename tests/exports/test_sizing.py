@@ -121,6 +121,12 @@ def weekly(hour: int) -> int:
     return round(1000 * (1 + math.sin(hour * math.pi / 12)) * (0.3 if hour // 24 % 7 < 2 else 1))
 
 
+def test_a_short_part_of_an_hour_without_events_makes_no_hour_look_busy() -> None:
+    forecast = Forecast()
+    forecast.observe(10, 1 / 3_600_000, 0)
+    assert forecast.expected(11) < 10
+
+
 def test_a_rhythm_of_day_and_week_is_learnt() -> None:
     forecast = Forecast()
     for hour in range(28 * 24):
