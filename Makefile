@@ -90,12 +90,15 @@ bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 simulate: $(VENV)  ## what the sizes of windows cost, in simulated time: one table
 	.venv/bin/python -m benchmarks.windows $(ARGS)
 
-# An environment: made again when its lock changes, with what the lock names and nothing else.
+# An environment: made again when its lock changes, with what the lock names and nothing else. pip
+# resolves nothing (--no-deps): for a package that is asked for with an extra, and locked without it,
+# it would take the newest version, which has no hash. What the lock lacks, `pip check` finds.
 define environment
 @echo "Installing $(1) from $(2)"
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=...")'
 @$(PYTHON) -m venv --clear $(1)
-@$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
+@$(1)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(2)
+@$(1)/bin/python -m pip check --quiet
 @touch $(1)/.locked
 endef
 
@@ -126,10 +129,8 @@ lock: $(MELTANO)  ## newer versions into requirements/*.txt, within the bounds o
 	$(COMPILE) pyproject.toml --extra emulator --extra faker --extra s3 --group dev \
 		--output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
-	for name in $(filter-out dbt,$(basename $(notdir $(wildcard requirements/*.in)))); do \
+	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
-	# dbt asks for mashumaro[msgpack]; pip finds no hash for it where the lock leaves the extra out.
-	$(COMPILE) --no-strip-extras requirements/dbt.in --output-file requirements/dbt.txt
 
 clean:  ## away with everything that make made
 	rm -rf .venv .venv-* .meltano output build dist *.egg-info \

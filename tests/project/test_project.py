@@ -177,11 +177,11 @@ def test_the_commands_of_a_first_run_work_as_they_stand(copy: Path) -> None:
             "API_URL": service.api_url,
             "POLL_INTERVAL_SECONDS": "0.05",
         }
-        # One shell for all that follows the credentials, as a user has one.
-        first = next(n for n, block in enumerate(blocks) if "cp .env.example .env" in block) + 1
-        run_in_shell("".join(blocks[:first]), copy)
+        assert f"`{COPY_SETTINGS}`" in README.read_text(encoding="utf-8")
+        run_in_shell(COPY_SETTINGS, copy)
         fill_in(copy / ".env", filled_in)
-        run_in_shell("".join(blocks[first:]), copy)
+        # One shell for all that follows the credentials, as a user has one.
+        run_in_shell("".join(blocks), copy)
 
     by_meltano = (copy / "output" / "events.jsonl").read_text(encoding="utf-8").splitlines()
     by_pipe = [
@@ -193,6 +193,7 @@ def test_the_commands_of_a_first_run_work_as_they_stand(copy: Path) -> None:
     assert sorted(by_meltano) == sorted(by_pipe), "the second run of the pipe brought old events"
 
 
+COPY_SETTINGS = "cp .env.example .env"
 # What pip would download is installed already: new environments find it, and pip needs no index.
 NEW_ENVIRONMENT = """
 python3() {
