@@ -158,7 +158,7 @@ class Service(Options):
         self.armed_faults.clear()
 
     def forget_jobs(self) -> None:
-        """Forget all jobs, as a restart of the service would; links go on working."""
+        """Forget all jobs, as a restart of the service would; links keep working."""
         self._known.clear()
 
     def outage(self, seconds: float, after: float = 0.0) -> None:

@@ -1,6 +1,6 @@
 """The runs of a backfill, and their time ranges. Does not depend on Dagster.
 
-History is cut into shards of one product and one calendar month (UTC). The nightly run covers
+History is split into shards of one product and one calendar month (UTC). The nightly run covers
 the month of the handover and all later ones. Only ``start_date`` and ``end_date`` bound a run, and
 each run has a STATE of its own. So runs may happen in any order, at once, and again: a target
 that merges rows by ``event_id`` holds each event once.

@@ -118,7 +118,7 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
             raise SettingError(f"{what} is not JSON: {error}; {hint}") from None
         except ValueError:
             raise SettingError(
-                f"{what} holds a number of more than 4,300 digits, or one that JSON does not know, "
+                f"{what} holds a number of more than 4,300 digits, or one that JSON does not have, "
                 "such as NaN; correct it"
             ) from None
         if not isinstance(content, dict):

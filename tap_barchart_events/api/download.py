@@ -204,8 +204,8 @@ class Download:
                 )
             case status:
                 raise ServiceError(
-                    f"could not {self._what}: object storage answered {status}; if it goes on, "
-                    "ask Barchart's support"
+                    f"could not {self._what}: object storage answered {status}; if the error "
+                    "persists, ask Barchart's support"
                 )
 
     def _restart(self, response: requests.Response) -> None:

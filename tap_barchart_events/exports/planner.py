@@ -1,4 +1,4 @@
-"""How the range that a sync covers is cut into windows.
+"""How the range that a sync covers is split into windows.
 
 Pure: no clock, no thread, no file. The planner receives the results of the windows that it issued,
 and returns the next window. All instants are whole milliseconds since the epoch, UTC.
@@ -65,7 +65,7 @@ class _Job:
 
 
 class WindowPlanner:
-    """The windows of one product, cut one by one from the range that a sync covers.
+    """The windows of one product, split off one by one from the range that a sync covers.
 
     The windows issued never overlap. When all have succeeded they cover the range exactly,
     whatever was known before. `next` returns a window as long as `upcoming` is not None.
@@ -267,9 +267,10 @@ class WindowPlanner:
         return max(1, int(failed * FIRST_STEP ** -(1.0 + smaller)))
 
     def _grown(self, start: int, limit: int) -> int | None:
-        """Return where a window ends that is larger than any before; None if it does not pay.
+        """Return where a window ends that is larger than any before, or None.
 
-        Each growing window under way doubles the next one, so that a round multiplies the size.
+        None means that it would cost more than it saves. Each growing window under way doubles the
+        next one, so that a round multiplies the size.
         """
         jobs = self._under_way.items()
         doublings = 1 + sum(1 for _, job in jobs if job.purpose is _Purpose.GROWTH)
@@ -280,7 +281,7 @@ class WindowPlanner:
         if not self._sizing.growth_pays(1 << doublings, self.events_left or 0):
             if not self._growth_refused:
                 self._growth_refused = True
-                self._reason = "larger windows would save less than they risk"
+                self._reason = "larger windows would cost more than they save"
             return None
         end = min(limit, start + min([self._proven * (1 << doublings), *undecided]))
         if not self._sizing.informed:

@@ -74,7 +74,10 @@ class Sizing:
         return not self.informed or self._saved(factor * fits, 1 / factor, events_left) > 0
 
     def attempt(self, events_left: float) -> float | None:
-        """Return the events to aim at beyond what is known to fit; None if that does not pay."""
+        """Return the events to aim at beyond what is known to fit, or None.
+
+        None means that an attempt would cost more than it saves.
+        """
         aim, chance = self._candidate(events_left)
         self._since_attempt += 1
         if not aim or self._saved(aim, chance, events_left) <= 0:

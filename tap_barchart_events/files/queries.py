@@ -141,7 +141,7 @@ class EventsQuery:
     def sparse_ordinals(self, *, in_order: bool) -> str:
         """Return the statement that makes the table of the ordinals that are not 0, by row.
 
-        In a file in time order a row without a neighbour of the same timestamp has no duplicate.
+        In a file in time order, a row has no duplicate if its adjacent rows have other timestamps.
         """
         rows = self._numbered(self._inside())
         if in_order:

@@ -1,8 +1,8 @@
 """Whole Singer messages on stdout, also when a signal ends the tap. Depends on no stream.
 
 A signal does not end a write in the middle of a line: the writer finishes the line if the reader
-takes it within ``GRACE`` seconds. A reader that reads nothing for longer may get a torn last line,
-and nothing follows it.
+takes it within ``GRACE`` seconds. A reader that reads nothing for longer may get an incomplete last
+line, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class MessageWriter(MsgSpecWriter):
             Interrupted: A signal came, or stdout is closed.
             OutputError: stdout cannot be written to.
         """
-        if self._ended:  # nothing may follow a torn line
+        if self._ended:  # nothing may follow an incomplete line
             raise self._ended
         came_before = self._signal
         self._is_writing = True
@@ -189,10 +189,10 @@ class Stdout:
             return 0
         except OSError:
             if self._is_file:
-                self._remove_torn_line(at - (self._lines.rfind(b"\n", 0, at) + 1))
+                self._remove_partial_line(at - (self._lines.rfind(b"\n", 0, at) + 1))
             raise
 
-    def _remove_torn_line(self, size: int) -> None:
+    def _remove_partial_line(self, size: int) -> None:
         """Remove the beginning of a line, whose rest did not fit, from the end of a file."""
         descriptor = self._descriptor or 0
         end = os.lseek(descriptor, 0, os.SEEK_CUR)

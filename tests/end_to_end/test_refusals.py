@@ -409,7 +409,7 @@ def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> Non
         (b'"text"', "must hold a JSON object, not text"),
         (b"5", "must hold a JSON object, not a number"),
         (b"[]", "must hold a JSON object, not an array"),
-        (b"1" * 5000, "holds a number of more than 4,300 digits, or one that JSON does not know"),
+        (b"1" * 5000, "holds a number of more than 4,300 digits, or one that JSON does not have"),
         (b'{"window_hours": NaN}', "holds a number of more than 4,300 digits, or one that JSON"),
         (b'{"window_hours": -Infinity}', "holds a number of more than 4,300 digits, or one that"),
         (b'{"a":' * 60 + b"1" + b"}" * 60, "is nested too deeply"),

@@ -237,7 +237,7 @@ def test_a_limit_that_drops_is_reported_as_moved() -> None:
 def test_growth_that_does_not_pay_is_reported_once() -> None:
     planner = WindowPlanner(Window(START, START + 20 * DAY), largest=31 * DAY, smallest=1000)
     service = Service(evenly(1000), 10**9).export_all(planner, 4)
-    assert service.reasons.count("larger windows would save less than they risk") == 1
+    assert service.reasons.count("larger windows would cost more than they save") == 1
 
 
 def test_what_is_known_saves_the_search_for_the_limit() -> None:
