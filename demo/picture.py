@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -100,14 +101,18 @@ def _note(axes: Axes, text: str) -> None:
 
 
 def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, title: str) -> None:
-    """Draw one line a product; the day under way is left out."""
+    """Draw one line a product; dashed, to an empty circle, for the day under way."""
     _plain(axes, title)
     under_way = max(row.day for row in marts.days)
     for product, colour in colours.items():
-        rows = [row for row in marts.days if row.product == product and row.day < under_way]
+        rows = [row for row in marts.days if row.product == product]
         days = [mdates.date2num(row.day) for row in rows]
         values = [getattr(row, measure) for row in rows]
-        axes.plot(days, values, color=colour, linewidth=2, marker="o", markersize=3.5)
+        whole = sum(row.day < under_way for row in rows)
+        plot = partial(axes.plot, color=colour, linewidth=2, markersize=3.5)
+        plot(days[:whole], values[:whole], marker="o")
+        plot(days[whole - 1 :], values[whole - 1 :], linestyle=":")
+        plot(days[whole:], values[whole:], marker="o", markerfacecolor="white")
     axes.set_ylim(bottom=0)
     for day in {row.day for row in marts.days if row.day.weekday() >= 5}:
         axes.axvspan(
@@ -118,7 +123,7 @@ def _lines(axes: Axes, marts: Marts, colours: Mapping[str, str], measure: str, t
     axes.xaxis.set_major_locator(mdates.WeekdayLocator(byweekday=mdates.MO))
     axes.xaxis.set_minor_locator(mdates.DayLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(_weekday))
-    _note(axes, "grey: weekend")
+    _note(axes, "grey: weekend; dotted: the day under way")
 
 
 def _types(axes: Axes, marts: Marts, colours: Mapping[str, str]) -> None:

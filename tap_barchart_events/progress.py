@@ -219,6 +219,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def hours(milliseconds: int) -> str:
+    """Return the size of a range as text for people: ``744 hours``, ``1.5 hours``, ``12 min``."""
+    if milliseconds < 3_600_000:
+        return duration(milliseconds / 1000)
+    return f"{milliseconds / 3_600_000:,.1f}".removesuffix(".0") + " hours"
+
+
 def time_left(seconds: float) -> str:
     """Return the time left as text for people: ``about 12 min left``."""
     return "less than a second left" if seconds < 0.1 else f"about {duration(seconds)} left"

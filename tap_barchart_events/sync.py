@@ -24,7 +24,7 @@ from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
 from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.output.signals import signals_held
-from tap_barchart_events.progress import Progress
+from tap_barchart_events.progress import Progress, counted, hours
 from tap_barchart_events.windows import EARLIEST, Window, to_iso
 
 if TYPE_CHECKING:
@@ -308,13 +308,12 @@ def _log_coverage(
             windows = plans[product].windows_left
             is_learnt = states[product].learnt.get("types") == request.types_fingerprint
             logger.info(
-                "%s/%s: a sync would cover %s: %s hours, in about %s window%s, with %s",
+                "%s/%s: a sync would cover %s: %s, in about %s, with %s",
                 settings.customer,
                 product,
                 covered,
-                f"{covered.size / 3_600_000:,.1f}".removesuffix(".0"),
-                f"{windows:,}",
-                "" if windows == 1 else "s",
+                hours(covered.size),
+                counted(windows, "window"),
                 "the sizes that earlier runs learnt" if is_learnt else "no sizes learnt so far",
             )
 

@@ -77,6 +77,11 @@ def test_it_starts_from_state_and_says_whether_sizes_were_learnt(
     assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00: 4 hours, in about" in log
 
 
+def test_a_range_below_an_hour_is_given_in_smaller_units(service: Emulator, tmp_path: Path) -> None:
+    log = try_out(tmp_path, service, end_date="2026-03-02T00:00:30Z").log
+    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 00:00:30: 30 s, in about" in log
+
+
 def test_it_reads_an_hour_at_most(service: Emulator, tmp_path: Path) -> None:
     try_out(tmp_path, service, window_hours=744)
     jobs = starts(service)
