@@ -40,6 +40,7 @@ class Emulator(Service):
             faults=self.armed_faults,
             log=self.requests,
             transports=loopback.transports,
+            now=self._now,
             date=self._date,
         )
         api_app = with_faults(
@@ -76,5 +77,8 @@ class Emulator(Service):
         """Stop."""
         self.stop()
 
+    def _now(self) -> float:
+        return self.clock() / 1000
+
     def _date(self) -> str | None:
-        return formatdate(self.clock() / 1000, usegmt=True) if self.date_header else None
+        return formatdate(self._now(), usegmt=True) if self.date_header else None

@@ -95,6 +95,7 @@ class FaultMiddleware:
         log: list[RequestSeen],
         transports: Transports,
         elsewhere: str,
+        now: Callable[[], float],
         date: Callable[[], str | None],
         throttle: Callable[[], float | None] = lambda: None,
     ) -> None:
@@ -108,6 +109,7 @@ class FaultMiddleware:
             log: Requests are appended to it.
             transports: Open connections by peer.
             elsewhere: A URL of the other host.
+            now: The service's time, in seconds since the epoch.
             date: The ``Date`` header of an answer sent now; ``None`` for no such header.
             throttle: Upper limit of bytes a second of an answer; ``None`` for no limit.
         """
@@ -118,6 +120,7 @@ class FaultMiddleware:
         self._log = log
         self._transports = transports
         self._elsewhere = elsewhere
+        self._now = now
         self._date = date
         self._throttle = throttle
 
@@ -143,7 +146,7 @@ class FaultMiddleware:
         scope["state"] = {"fault": seen.fault}
         transport = self._transports[scope["client"]]
         connection = _Connection(seen, transport, receive, self._dated(send), self._throttle())
-        answer = answer_of(seen.fault, self._elsewhere) if seen.fault else None
+        answer = seen.fault and answer_of(seen.fault, self._elsewhere, self._now())
         with suppress(ConnectionGoneError):
             await connection.before_answer()
             await (answer or self._app)(scope, replay, connection.send)

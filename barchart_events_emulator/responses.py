@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -48,27 +47,30 @@ def storage_error(status: int, code: str, message: str) -> Response:
     return Response(text, status_code=status, media_type="application/xml")
 
 
-def answer_of(fault: Fault, elsewhere: str) -> Response | None:
+def answer_of(fault: Fault, elsewhere: str, now: float) -> Response | None:
     """Return the answer that a fault puts in the place of the call's own, if it does.
 
     Args:
         fault: The fault that applies.
         elsewhere: The target of a redirect without a location.
+        now: The service's time, in seconds since the epoch.
     """
     if fault.kind == "redirect":
         if fault.call == "link" and fault.details["location"] is None:
             return None
         return RedirectResponse(fault.details["location"] or elsewhere, status_code=302)
+    if fault.kind == "status":
+        return _status(fault, now)
     answer = _ANSWERS.get(fault.kind)
     return answer(fault) if answer else None
 
 
-def _status(fault: Fault) -> Response:
+def _status(fault: Fault, now: float) -> Response:
     code, body = fault.details["code"], fault.details["body"]
     seconds = fault.details["retry_after"]
     headers = {}
     if seconds is not None and fault.details["as_date"]:
-        headers["Retry-After"] = formatdate(time.time() + seconds, usegmt=True)
+        headers["Retry-After"] = formatdate(now + seconds, usegmt=True)
     elif seconds is not None:
         headers["Retry-After"] = str(seconds)
     if body is None:
@@ -81,7 +83,6 @@ def _status(fault: Fault) -> Response:
 
 
 _ANSWERS: dict[str, Callable[[Fault], Response]] = {
-    "status": _status,
     "error": lambda fault: service_error(fault.details["code"], "For unspecified reason(s)."),
     "html": lambda _: HTMLResponse(_PAGE.format("Please stand by")),
     "empty": lambda _: Response(b"", media_type="application/json"),

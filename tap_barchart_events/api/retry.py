@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import backoff
@@ -100,8 +101,18 @@ class RetryPolicy:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None if it has none."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None if it has none.
+
+    A date in it counts from the answer's own ``Date``, so that a machine's clock that is ahead
+    does not shorten the pause. Without a ``Date`` it counts from the machine's clock.
+    """
+    value = headers.get("Retry-After", "")
     try:
-        return Retry().parse_retry_after(headers["Retry-After"])
-    except (KeyError, InvalidHeader, ValueError, OverflowError):
+        pause = parsedate_to_datetime(value) - parsedate_to_datetime(headers["Date"])
+        return max(pause.total_seconds(), 0)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    try:
+        return Retry().parse_retry_after(value)
+    except (InvalidHeader, ValueError, OverflowError):
         return None

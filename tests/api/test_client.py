@@ -233,6 +233,16 @@ def test_retry_after_is_honoured(
     assert second - first >= 0.9
 
 
+def test_the_date_of_a_retry_after_is_by_the_services_clock(
+    client: ReportsClient, service: Emulator
+) -> None:
+    service.advance(hours=-2)
+    service.fault("start", "status", code=503, retry_after=2, as_date=True)
+    assert finished_job(client)
+    first, second = (r.at for r in service.requests if r.call == "start")
+    assert second - first >= 0.9
+
+
 def test_a_call_is_never_tried_sooner_than_the_service_asked(
     make_client: Callable[..., ReportsClient], service: Emulator
 ) -> None:
