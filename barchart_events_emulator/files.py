@@ -74,7 +74,7 @@ class RowFormat:
 
 
 def row_format_of(options: Options, product: str, delimiter: str) -> RowFormat:
-    """Return the row_format of a product's file under the options."""
+    """Return the format of the rows of a product's file, by the options."""
     columns = options.columns_of(product)
     if options.shuffled_columns:
         key = f"{options.seed}/{product}/"

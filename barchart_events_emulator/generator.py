@@ -20,6 +20,7 @@ from struct import unpack
 from typing import TYPE_CHECKING, NamedTuple
 
 from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, pool_of
+from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from barchart_events_emulator.options import Options
     from barchart_events_emulator.sample_data import Pool
 
-HOUR = 3_600_000
 MASK = POOL_SIZE - 1
 
 _SLOTS = (HOUR, 900_000, 300_000, 60_000, 10_000, 1_000)

@@ -92,7 +92,7 @@ class Loopback:
         self, app: ASGIApp, state: ServerState, sock: socket.socket
     ) -> asyncio.AbstractServer:
         config = Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
-        # Longer than any pause between polls: only faults end a connection.
+        # Longer than pauses between polls at usual settings: only faults end a connection.
         config.timeout_keep_alive = 75
         config.load()
         transports = self.transports

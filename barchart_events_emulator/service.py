@@ -15,6 +15,7 @@ from barchart_events_emulator.jobs import RUNNING, ExportJob, Outage, export, ne
 from barchart_events_emulator.links import Links
 from barchart_events_emulator.loopback import HOST
 from barchart_events_emulator.options import Options
+from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -185,7 +186,7 @@ class Service(Options):
 
     def advance(self, hours: float = 0, milliseconds: int = 0) -> None:
         """Move the service's clock."""
-        clock, by = self.clock, round(hours * 3_600_000) + milliseconds
+        clock, by = self.clock, round(hours * HOUR) + milliseconds
         self.clock = lambda: clock() + by
 
     def release_late(self) -> None:

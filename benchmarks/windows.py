@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.windows import Window
+from tap_barchart_events.windows import HOUR, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-HOUR = 3_600_000
+
 DAY = 24 * HOUR
 START = 1_767_571_200_000
 """A Monday: 2026-01-05, 00:00 UTC."""

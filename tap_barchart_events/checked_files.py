@@ -27,7 +27,7 @@ class CheckedFile:
     file: ExportFile
     contents: FileContents
     began: float
-    """When the export was on disk, in seconds of the monotonic clock."""
+    """When the file was taken to be written, in seconds of the monotonic clock."""
 
 
 class CheckedFiles:

@@ -161,7 +161,7 @@ def describe_error(error: Exception) -> str:
             return f"setting stream_maps cannot be used: {text}{reason}"
         case _ if _is_of_stream_map(error):
             kind = type(error).__name__
-            return f"setting stream_maps cannot be used: an expression ends in {kind} for a record"
+            return f"setting stream_maps cannot be used: an expression raises {kind} for a record"
         case OSError():
             return f"operating system error: {text}; check permissions and free space (TMPDIR)"
     return f"unexpected {type(error).__name__}: {text}; report it with the log at the level DEBUG"

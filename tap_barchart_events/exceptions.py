@@ -1,15 +1,15 @@
-"""Every error that a user can see. Imports nothing of the project.
+"""The errors of the tap. Imports nothing of the project.
 
     BarchartEventsError
-    ├── SettingError            a setting is missing or wrong: nothing was requested
+    ├── SettingError            a setting, the catalog or STATE cannot be used
     ├── ServiceError            the service did not answer as documented
-    │   ├── CredentialsError    401 or 403: the credentials are wrong; never retried
+    │   ├── CredentialsError    401 or 403: never retried
     │   ├── JobRefusedError     no more jobs at once: continue with those in flight
     │   ├── JobForgottenError   the service has no such job: start a new one
     │   ├── JobNotReadyError    the link was requested before the file was ready
     │   └── LinkExpiredError    the download link has expired: get a new one
     ├── ExportError             an export is not available
-    │   ├── TooLargeError       too many events for one export: split the window
+    │   ├── TooLargeError       too many events for the smallest window
     │   └── JobFailedError      the job failed: start a new one, a few times
     │       └── JobMismatchError    the job has another export: start a new one
     ├── FileError               an export file is damaged, or not as documented
@@ -31,7 +31,7 @@ class BarchartEventsError(Exception):
 
 
 class SettingError(BarchartEventsError):
-    """A setting is missing or has a value that cannot be used."""
+    """A setting, the catalog or STATE is missing something or has a value that cannot be used."""
 
 
 class ServiceError(BarchartEventsError):
@@ -68,7 +68,7 @@ class ExportError(BarchartEventsError):
 
 
 class TooLargeError(ExportError):
-    """An export holds too many events for one job: its window must be split."""
+    """The smallest window holds too many events for one job."""
 
 
 class JobFailedError(ExportError):

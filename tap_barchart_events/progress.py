@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics
 
+from tap_barchart_events.windows import HOUR
+
 if TYPE_CHECKING:
     import logging
 
@@ -30,7 +32,7 @@ class Metric(str, enum.Enum):
 
 
 class RoundedTimer(metrics.Timer):
-    """The SDK's timer, in milliseconds instead of 17 digits."""
+    """The SDK's timer, rounded to milliseconds."""
 
     def elapsed(self) -> float:
         """Return the seconds that have passed."""
@@ -48,7 +50,7 @@ class Progress:
         stream: str,
         is_connection_test: bool = False,
     ) -> None:
-        """Start the clock.
+        """Record when the sync began.
 
         Args:
             logger: Where lines go.
@@ -118,7 +120,7 @@ class Progress:
         Args:
             export: The window's export.
             events: How many events it had.
-            seconds: From its finished file to its bookmark.
+            seconds: From when its file was taken to be written, to its bookmark.
         """
         assert self._exports  # noqa: S101 - for the type checker: the sync has begun
         self._done += export.window.size
@@ -221,9 +223,9 @@ def duration(seconds: float) -> str:
 
 def hours(milliseconds: int) -> str:
     """Return the size of a range as text for people: ``744 hours``, ``1.5 hours``, ``12 min``."""
-    if milliseconds < 3_600_000:
+    if milliseconds < HOUR:
         return duration(milliseconds / 1000)
-    return f"{milliseconds / 3_600_000:,.1f}".removesuffix(".0") + " hours"
+    return f"{milliseconds / HOUR:,.1f}".removesuffix(".0") + " hours"
 
 
 def time_left(seconds: float) -> str:

@@ -101,9 +101,9 @@ class ProductState:
     def advanced(self, done: Window, event_types: Sequence[str]) -> ProductState:
         """Return the state after a run has written all events of a range.
 
-        The bookmark never moves back. Where the range leaves a gap behind the bookmark, the
-        history begins again; where it begins no later than the history, its types replace the
-        earlier ones. Otherwise the types that both have are complete.
+        The bookmark never moves back. If the range starts after the bookmark, or no later than the
+        history, the history starts where the range does, with the types of the range. Otherwise
+        the history keeps its start, and only the types common to both stay complete.
 
         Args:
             done: From where this run began to the end of the window that it has finished.

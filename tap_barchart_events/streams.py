@@ -206,7 +206,7 @@ class EventsStream(Stream):
             product = context["product"]
             state = self._states[product]
             if self._sync_now:
-                state = self._sync_now.with_memory(product, state)
+                state = self._sync_now.with_jobs_and_sizes(product, state)
             if state != self._written.get(product):  # the SDK looks partitions up one by one
                 state.write_to(self.get_context_state(context), REPLICATION_KEY)
                 self._written[product] = state

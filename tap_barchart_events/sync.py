@@ -25,7 +25,7 @@ from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.output.signals import signals_held
 from tap_barchart_events.progress import Progress, counted, hours
-from tap_barchart_events.windows import EARLIEST, Window, to_iso
+from tap_barchart_events.windows import EARLIEST, HOUR, Window, to_iso
 
 if TYPE_CHECKING:
     import logging
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.saved_jobs import SavedJob
     from tap_barchart_events.state import ProductState
 
-LONGEST_TEST = 3_600_000
+LONGEST_TEST = HOUR
 """Milliseconds that a connection test reads at most."""
 
 CLOCK_TOLERANCE = 60_000
@@ -63,7 +63,7 @@ class Sync:
     request: Request
     """What all exports of the sync have in common."""
 
-    def with_memory(self, product: str, state: ProductState) -> ProductState:
+    def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt by now."""
         learnt = self.exports.learnt(product)
         return replace(
@@ -181,7 +181,7 @@ def _saved_jobs(
             product=product,
             now=int(time.time()),
             most=WINDOWS_PER_JOB * settings.max_concurrent_jobs,
-            largest=settings.window,
+            largest=settings.largest_window,
             settled=settings.lookback + settings.lag if settings.lookback else 0,
         )
         for product, state in states.items()
@@ -205,7 +205,7 @@ def _plans(
     return {
         product: WindowPlanner(
             covered,
-            largest=settings.window,
+            largest=settings.largest_window,
             smallest=settings.smallest_window,
             knowledge=known.get(product) or next(iter(others), None),
             taken=[job.window for job in saved_jobs[product]],
@@ -235,8 +235,8 @@ def _now(client: ReportsClient, logger: logging.Logger) -> int:
     service = machine + round(offset * 1000)
     if abs(service - machine) > CLOCK_TOLERANCE:
         logger.warning(
-            "the clocks differ: this machine's shows %s, the service's %s; set this machine's "
-            "clock. The sync ends at the earlier of the two",
+            "the clocks differ: this machine's shows %s, the service's %s; the sync ends at the "
+            "earlier of the two; set this machine's clock",
             to_iso(machine),
             to_iso(service),
         )
@@ -320,7 +320,7 @@ def _log_coverage(
 
 def _newest(covered: Window, settings: Settings) -> Window:
     """Return the last part of a range, which a connection test reads."""
-    size = min(settings.window, LONGEST_TEST)
+    size = min(settings.largest_window, LONGEST_TEST)
     return Window(max(covered.start, covered.end - size), covered.end)
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+HOUR = 3_600_000
+"""Milliseconds of an hour."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 EARLIEST = -62_135_596_800_000

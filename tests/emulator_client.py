@@ -12,7 +12,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from barchart_events_emulator import Event
-from barchart_events_emulator.generator import HOUR
+from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

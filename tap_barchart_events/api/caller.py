@@ -206,7 +206,10 @@ class Caller:
         while piece := response.raw.read1(LONGEST_ANSWER, decode_content=True):
             body += piece
             if len(body) > LONGEST_ANSWER:
-                raise TransientError(f"could not {what}: the answer does not end")
+                raise TransientError(
+                    f"could not {what}: the answer has over {LONGEST_ANSWER:,} bytes; check "
+                    "api_url, and any proxy in between"
+                )
         return body
 
     def _answer(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Json:
@@ -214,7 +217,7 @@ class Caller:
         status = response.status_code
         if status in {401, 403}:
             refusal = (
-                f"could not {what}: the service answered {status}: check username, password "
+                f"could not {what}: the service answered {status}; check username, password "
                 "and customer, and that api_url is the host that they are for"
             )
             if status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's

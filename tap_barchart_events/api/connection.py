@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 STEP_TIMEOUTS = 3
-"""Request timeouts within which a step of an answer has to come, however small its pieces."""
+"""Longest duration of a step, in multiples of the request timeout."""
 
 STEP_BYTES = 1 << 22
 """Bytes of a step, at most: four times what is read at once, for the framing of tiny chunks."""

@@ -250,8 +250,8 @@ class Download:
             return True
         if codings or "Content-Length" not in response.headers:
             raise TransientError(
-                f"could not {self._what}: object storage does not say how long the file is, so "
-                "it could be cut short unnoticed; a proxy in between may be the reason"
+                f"could not {self._what}: object storage does not give the length of the file, "
+                "so the tap could not detect a missing end; exclude object storage from the proxy"
             )
         return False
 

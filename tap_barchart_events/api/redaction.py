@@ -45,7 +45,7 @@ REASONS: dict[type[Exception], str] = {
     urllib3.exceptions.ReadTimeoutError: "no answer within request_timeout_seconds",
     EndlessAnswerError: "the answer does not end",
     SlowAnswerError: "the answer does not end in time: it comes too slowly",
-    requests.exceptions.SSLError: "TLS failed; does the host speak https?",
+    requests.exceptions.SSLError: "TLS failed; check that the host serves https",
     requests.exceptions.ProxyError: "the proxy refused",
 }
 
@@ -105,7 +105,7 @@ def _replacement(error: Exception, what: str, host: str) -> ServiceError:
             "host, and REQUESTS_CA_BUNDLE where a proxy has a certificate of its own"
         )
     if has(urllib3.exceptions.NameResolutionError):
-        return UnreachableError(f"could not {what}: the name of the host {host} is not known")
+        return UnreachableError(f"could not {what}: the host name of {host} cannot be resolved")
     if has(ConnectionRefusedError):
         return UnreachableError(f"could not {what}: {host}: connection refused")
     if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in causes):

@@ -32,7 +32,7 @@ class TransientError(ServiceError):
     timeout: float | None = None
     """Seconds after the first try within which the last one has to begin, if less than usual."""
 
-    advice = "run again later; the next run continues from the bookmark"
+    advice = "run again later: the next run continues from the bookmark"
     """What to do when the tries are used up."""
 
     def __init__(
@@ -91,13 +91,13 @@ class RetryPolicy:
             if time.monotonic() - began + pause > timeout:
                 why = f"no try begins after {timeout:g} s"
                 if pause > ceiling:
-                    why = f"the service asks for a pause of {pause:.0f} s"
+                    why = f"Retry-After is {pause:.0f} s"
                 break
             logger.warning("%s; try %d of %d in %.1f s", last, attempt + 1, self.attempts, pause)
             if stopped.wait(pause):
                 raise SyncStopped
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
-        raise ServiceError(f"{last}; given up after {tries} ({why}): {last.advice}")
+        raise ServiceError(f"{last}; given up after {tries} ({why}); {last.advice}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

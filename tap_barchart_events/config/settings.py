@@ -23,14 +23,13 @@ from tap_barchart_events.config.declaration import (
 )
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS
-from tap_barchart_events.windows import to_iso
+from tap_barchart_events.windows import HOUR, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 STAGING = "https://events-stage.aws.barchart.com"
 
-HOUR = 3_600_000
 MINUTE = 60_000
 SECOND = 1_000
 
@@ -134,8 +133,9 @@ class Settings:
     )
     poll_interval_seconds: float = number_setting(
         "Poll interval",
-        "Longest first pause between polls of a job, in seconds. Jitter shortens the pauses; they "
-        "grow to 15 times this at most.",
+        "Longest pause before the first poll of a job, in seconds, while no job times are known. "
+        "With job times, the first poll comes when the job is expected to end. No pause exceeds 15 "
+        "times this.",
         default=2,
         exclusive_minimum=0,
     )
@@ -199,7 +199,7 @@ class Settings:
     """As the SDK takes it, ``batch_size`` included; None: events come as RECORD messages."""
 
     @property
-    def window(self) -> int:
+    def largest_window(self) -> int:
         """Largest window, in milliseconds."""
         return max(1, round(self.window_hours * HOUR))
 
@@ -251,7 +251,7 @@ class Settings:
                 f"setting end_date must be after start_date, {to_iso(settings.start_date)}, "
                 f"not {to_iso(settings.end_date)}"
             )
-        if settings.smallest_window > settings.window:
+        if settings.smallest_window > settings.largest_window:
             raise SettingError("setting min_window_seconds must not exceed window_hours")
         if settings.delimiter == settings.quote_character:
             raise SettingError("setting quote_character must differ from delimiter")

@@ -12,9 +12,9 @@ class JobBudget:
     """The jobs in flight and their limit: the setting, or what the service accepts.
 
     A start that the service refuses while jobs of this sync are in flight lowers the limit to
-    their number. When as many jobs as the limit have ended, one more is tried. Each refusal of
-    such a try doubles the number of jobs that have to end before the next one; each success
-    raises the limit by one and allows the next try at once.
+    their number. When as many jobs as the limit have ended, one more is tried. A refusal of that
+    try doubles the number of jobs that must end before the next try. A success raises the limit
+    by one, and the next try may follow at once.
 
     All times are seconds of one monotonic clock.
     """

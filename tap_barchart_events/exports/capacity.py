@@ -16,7 +16,7 @@ FAILURE_PRIOR, FAILURE_MOST = 3.0, 10.0
 """The cost of a job that is too large, in times of another job: the value until one was seen (15
 minutes where others take five), and the upper bound."""
 
-MEMORY = 50.0
+AVERAGED_JOBS = 50.0
 """Jobs over which job times are averaged."""
 
 TOLERANCE = 1.05
@@ -65,7 +65,7 @@ class JobTimes:
     """Seconds that jobs take: a fixed part and a part per event, by linear regression."""
 
     jobs: float = 0.0
-    """Jobs that the averages rest on, `MEMORY` at most."""
+    """Jobs that the averages rest on, `AVERAGED_JOBS` at most."""
     events: float = 0.0
     """Mean of the jobs' events."""
     seconds: float = 0.0
@@ -79,7 +79,7 @@ class JobTimes:
 
     def observe(self, events: float, seconds: float) -> None:
         """Record the events and the seconds of a job that succeeded."""
-        self.jobs = min(MEMORY, self.jobs + 1)
+        self.jobs = min(AVERAGED_JOBS, self.jobs + 1)
         gain = 1 / self.jobs
         more_events, more_seconds = events - self.events, seconds - self.seconds
         self.events += gain * more_events

@@ -138,7 +138,7 @@ class Exporter:
                 yielded.
         """
         with self._changed:
-            self._scheduler.read(product)
+            self._scheduler.set_current(product)
             self._callable.notify()
         while task := self._wait_for_next(product):
             if task.error:

@@ -9,11 +9,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tap_barchart_events.windows import HOUR
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-HOUR = 3_600_000
-"""An hour in milliseconds."""
 
 WEEK_HOURS = 168
 
@@ -75,7 +74,7 @@ class Forecast:
     noise_weight: float = NOISE_PRIOR
     """Hours that `noise` rests on."""
     latest: int | None = None
-    """The hour observed last; None before the first."""
+    """The latest hour observed; None before the first."""
 
     def expected(self, hour: int) -> float:
         """Return the expected events of one hour."""

@@ -11,8 +11,9 @@ class JobRetryPolicy:
 
     Pauses grow by a factor, with jitter between half and all of each. With the defaults the
     three pauses after failures add up to between 3.6 and 7.2 minutes, so that an outage of
-    several minutes does not end a sync. The window of a forgotten job may be right, so these
-    pauses start shorter, and only the total time bounds them.
+    several minutes does not end a sync. A job that was forgotten does not show that its
+    window is at fault. So the first pause after it is shorter, and only the total time bounds the
+    number of new jobs.
     """
 
     attempts: int = 4

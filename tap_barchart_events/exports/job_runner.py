@@ -1,4 +1,4 @@
-"""Makes the calls that the scheduler returns, one at a time. Takes no decision, uses no thread."""
+"""Makes the calls that the scheduler returns. Decides nothing; several threads may use it."""
 
 from __future__ import annotations
 

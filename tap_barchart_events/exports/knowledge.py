@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from tap_barchart_events.exports.capacity import MEMORY, Capacity, JobTimes
+from tap_barchart_events.exports.capacity import AVERAGED_JOBS, Capacity, JobTimes
 from tap_barchart_events.exports.forecast import (
     NOISE_MEMORY,
     NOISE_PRIOR,
@@ -159,7 +159,7 @@ def _capacity(value: object) -> Capacity:
 def _job_times(value: object) -> JobTimes:
     *numbers, too_large = _numbers(value, 6)
     bounds = (
-        (0, MEMORY),
+        (0, AVERAGED_JOBS),
         (0, MOST_EVENTS),
         (0, MOST_SECONDS),
         (0, MOST_EVENTS**2),

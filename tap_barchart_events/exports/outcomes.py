@@ -122,8 +122,7 @@ class Outcomes:
                 pause = self._budget.refused(now, outcome.retry_after)
                 if pause >= LONG_PAUSE:
                     logger.warning(
-                        "no export job is started for %.0f min: the service asks for that "
-                        "(Retry-After)",
+                        "no export job starts for %.0f min (Retry-After of the service)",
                         pause / 60,
                     )
             case Exception():
@@ -173,9 +172,7 @@ class Outcomes:
                     f"job {job.source} has the status {status[:40]!r}, which is not "
                     "documented; a newer version of this tap may know it"
                 )
-                self._end_job(task)
-                self._service_failed(task, ServiceError(text))
-                task.job = None
+                self._drop_or_fail(task, ServiceError(text), keep_job=False)
 
     def _raised(self, task: WindowTask, error: Exception, call: TaskState, now: float) -> None:
         match error:
@@ -193,10 +190,11 @@ class Outcomes:
                 self._job_forgotten(task, error, now)
             case JobFailedError():
                 self._job_failed(task, error, now)
-            case ServiceError():
-                self._service_failed(task, error)
-            case FileError():
-                self._file_refused(task, error)
+            case ResourceError():
+                self._fail(task, error)
+            case ServiceError() | FileError():
+                # The next run can use the job of a failed call, but not that of a damaged file.
+                self._drop_or_fail(task, error, keep_job=isinstance(error, ServiceError))
             case _:
                 self._fail(task, error)
 
@@ -248,10 +246,7 @@ class Outcomes:
             f"{reason}, and the window may not be split further; lower min_window_seconds, or "
             "name fewer event_types"
         )
-        error = TooLargeError(text)
-        if not self._is_dropped(task, error):
-            task.job = None
-            self._fail(task, error)
+        self._drop_or_fail(task, TooLargeError(text), keep_job=False)
 
     # Failures -----------------------------------------------------------------------------
 
@@ -280,17 +275,12 @@ class Outcomes:
         wait = self._retry.wait_after_forgotten(task.forgotten, seconds, self._rng.random())
         self._replace_job(task, error, wait, now)
 
-    def _service_failed(self, task: WindowTask, error: ServiceError) -> None:
+    def _drop_or_fail(self, task: WindowTask, error: Exception, *, keep_job: bool) -> None:
+        """Drop a job of an earlier run. Otherwise fail; the next run gets the job if it is kept."""
         if not self._is_dropped(task, error):
             self._fail(task, error)
-
-    def _file_refused(self, task: WindowTask, error: FileError) -> None:
-        """Fail; keep the job for a later run only if the file may be right."""
-        if isinstance(error, ResourceError):
-            self._fail(task, error)
-        elif not self._is_dropped(task, error):
-            self._fail(task, error)
-            task.job = None
+            if not keep_job:
+                task.job = None
 
     def _is_dropped(self, task: WindowTask, error: Exception) -> bool:
         """Give the window back to the planner if an earlier run has started its job."""
@@ -310,12 +300,13 @@ class Outcomes:
         task.job = None
         if wait is not None:
             task.state, task.due = TaskState.WAITING, now + wait
-            logger.warning("%s: %s; a new job in %.0f s", self._where(task), error, wait)
+            logger.warning("%s: %s; the next job starts in %.0f s", self._where(task), error, wait)
             return
         count = task.failures + task.forgotten
+        outcome = "failed or were forgotten" if task.forgotten else "failed"
         text = (
-            f"{count} export jobs failed; the last error: {error}; run again later: the next run "
-            "continues from the bookmark; if the error persists, ask Barchart's support"
+            f"{count} export jobs {outcome}; the last error: {error}; run again later: the next "
+            "run continues from the bookmark; if the error persists, ask Barchart's support"
         )
         self._fail(task, JobFailedError(text))
 
@@ -323,8 +314,8 @@ class Outcomes:
         """Fail the next window, if there is one: its start would have to wait too long."""
         if task:
             text = (
-                f"could not start an export job: the service asks for a pause of {pause:.0f} s "
-                "(Retry-After); run again later; the next run continues from the bookmark"
+                f"could not start an export job: Retry-After of the service is {pause:.0f} s; run "
+                "again later: the next run continues from the bookmark"
             )
             self._fail(task, ServiceError(text))
 

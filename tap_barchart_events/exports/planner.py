@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exports.failures import Failures
-from tap_barchart_events.exports.forecast import HOUR
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.ranges import Remainder
 from tap_barchart_events.exports.sizing import Sizing
+from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,8 +52,8 @@ class _Purpose(enum.Enum):
 
 
 @dataclass(slots=True)
-class _Job:
-    """A window that was issued."""
+class _IssuedWindow:
+    """What was expected of a window that was issued, and why it has its size."""
 
     events: float
     """Expected events; 0 if nothing was known."""
@@ -106,12 +106,11 @@ class WindowPlanner:
         self._known = known
         self._sizing = Sizing(known, largest)
         self._left = Remainder(span, taken)
-        self._under_way: dict[Window, _Job] = {}
+        self._under_way: dict[Window, _IssuedWindow] = {}
         self._failures = Failures()
         self._bracketed = known.capacity.too_many is not None
         self._first_windows = 0
         self._proven = 0
-        self._attempt: Window | None = None
         self._far_below: list[int] = []
         self._reason: str | None = None
         self._growth_refused = False
@@ -167,9 +166,9 @@ class WindowPlanner:
         size = max(min(max(end - gap.start, least), largest), self._smallest)
         window = self._left.take(min(gap.start + size, gap.start + self._largest, limit))
         events, deviation = self._expected(window)
-        self._under_way[window] = _Job(events * self._correction(failure), deviation, purpose)
-        if purpose is _Purpose.ATTEMPT:
-            self._attempt = window
+        self._under_way[window] = _IssuedWindow(
+            events * self._correction(failure), deviation, purpose
+        )
         return window
 
     def ready(self, window: Window, seconds: float) -> None:
@@ -189,8 +188,6 @@ class WindowPlanner:
         events = sum(events_by_hour.values())
         self._learnt = None
         job = self._under_way.pop(window, None)
-        if window == self._attempt:
-            self._attempt = None
         if job and job.seconds is not None:
             self._known.job_times.observe(events, job.seconds)
         if job and events * FAR_BELOW < job.events:
@@ -218,8 +215,6 @@ class WindowPlanner:
         self._known.job_times.observe_failure(seconds)
         self._bracketed = True
         self._far_below.clear()
-        if window == self._attempt:
-            self._attempt = None
         # Half a standard deviation above the limit is what a failure shows on average.
         least = max(events, self._known.capacity.fits * (1 + min(deviation, 1) / 2))
         self._failures.add(window, least)
@@ -229,8 +224,6 @@ class WindowPlanner:
     def give_back(self, window: Window) -> None:
         """Issue a range again whose export turned out to be unusable."""
         self._under_way.pop(window, None)
-        if window == self._attempt:
-            self._attempt = None
         self._left.put_back(window)
 
     # How large the next window is.
@@ -249,7 +242,8 @@ class WindowPlanner:
         if not self._sizing.informed:
             return start + self._size_by_time(failure), _Purpose.SAFE
         correction = self._correction(failure)
-        if not self._attempt and (aim := self._sizing.attempt(self.events_left or 0)):
+        attempts = any(job.purpose is _Purpose.ATTEMPT for job in self._under_way.values())
+        if not attempts and (aim := self._sizing.attempt(self.events_left or 0)):
             return self._sizing.cut(start, limit, lambda _: aim, correction), _Purpose.ATTEMPT
         return self._sizing.cut(start, limit, self._sizing.safe, correction), _Purpose.SAFE
 

@@ -15,7 +15,7 @@ class PollSchedule:
     """When to poll a job next, by the times of recent jobs."""
 
     def __init__(self, interval: float) -> None:
-        """Start without any job time; ``interval`` is the longest first pause, in seconds."""
+        """Start without any job time; ``interval`` is ``poll_interval_seconds``."""
         self._interval = interval
         self._recent: deque[float] = deque(maxlen=9)
 

@@ -128,9 +128,8 @@ def usable_jobs(
         now: Seconds since the epoch.
         most: How many to take at most.
         largest: Milliseconds of the largest window that this run asks for.
-        settled: Milliseconds between the end of a window and the start of its job from which on
-            the window was complete: an earlier export lacks events that the lookback of this run
-            is for.
+        settled: Shortest time between the end of a window and the start of its job, in
+            milliseconds. A job that started earlier may lack late events. 0 turns the check off.
     """
     usable: list[SavedJob] = []
     for job in _in_order(values):

@@ -41,8 +41,8 @@ class Scheduler:
 
     A window is issued when a job may be started and fewer than ``WINDOWS_PER_JOB`` windows for
     each job are issued and not yet emitted, over all products. The last quarter of these places
-    is reserved for the product being read: for windows before one that is issued already, and
-    until as many of its windows are issued as jobs may be in flight. So a part of a split window
+    is reserved for the product being read. It may use them for a window before an issued one, and
+    while fewer of its windows are issued than jobs may be in flight. So a part of a split window
     never waits for later windows, and the product being read always uses all jobs.
     """
 
@@ -128,7 +128,7 @@ class Scheduler:
         task.job.last_poll = -math.inf  # to be polled at once
         self._budget.resume()
 
-    def read(self, product: str) -> None:
+    def set_current(self, product: str) -> None:
         """Set the product being read: its windows come first from now on."""
         self._current = self._queues.index(self._by_product[product])
 
@@ -260,8 +260,6 @@ class Scheduler:
             window = queue.plan.next() if upcoming is not None else None
             if window:
                 return self._new_task(queue, window)
-            if waiting is not None:
-                return queue.tasks[waiting]
             if failed is not None:
                 return None
         return None

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.knowledge import Knowledge
 
 WORTH_A_TRY = 1.3
-"""Ratio of the fewest events seen to be too many to the most seen to fit, from which on an
-attempt between them is considered. Below it, the errors of the forecast make these attempts."""
+"""Smallest ratio of the fewest events seen to be too many to the most seen to fit, at which an
+attempt between them is made. Below it, errors of the forecast already lead to such windows."""
 
 UNKNOWN_TOP = 4.0
 """The same ratio, taken while nothing is known to be too many."""
@@ -28,8 +28,8 @@ BY_TIME = 0.85
 """Share of the capacity derived from job times that an attempt aims at: job times vary."""
 
 RARELY = 100
-"""Windows, times the cost of a failure, after which a larger window is tried once more: an
-attempt that fails then costs 1 %."""
+"""A larger window is tried again after this many windows, times one plus the cost of a failure. So
+an attempt that fails costs 1 % of the job time."""
 
 EQUAL_PARTS = 4
 """If no more windows than this are left before a limit, they become equally large."""

@@ -25,7 +25,7 @@ class Limits:
     """Seconds after which a running job counts as too large."""
 
     poll_interval: float
-    """Longest first pause between polls, in seconds."""
+    """Longest pause before the first poll while no job times are known, in seconds."""
 
 
 class TaskState(enum.Enum):

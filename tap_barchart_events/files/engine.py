@@ -126,12 +126,12 @@ class Engine:
         except duckdb.OutOfMemoryException as error:
             # DuckDB raises the same for memory that cannot be spilled and for a full disk.
             raise ResourceError(
-                f"{self._memory >> 20:,} MB of memory and {self._free >> 20:,} MB for temporary "
-                "files do not suffice for its rows, or the process may not use that much memory; "
-                "free space in TMPDIR, set it to a larger disk, or set a smaller window_hours"
+                f"its rows need more than {self._memory >> 20:,} MB of memory and "
+                f"{self._free >> 20:,} MB of temporary files, or the process may not use that much "
+                "memory; free space in TMPDIR, or lower window_hours"
             ) from error
         except duckdb.PermissionException:
-            # Only the one file is allowed; if it is not there, DuckDB takes its name for a pattern.
+            # DuckDB takes the name of a missing file for a pattern, which is not allowed.
             raise ResourceError(
                 "it is not there any more; nothing may remove the tap's files in TMPDIR meanwhile"
             ) from None
@@ -144,7 +144,7 @@ class Engine:
 def _configured(file: str, directory: str, memory: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
-            # a second thread would compete with the target for the processor
+            # a second thread would take processor time from the target
             "threads": 1,
             "memory_limit": f"{memory}B",
             "temp_directory": directory,

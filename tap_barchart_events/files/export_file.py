@@ -88,10 +88,8 @@ class ExportFile:
     A context manager. ``check`` comes first. Each output mode then reads the file again; all modes
     yield the same events in the same order.
 
-    ``event_id`` is the MD5, in hex, of these lines, joined by line feeds, as UTF-8: customer,
-    product, timestamp in milliseconds, type; ``name=value`` for each further column of the file
-    that is not empty, sorted by name in snake_case; and the ordinal, from 0, among the events
-    equal in all of these. A line feed within a line is doubled. In Python, for a row as a dict::
+    ``event_id`` is the MD5, in hex, of the event's values and its ordinal among equal events;
+    docs/event_id.md explains it. In Python, for a row as a dict with names in snake_case::
 
         lines = [customer, product, str(timestamp), type]
         lines += [f"{name}={row[name]}" for name in sorted(row) if row[name]]
@@ -192,8 +190,8 @@ class ExportFile:
         if stats is None or not stats.matches_byte_count(content_bytes):
             self._scanner.locate_error(len(layout.names), layout.names.index("timestamp"), skip)
             raise FileError(
-                "it is not certain where its fields end (a space before a quoted value does "
-                "that); if the file does not quote its values, set quote_character to empty"
+                "the ends of its fields are not certain, for example because of a space before a "
+                "quoted value; set quote_character to empty if the file does not quote its values"
             )
         stats.check_range()
         warning = stats.check_layout(product, self._format.layout_check) if product else ""

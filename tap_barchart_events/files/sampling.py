@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.layout import detect_layout
 from tap_barchart_events.files.scanner import BOM, Dialect, Scanner
+from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-HOUR = 3_600_000
-"""Milliseconds."""
 
 BLOCKS = 2_048
 """How many places of a large file are read, at equal distances."""

@@ -27,8 +27,8 @@ MAX_COLUMNS = 250
 """The most columns that are read; a row with more is an error."""
 
 POSSESSIVE = b"+" if sys.version_info >= (3, 11) else b""
-"""Makes a quantifier of a regular expression give nothing back. It changes no match here, only what
-a row costs that does not end: to give back takes seconds and gigabytes. Python 3.10 lacks it."""
+"""Makes a quantifier possessive: it does not backtrack. The matches here stay the same, but
+backtracking over an unterminated row takes seconds and gigabytes. Python 3.10 lacks it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class MessageWriter(MsgSpecWriter):
             self._is_writing = False
         if self._ended:
             raise self._ended
-        if self._signal and not (came_before and at == end):
+        if self._signal and not came_before:
             raise Interrupted(128 + self._signal)
 
 

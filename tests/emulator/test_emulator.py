@@ -14,9 +14,10 @@ import pytest
 import requests
 
 from barchart_events_emulator import Emulator, Event
-from barchart_events_emulator.generator import HOUR, Generator, Selection
+from barchart_events_emulator.generator import Generator, Selection
 from barchart_events_emulator.options import Options
 from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client, as_multiset, read
 
 if TYPE_CHECKING:

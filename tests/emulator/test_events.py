@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator, Event, ExportJob
-from barchart_events_emulator.generator import HOUR
 from tap_barchart_events.products import PRODUCTS, snake_case
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client, as_multiset, read
 
 OPTIONS: list[dict[str, Any]] = [

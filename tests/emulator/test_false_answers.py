@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from barchart_events_emulator.generator import HOUR
 from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import START, Client, as_multiset, read
 
 DAY = 24 * HOUR

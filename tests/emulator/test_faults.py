@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from barchart_events_emulator import KINDS, Emulator
-from barchart_events_emulator.generator import HOUR
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import PLAIN, START, Client
 
 if TYPE_CHECKING:

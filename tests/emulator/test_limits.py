@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from barchart_events_emulator import Emulator, StartedWindow
-from barchart_events_emulator.generator import HOUR
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client
 
 NO_JOB = "EVENT_JOB_GET_FAILED_NO_JOB"

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from barchart_events_emulator.generator import HOUR
+from tap_barchart_events.windows import HOUR
 from tests.emulator_client import START, Client
 
 

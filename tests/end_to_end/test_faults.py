@@ -26,7 +26,7 @@ FIRST_END = "2026-03-02T01:00:00.000+00:00"
 ONE_BY_ONE = {"max_concurrent_jobs": 1, "poll_interval_seconds": 0.1}
 """Each call comes once a window: no job runs any more when it is first polled."""
 
-CREDENTIALS = "answered 40.: check username, password"
+CREDENTIALS = "answered 40.; check username, password"
 
 
 @dataclass(frozen=True)

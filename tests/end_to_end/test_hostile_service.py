@@ -192,7 +192,7 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
         time.sleep(0.05)
     tap.process.terminate()
     outcome = tap.end()
-    assert "no export job is started for 120 min" in outcome.log
+    assert "no export job starts for 120 min" in outcome.log
 
 
 def test_a_start_that_is_answered_after_a_signal_is_in_state(

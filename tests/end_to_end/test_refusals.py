@@ -78,7 +78,7 @@ def check_that_two_windows_are_kept(outcome: Outcome, service: Emulator) -> None
 
 def test_wrong_credentials(service: Emulator, tmp_path: Path) -> None:
     outcome = refused(tmp_path, settings_of(service, password="wrong"))  # noqa: S106
-    assert "answered 401: check username, password and customer" in last_line(outcome)
+    assert "answered 401; check username, password and customer" in last_line(outcome)
     assert outcome.records == []
     assert [request.call for request in service.requests] == ["authenticate"], "accounts get locked"
 
@@ -296,8 +296,8 @@ def test_a_storage_that_this_installation_cannot_reach(
         ({"__filter__": "prodct == 'WATCHLIST'"}, "'prodct' is not defined"),
         ({"__filter__": "product == "}, "product == "),
         ({"event_id": None}, "event_id"),
-        ({"number": "int(user_id)"}, "ends in ValueError for a record"),
-        ({"number": "json.loads(user_id)"}, "ends in JSONDecodeError for a record"),
+        ({"number": "int(user_id)"}, "raises ValueError for a record"),
+        ({"number": "json.loads(user_id)"}, "raises JSONDecodeError for a record"),
     ],
 )
 def test_a_stream_map_that_makes_no_sense(

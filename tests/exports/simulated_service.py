@@ -89,7 +89,7 @@ class SimulatedSync:
             unix_time=0.0,
             rng=self._rng,
         )
-        self._scheduler.read("A")
+        self._scheduler.set_current("A")
         while not self._scheduler.is_at_end("A"):
             self._step()
         return self.now

@@ -213,7 +213,7 @@ class Run:
         self.reading = iter(self.products)
         self.product = next(self.reading)
         self.calls: list[WindowTask] = []
-        self.scheduler.read(self.product)
+        self.scheduler.set_current(self.product)
 
     def check(self) -> None:
         """Check what holds at any moment."""
@@ -231,7 +231,7 @@ class Run:
             if following is None:
                 return False
             self.product = following
-            self.scheduler.read(following)
+            self.scheduler.set_current(following)
         task = self.scheduler.following(self.product)
         if task and task.error:
             raise task.error
@@ -361,7 +361,7 @@ def test_nine_products_with_one_window_each_take_about_three_job_times(
     )
     now, ends = 0.0, dict[str, float]()
     for product in products:
-        scheduler.read(product)
+        scheduler.set_current(product)
         while True:
             while task := scheduler.next_call(now):
                 name = task.queue.product

@@ -50,7 +50,7 @@ def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(retry_after: float | N
 
 def test_a_retry_after_of_a_day_ends_the_sync_when_all_jobs_in_flight_are_emitted() -> None:
     sync = SimulatedSync(4, limit=lambda _: 2, retry_after=86_400)
-    with pytest.raises(ServiceError, match=r"asks for a pause of \d+ s \(Retry-After\); run again"):
+    with pytest.raises(ServiceError, match=r"Retry-After of the service is \d+ s; run again"):
         sync.run()
     assert sync.started == 2, "no job is started before the pause has passed"
     assert [window.start for _, window in sync.emitted] == [0, HOUR]

@@ -17,10 +17,10 @@ from tap_barchart_events.exports.capacity import (
     best_share,
 )
 from tap_barchart_events.exports.failures import MOST_FAILURES, Failures
-from tap_barchart_events.exports.forecast import HOUR, Forecast
+from tap_barchart_events.exports.forecast import Forecast
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.sizing import RARELY, Sizing
-from tap_barchart_events.windows import Window
+from tap_barchart_events.windows import HOUR, Window
 
 counts = st.integers(1, 10**7)
 

@@ -66,7 +66,7 @@ def read_all(
 ) -> Exception | None:
     """Read a product to its end, in simulated time; return why it failed, if it did."""
     now = 100.0
-    made.read(product)
+    made.set_current(product)
     for _ in range(20_000):
         if made.is_at_end(product):
             return None
@@ -118,7 +118,7 @@ def test_a_job_that_is_never_ready_times_out() -> None:
 
 def test_a_job_that_other_credentials_started_is_started_anew() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
-    made.read("A")
+    made.set_current("A")
     task = made.next_call(100.0)
     assert task
     made.finished(task, CredentialsError("403"), 100.0)

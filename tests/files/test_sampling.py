@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_barchart_events.files import sampling
-from tap_barchart_events.files.sampling import HOUR, events_by_hour
+from tap_barchart_events.files.sampling import events_by_hour
+from tap_barchart_events.windows import HOUR
 from tests.export_files import START, WATCHLIST
 
 if TYPE_CHECKING:

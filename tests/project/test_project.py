@@ -119,14 +119,15 @@ def test_make_targets_named_in_the_readme_exist_and_are_run() -> None:
     assert {"make lint", "make test"} <= set(ci.splitlines())
 
 
-def test_the_architecture_page_names_every_module() -> None:
+@pytest.mark.parametrize("package", ["tap_barchart_events", "barchart_events_emulator"])
+def test_the_architecture_page_names_every_module(package: str) -> None:
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^  ([a-z_/]+\.py) ", page, re.MULTILINE))
-    package = PROJECT / "tap_barchart_events"
+    listed = re.split(r"\n(?=[a-z])", page.partition(f"\n{package}/")[2], maxsplit=1)[0]
+    folder = PROJECT / package
 
-    assert named == {
-        module.relative_to(package).as_posix()
-        for module in package.rglob("*.py")
+    assert set(re.findall(r"^  ([a-z_/]+\.py) ", listed, re.MULTILINE)) == {
+        module.relative_to(folder).as_posix()
+        for module in folder.rglob("*.py")
         if not module.name.startswith("__")
     }
 
