@@ -276,16 +276,7 @@ class EventsStream(Stream):
     def get_batches(
         self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Yield the manifest of each batch file, written by the query itself.
-
-        Raises:
-            SettingError: Stream maps or flattening are set; batch files do not pass through them.
-        """
-        if not self._unmapped:
-            raise SettingError(
-                "settings stream_maps and flattening_enabled cannot be combined with "
-                "batch_config: batch files do not pass through them; remove one or the other"
-            )
+        """Yield the manifest of each batch file, written by the query itself."""
         for partition in [context] if context else self.partitions:
             with self.get_record_counter() as counter:
                 counter.with_context(partition)
@@ -333,6 +324,11 @@ class EventsStream(Stream):
                 yield from super()._sync_records(context, write_messages=write_messages)
 
     def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:
+        if not self._unmapped:
+            raise SettingError(
+                "settings stream_maps and flattening_enabled cannot be combined with "
+                "batch_config: batch files do not pass through them; remove one or the other"
+            )
         check_storage(batch_config.storage)
         with self._syncing():
             super()._sync_batches(batch_config, context)

@@ -173,19 +173,22 @@ def _saved_jobs(
     ranges: Mapping[str, Window],
 ) -> dict[str, list[SavedJob]]:
     """Return the jobs of an earlier run that this one takes over."""
-    return {
-        product: usable_jobs(
+    most = WINDOWS_PER_JOB * settings.max_concurrent_jobs
+    saved_jobs: dict[str, list[SavedJob]] = {}
+    for product, state in states.items():
+        saved_jobs[product] = usable_jobs(
             state.jobs,
             span=ranges[product],
             request=request,
             product=product,
             now=int(time.time()),
-            most=WINDOWS_PER_JOB * settings.max_concurrent_jobs,
+            most=most,
             largest=settings.largest_window,
-            settled=settings.lookback + settings.lag if settings.lookback else 0,
+            lag=settings.lag,
+            lookback=settings.lookback,
         )
-        for product, state in states.items()
-    }
+        most -= len(saved_jobs[product])
+    return saved_jobs
 
 
 def _plans(

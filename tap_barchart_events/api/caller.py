@@ -19,6 +19,7 @@ from tap_barchart_events.api.redaction import replace_errors, without_url
 from tap_barchart_events.api.retry import (
     TRANSIENT_STATUSES,
     RetryPolicy,
+    StartPause,
     TransientError,
     UnreachableError,
     retry_after,
@@ -110,8 +111,19 @@ class Caller:
         *,
         parse: Callable[[Json], T],
         is_refusal: Callable[[int | None], bool] = lambda _: False,
+        pause: StartPause | None = None,
     ) -> T:
         """Make one call of the API, with retries; return its parsed answer.
+
+        Args:
+            endpoint: The call, for metrics.
+            method: HTTP method.
+            path: Path and query.
+            what: What fails with it, for errors: ``poll job …``.
+            body: Sent as JSON.
+            parse: Parses the answer; its KeyError, TypeError and ValueError are retried.
+            is_refusal: Returns, by the status, whether a failure is not to be retried.
+            pause: A pause that all calls of the kind share.
 
         Raises:
             JobRefusedError: ``is_refusal`` is true of the answer's status; the call is not retried.
@@ -120,8 +132,12 @@ class Caller:
         def attempt() -> T:
             try:
                 with self._one_by_one():
+                    if pause:
+                        pause.check(what)
                     return self._request(endpoint, method, path, what, body, parse)
             except TransientError as error:
+                if pause and error.retry_after:
+                    pause.extend(error.retry_after)
                 if isinstance(error, UnreachableError) and not self._is_reached:
                     error.timeout = UNREACHABLE_TIMEOUT
                     error.advice = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,13 +16,17 @@ from requests.auth import HTTPBasicAuth
 from tap_barchart_events.api.answers import ExportFilter, Job, Json, parse_job, parse_link
 from tap_barchart_events.api.caller import Caller, UnknownCallError
 from tap_barchart_events.api.download import Download
-from tap_barchart_events.api.retry import RetryPolicy, TransientError
+from tap_barchart_events.api.retry import RetryPolicy, StartPause, TransientError
 from tap_barchart_events.api.session import Session
-from tap_barchart_events.exceptions import JobMismatchError, LinkExpiredError
+from tap_barchart_events.exceptions import (
+    JobForgottenError,
+    JobMismatchError,
+    LinkExpiredError,
+)
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -78,6 +82,7 @@ class ReportsClient:
         )
         self._requested: dict[str, ExportFilter] = {}
         self._warned_of_types = False
+        self._start_pause = StartPause()
         self._storage = Session(connections)
 
     def close(self) -> None:
@@ -92,6 +97,11 @@ class ReportsClient:
         ``ServiceClock.offset`` documents the value.
         """
         return self._api.clock.offset(time.time() - time.monotonic())
+
+    @property
+    def starts_paused_until(self) -> float:
+        """Until when no job may be started, by ``Retry-After``; of the monotonic clock."""
+        return self._start_pause.until
 
     def authenticate(self) -> None:
         """Check the credentials, and get the service's time: ``GET /service/authenticate``.
@@ -142,23 +152,26 @@ class ReportsClient:
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
-
-        def parse(answer: Json) -> Job:
-            job = parse_job(answer)
-            self._check_job(job, what, requested)
-            if self._requested.setdefault(job.source, requested) != requested:
-                raise JobMismatchError(
-                    f"could not {what}: the service answered with job {job.source}, which this "
-                    "sync started for another window; a cache in between may be the reason"
-                )
-            return job
-
-        def is_refusal(status: int | None) -> bool:
-            return status in REFUSALS and not is_only_job()
-
         return self._api.call(
-            "start", "POST", "/reports", what, body, parse=parse, is_refusal=is_refusal
+            "start",
+            "POST",
+            "/reports",
+            what,
+            body,
+            parse=lambda answer: self._new_job(parse_job(answer), what, requested),
+            is_refusal=lambda status: status in REFUSALS and not is_only_job(),
+            pause=self._start_pause,
         )
+
+    def _new_job(self, job: Job, what: str, requested: ExportFilter) -> Job:
+        """Return a job that was started, if it is the requested one; expect answers about it."""
+        self._check_job(job, what, requested)
+        if self._requested.setdefault(job.source, requested) != requested:
+            raise JobMismatchError(
+                f"could not {what}: the service answered with job {job.source}, which this "
+                "sync started for another window; a cache in between may be the reason"
+            )
+        return job
 
     def expect(
         self,
@@ -192,7 +205,17 @@ class ReportsClient:
             self._check_job(job, what, self._requested.get(source))
             return job
 
-        return self._api.call("poll", "GET", path, what, parse=parse)
+        with self._expected(source):
+            return self._api.call("poll", "GET", path, what, parse=parse)
+
+    @contextmanager
+    def _expected(self, source: str) -> Iterator[None]:
+        """Remove what is expected of a job that the service does not have: names may recur."""
+        try:
+            yield
+        except JobForgottenError:
+            self._requested.pop(source, None)
+            raise
 
     def _check_job(self, job: Job, what: str, requested: ExportFilter | None) -> None:
         """Compare the filter that the service echoes with the requested one."""
@@ -224,7 +247,8 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        return self._api.call("link", "GET", path, what, parse=parse_link)
+        with self._expected(source):
+            return self._api.call("link", "GET", path, what, parse=parse_link)
 
     def download(self, source: str, path: Path) -> int:
         """Download the file of a job, complete and decompressed.

@@ -7,6 +7,7 @@ error and no log holds it.
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from functools import partial
@@ -124,9 +125,12 @@ class Download:
                         self.received += len(chunk)
                         self.best = max(self.best, self.received)
             except OSError as error:
+                remedy = "free space there, or set TMPDIR to a larger disk"
+                if error.errno in {errno.EMFILE, errno.ENFILE}:
+                    remedy = "raise the limit of open files (ulimit -n)"
                 raise ResourceError(
                     f"could not {self._what}: writing to {self._path.parent} failed "
-                    f"({error.strerror}); free space there, or set TMPDIR to a larger disk"
+                    f"({error.strerror}); {remedy}"
                 ) from None
         self._check(total)
         transfer.is_complete = True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 import backoff
@@ -98,6 +100,27 @@ class RetryPolicy:
                 raise SyncStopped
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
         raise ServiceError(f"{last}; given up after {tries} ({why}); {last.advice}")
+
+
+class StartPause:
+    """Until when no start may be sent, by the ``Retry-After`` of refused ones."""
+
+    until = -math.inf
+    """In seconds of the monotonic clock."""
+
+    def extend(self, seconds: float) -> None:
+        """Begin a pause, unless a longer one is under way."""
+        self.until = max(self.until, time.monotonic() + seconds)
+
+    def check(self, what: str) -> None:
+        """Raise TransientError, as the service would, while the pause lasts."""
+        left = self.until - time.monotonic()
+        if left > 0:
+            raise TransientError(
+                f"could not {what}: Retry-After of an earlier start has not passed",
+                left,
+                HTTPStatus.TOO_MANY_REQUESTS,
+            )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -32,6 +32,7 @@ class JobBudget:
         self._starting = 0
         self._given_up: list[float] = []
         self._not_before = -math.inf
+        self._retried_not_before = -math.inf
         self._ended = 0
         self._rounds = 1
         self._is_probing = False
@@ -52,7 +53,7 @@ class JobBudget:
 
     def may_start(self, now: float) -> bool:
         """Return whether one more job may be started now."""
-        if now < self._not_before:
+        if self.pause_left(now):
             return False
         return self.in_flight(now) < self._limit + self._may_probe()
 
@@ -99,9 +100,13 @@ class JobBudget:
         self._not_before = max(self._not_before, now + retry_after)
         return retry_after if begins else 0
 
+    def pause(self, until: float) -> None:
+        """Start no job before a time, by the ``Retry-After`` of a start that is being retried."""
+        self._retried_not_before = until
+
     def pause_left(self, now: float) -> float:
-        """Return the seconds until the ``Retry-After`` of a refused start has passed."""
-        return max(0.0, self._not_before - now)
+        """Return the seconds until the ``Retry-After`` of each start has passed."""
+        return max(0.0, self._not_before - now, self._retried_not_before - now)
 
     def start_failed(self) -> None:
         """Remove a job whose start failed for another reason than the limit."""
@@ -124,7 +129,7 @@ class JobBudget:
 
     def next_change(self, now: float) -> float:
         """Return when ``may_start`` may change by itself; infinity if never."""
-        times = (*self._given_up, self._not_before)
+        times = (*self._given_up, self._not_before, self._retried_not_before)
         return min((time for time in times if time > now), default=math.inf)
 
     def limit_to_report(self) -> int | None:

@@ -44,6 +44,11 @@ class JobRunner:
         self._is_only_job = is_only_job
         self._count_events = count_events
 
+    @property
+    def starts_paused_until(self) -> float:
+        """Until when the service accepts no start, in seconds of the monotonic clock."""
+        return self._client.starts_paused_until
+
     def take_over(self, product: str, job: SavedJob) -> None:
         """Expect answers about a job that an earlier run has started."""
         self._client.expect(

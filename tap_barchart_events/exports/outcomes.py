@@ -166,6 +166,7 @@ class Outcomes:
                 reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
                 self._too_large(task, reason, elapsed)
             case "RUNNING":
+                job.mismatches = 0
                 self._polled(task, now)
             case status:
                 text = (
@@ -183,7 +184,8 @@ class Outcomes:
             case JobNotReadyError() if call is TaskState.POLLING and task.job:
                 self._answered(task, Job(task.job.source, "RUNNING", None), now)
             case JobNotReadyError() if now - task.ready < self._limits.job_timeout:
-                task.due = now + self._limits.poll_interval
+                until = task.ready + self._limits.job_timeout
+                task.due = min(now + self._limits.poll_interval, until)
             case JobNotReadyError():
                 self._job_failed(task, JobFailedError(str(error)), now)
             case JobForgottenError():

@@ -105,6 +105,16 @@ def _in_order(values: Iterable[object]) -> list[SavedJob]:
     return sorted(readable, key=lambda job: (job.window, -job.started))
 
 
+def _may_lack_events(job: SavedJob, span: Window, lag: int, lookback: int) -> bool:
+    """Return whether events may have arrived after a job's start that only this run can find.
+
+    An event may arrive ``lag`` and ``lookback`` after it occurred. The next run reads again what
+    lies within ``lookback`` before the end of this one, so there only ``lag`` counts.
+    """
+    late = lag if job.window.start >= span.end - lookback else lag + lookback
+    return job.window.end > job.started * 1000 + ROUNDING - late
+
+
 def usable_jobs(
     values: Iterable[object],
     *,
@@ -114,7 +124,8 @@ def usable_jobs(
     now: int,
     most: int,
     largest: int,
-    settled: int,
+    lag: int,
+    lookback: int,
 ) -> list[SavedJob]:
     """Return the jobs of an earlier run that this one takes over, in the order of time.
 
@@ -128,8 +139,8 @@ def usable_jobs(
         now: Seconds since the epoch.
         most: How many to take at most.
         largest: Milliseconds of the largest window that this run asks for.
-        settled: Shortest time between the end of a window and the start of its job, in
-            milliseconds. A job that started earlier may lack late events. 0 turns the check off.
+        lag: How long after it occurs an event may arrive, in milliseconds (``lag_minutes``).
+        lookback: How much before its bookmark a run reads again (``lookback_hours``).
     """
     usable: list[SavedJob] = []
     for job in _in_order(values):
@@ -140,7 +151,7 @@ def usable_jobs(
             reason = "its request differs from that of this run, or its entry is damaged"
         elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
             reason = f"it was not started within the last {MAX_AGE // 60} minutes"
-        elif settled and job.window.end > job.started * 1000 + ROUNDING - settled:
+        elif _may_lack_events(job, span, lag, lookback):
             reason = "events may have been late when it was started"
         elif usable and job.window.start < usable[-1].window.end:
             reason = "its window overlaps that of another one"

@@ -120,6 +120,10 @@ class Scheduler:
         """Begin no more calls."""
         self._closed = True
 
+    def pause_starts(self, until: float) -> None:
+        """Start no job before a time: a start that is being retried must not be sent sooner."""
+        self._budget.pause(until)
+
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started; the planner got its window as taken."""
         task = self._new_task(self._by_product[product], job.window)

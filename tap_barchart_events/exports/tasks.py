@@ -112,7 +112,7 @@ class RunningJob:
     polls: int = 0
     """How often it has been polled."""
     mismatches: int = 0
-    """How often a poll was answered about another export."""
+    """How many polls in a row were answered about another export."""
 
 
 @dataclass(slots=True, eq=False)

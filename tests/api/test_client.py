@@ -233,6 +233,17 @@ def test_retry_after_is_honoured(
     assert second - first >= 0.9
 
 
+def test_a_name_of_a_job_that_the_service_has_forgotten_may_be_given_again(
+    client: ReportsClient, service: Emulator
+) -> None:
+    source = client.start(customer="TGAM", product="WATCHLIST", start=1, end=2).source
+    service.forget_jobs()
+    service.fault("start", "shape", value={"source": source, "status": "RUNNING"})
+    with pytest.raises(JobForgottenError):
+        client.poll(source)
+    assert client.start(customer="TGAM", product="WATCHLIST", start=5, end=6).source == source
+
+
 def test_the_date_of_a_retry_after_is_by_the_services_clock(
     client: ReportsClient, service: Emulator
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from tap_barchart_events.exceptions import (
     FileError,
+    ResourceError,
     ServiceError,
     SyncStopped,
 )
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
     from tap_barchart_events.api.client import ReportsClient
 
 SOMETHING = random.Random(7).randbytes(3_000_000)  # noqa: S311 - any bytes
+
+
+def test_too_many_open_files_are_no_reason_to_free_space(
+    client: ReportsClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    source = finished_job(client)
+    why = r"\(Too many open files\); raise the limit of open files \(ulimit -n\)"
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ResourceError, match=why):
+        client.download(source, tmp_path / "file")
 
 
 # Downloads that break ----------------------------------------------------------------------

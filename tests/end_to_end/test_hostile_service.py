@@ -195,6 +195,47 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     assert "no export job starts for 120 min" in outcome.log
 
 
+def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
+    server: RawServer,
+) -> None:
+    def start(_: Request, usual: bytes) -> bytes:
+        number = len(server.calls("start"))
+        if number == 3:
+            return http(b"", "429 Too Many Requests", Retry_After=3)
+        source = f"JOB-{len(server.jobs) - 1}"
+        return http(server.job(source, "RUNNING")) if number < 3 else usual
+
+    def poll(request: Request, usual: bytes) -> bytes:
+        if request.source in {"JOB-0", "JOB-1"}:
+            return http(server.job(request.source, "FAILED"))
+        return usual
+
+    server.answers = {"start": start, "poll": poll}
+    outcome = sync(settings_of(server, max_concurrent_jobs=2, end_date="2026-03-02T02:00:00Z"))
+    assert outcome.error is None
+    refused, *later = (request.at for request in server.calls("start")[2:])
+    assert len(later) == 2
+    assert min(later) - refused >= 3
+
+
+def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
+    server: RawServer,
+) -> None:
+    def start(_: Request, usual: bytes) -> bytes:
+        match len(server.calls("start")):
+            case 1:
+                return http(b"", "500 Internal Server Error")
+            case 2:
+                return http(b"", "429 Too Many Requests", Retry_After=3)
+        return usual
+
+    server.answers["start"] = start
+    outcome = sync(settings_of(server, max_concurrent_jobs=2))
+    assert outcome.error is None
+    _, refused, *later = (request.at for request in server.calls("start"))
+    assert min(later) - refused >= 3
+
+
 def test_a_start_that_is_answered_after_a_signal_is_in_state(
     server: RawServer, tmp_path: Path
 ) -> None:

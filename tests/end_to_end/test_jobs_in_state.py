@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -16,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.files import engine
 from tap_barchart_events.tap import TapBarchartEvents
-from tap_barchart_events.windows import Window
+from tap_barchart_events.windows import Window, to_iso
 from tests.tap_runs import Outcome, Tap, bookmarks, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
@@ -74,6 +75,61 @@ def test_after_a_signal_no_job_is_started_twice(
     assert outcome.bookmarks == {"WATCHLIST": END}
     assert set(starts(service).values()) == {1}
     assert "jobs" not in partition(outcome.states[-1])
+
+
+def test_with_a_lookback_no_job_that_the_next_run_reads_again_is_started_twice(
+    tmp_path: Path,
+) -> None:
+    hours = [to_iso(time.time_ns() // 1_000_000 - back * 3_600_000) for back in (6, 2)]
+    with Emulator(job_seconds=2, events_per_hour=60) as service:
+        config = settings_of(service, start_date=hours[0], end_date=hours[1], lookback_hours=48)
+        tap = Tap(tmp_path, config)
+        while len(service.jobs) < 4:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        tap.process.send_signal(signal.SIGTERM)
+        outcome = sync(config, tap.end().states[-1])
+        assert outcome.error is None
+        assert set(starts(service).values()) == {1}
+
+
+def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(tmp_path: Path) -> None:
+    now = time.time_ns() // 1_000_000
+    events = [Event(now - 60_000, "WATCHLIST-CREATED", {"userId": "in time"})]
+    with Emulator(job_seconds=1) as service:
+        service.source = lambda *_: list(events)
+        config = settings_of(service, start_date=to_iso(now - 3_600_000), end_date=None)
+        tap = Tap(tmp_path, {**config, "lag_minutes": 0})
+        while not service.jobs:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        tap.process.send_signal(signal.SIGTERM)
+        state = tap.end().states[-1]
+        assert partition(state)["jobs"]
+        events.append(Event(now - 1_000, "WATCHLIST-CREATED", {"userId": "late"}))
+        time.sleep(5)
+        outcome = sync({**config, "lag_minutes": 5 / 60}, state)
+        assert bookmarks(outcome.states[-1])["WATCHLIST"] > to_iso(now - 1_000)
+        assert {record["user_id"] for record in outcome.records} == {"in time", "late"}
+
+
+def test_no_more_jobs_are_taken_over_than_files_may_wait(tmp_path: Path) -> None:
+    products = ["WATCHLIST", "PORTFOLIO", "ALERT"]
+    with Emulator(job_seconds=1, events_per_hour=60) as service:
+        config = settings_of(service, products=products, end_date=END)
+        tap = Tap(tmp_path, {**config, "max_concurrent_jobs": 6})
+        while len(service.jobs) < 6:
+            time.sleep(0.01)
+        time.sleep(1.5)  # the last jobs are of the next products
+        tap.process.send_signal(signal.SIGTERM)
+        state = tap.end().states[-1]
+        saved = [len(p.get("jobs", [])) for p in state["bookmarks"]["events"]["partitions"]]
+        assert sum(saved) > 4
+        outcome = Tap(tmp_path, {**config, "max_concurrent_jobs": 1}, state).end()
+        assert outcome.code == 0
+        taken_over = re.search(r"(\d+) taken over from an earlier run", outcome.log)
+        assert taken_over
+        assert 0 < int(taken_over[1]) <= 4
 
 
 def test_after_an_error_no_job_is_started_twice(service: Emulator) -> None:

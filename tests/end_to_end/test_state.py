@@ -123,6 +123,20 @@ def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damag
     assert outcome.bookmarks == {"WATCHLIST": SECOND}
 
 
+@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, True])
+def test_what_the_tap_never_writes_costs_no_event_and_is_no_error(
+    service: Emulator, damage: object
+) -> None:
+    state = run(service).states[-1]
+    state["bookmarks"]["events"]["partitions"][0]["progress_markers"] = damage
+    state["bookmarks"]["events"]["progress_markers"] = damage
+    for other in (damage, {"partitions": damage}, {"partitions": [damage]}):
+        state["bookmarks"]["another stream"] = other
+        outcome = run(service, state, end_date=SECOND)
+        assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
+        assert outcome.bookmarks == {"WATCHLIST": SECOND}
+
+
 def test_a_start_date_later_than_the_bookmark_is_a_warning_with_the_range(
     service: Emulator, warnings: list[str]
 ) -> None:

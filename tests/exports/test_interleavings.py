@@ -44,7 +44,7 @@ PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
 RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
 """Interleavings, one a seed; many thousands of each test in `make soak`."""
 REQUEST = Request("TGAM", (), "|")
-UNIX_TIME = 1_700_000_000
+UNIX_TIME = 1_800_000_000
 NEVER_FAILS = JobRetryPolicy(attempts=10_000, forgotten_timeout=math.inf)
 
 
@@ -176,7 +176,8 @@ class Run:
                 now=round(self.now + UNIX_TIME),
                 most=WINDOWS_PER_JOB * self.jobs,
                 largest=HOUR,
-                settled=0,
+                lag=0,
+                lookback=0,
             )
             for product in self.products
         }

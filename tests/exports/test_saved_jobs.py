@@ -18,7 +18,7 @@ def job_of(number: int, start: int = 0, end: int = HOUR, after: int = 0) -> Save
     """Return a job that was started so many seconds after ``JOB``."""
     source, window = f"JOB-{number}", Window(start, end)
     fingerprint = REQUEST.fingerprint("A", source, window)
-    return SavedJob(source, window, 3600 + 900 + after, fingerprint)
+    return SavedJob(source, window, 4 * 3600 + after, fingerprint)
 
 
 JOB = job_of(1)
@@ -33,7 +33,8 @@ def used(*jobs: Any, after: int = 60, **options: Any) -> list[SavedJob]:
         "now": JOB.started + after,
         "most": 2,
         "largest": HOUR,
-        "settled": 0,
+        "lag": 0,
+        "lookback": 0,
     }
     values = [job.to_json() if isinstance(job, SavedJob) else job for job in jobs or [JOB]]
     return usable_jobs(values, **{**usual, **options})
@@ -53,7 +54,7 @@ def test_a_job_of_this_request_and_range_is_used() -> None:
         (replace(JOB, window=Window(0, HOUR - 1)), {}, "its entry is damaged"),
         (JOB, {"after": 3601}, "not started within the last 60 minutes"),
         (JOB, {"after": -61}, "not started within the last 60 minutes"),
-        (JOB, {"settled": 901_001}, "events may have been late"),
+        (JOB, {"lag": 3 * HOUR + 1_001}, "events may have been late"),
     ],
 )
 def test_a_job_that_is_not_used_is_one_line_at_debug_level(
@@ -100,9 +101,16 @@ def test_entries_that_are_no_jobs_are_counted_in_one_line(caplog: pytest.LogCapt
     assert caplog.messages == ["STATE: 4 entries of jobs cannot be read"]
 
 
-def test_a_job_that_started_before_late_events_had_arrived_is_not_used() -> None:
-    assert used(settled=900_000) == [JOB]
-    assert used(settled=900_000 + HOUR) == []
+def test_a_job_that_started_within_the_lag_of_its_window_is_not_used() -> None:
+    assert used(lag=3 * HOUR) == [JOB]
+    assert used(lag=3 * HOUR + 2_000) == [], "the lag was smaller when it was started"
+
+
+def test_with_a_lookback_a_job_is_used_if_the_next_run_reads_its_window_again() -> None:
+    assert used(lookback=4 * HOUR) == [JOB]
+    assert used(lookback=4 * HOUR, lag=3 * HOUR + 2_000) == []
+    assert used(lookback=4 * HOUR - 1) == [], "only this run finds its late events"
+    assert used(lookback=3 * HOUR) == [JOB], "late events had arrived when it was started"
 
 
 def test_a_job_that_seems_to_start_later_than_now_starts_now() -> None:
