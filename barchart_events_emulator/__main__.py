@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import signal
 import sys
@@ -50,16 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         with emulator:
-            if env_file:
-                env_file.write_text(_settings(emulator), encoding="utf-8")
-            ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
-            print(json.dumps(ready), flush=True)  # noqa: T201 - scripts wait for this line
+            _announce(emulator, env_file)
             for after, seconds in outages:
                 emulator.outage(seconds, after)
             stopped.wait()
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: cannot listen, or write --env-file: {error}\n")
+        in_use = "could not listen: the port is in use; end the other emulator, or set --port"
+        other = f"could not listen, or write --env-file: {error}"
+        reason = in_use if error.errno == errno.EADDRINUSE else other
+        parser.exit(1, f"{parser.prog}: {reason}\n")
     return 0
+
+
+def _announce(emulator: Emulator, env_file: Path | None) -> None:
+    """Write the settings; print the line that scripts wait for, and what a person does next."""
+    if env_file:
+        env_file.write_text(_settings(emulator), encoding="utf-8")
+    ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
+    print(json.dumps(ready), flush=True)  # noqa: T201 - scripts wait for this line
+    if env_file or sys.stdout.isatty():
+        written = f"{env_file} is written. " if env_file else ""
+        sys.stderr.write(f"{written}Run the tap in a second terminal; Ctrl-C ends the emulator.\n")
 
 
 def _settings(emulator: Emulator) -> str:

@@ -348,12 +348,24 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
     assert all(end - HOUR <= int(row[:13]) <= end + 60_000 for row in rows if row)
 
 
+def test_a_port_in_use_is_one_sentence() -> None:
+    with Emulator() as other:
+        command = [sys.executable, "-m", "barchart_events_emulator", "--port", str(other.port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.endswith("the port is in use; end the other emulator, or set --port\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_command_writes_settings_with_which_the_tap_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "barchart_events_emulator", "--env-file", ".env"]
     command += ["--events-per-hour", "5", "--job-seconds", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.readline()
+        assert process.stderr.readline().startswith(".env is written. Run the tap in a second")
         tap = subprocess.run(
             [sys.executable, "-m", "tap_barchart_events", "--config=ENV"],
             cwd=tmp_path,

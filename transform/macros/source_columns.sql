@@ -8,7 +8,7 @@
         {% endfor %}
         {% if not columns %}
             {% do exceptions.raise_compiler_error(
-                "there is no table " ~ source('barchart', 'events') ~ "; load events first, or set barchart_schema"
+                "there is no table " ~ source('barchart', 'events') ~ "; load events first, or set barchart_schema (in DuckDB: DBT_DUCKDB_FILES)"
             ) %}
         {% endif %}
     {% endif %}
