@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=0, help="port of the API (a free one)")
     parser.add_argument(
-        "--storage-port", type=int, default=0, help="port of the object store (a free one)"
+        "--storage-port", type=int, default=0, help="port of object storage (a free one)"
     )
     parser.add_argument(
         "--env-file",

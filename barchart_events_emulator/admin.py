@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from barchart_events_emulator.service import Service
 
 _LINES = 500
-"""Events in one piece of an answer."""
+"""Events in one piece of a response."""
 
 
 def admin_routes(service: Service) -> list[Route]:
@@ -103,7 +103,7 @@ class _AdminCalls:
     async def jobs(self, _request: Request) -> Response:
         """List the jobs so far, with the number of their events."""
         jobs = self._service.jobs
-        return JSONResponse([{**job.answer(), "events": job.count} for job in jobs])
+        return JSONResponse([{**job.as_json(), "events": job.count} for job in jobs])
 
 
 async def _apply(change: Callable[..., object], request: Request) -> Response:

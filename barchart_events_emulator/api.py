@@ -77,9 +77,9 @@ def api_application(service: Service) -> Starlette:
 async def _no_such_call(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    answer = gateway_error(error.status_code, error.detail)
-    answer.headers.update(error.headers or {})
-    return answer
+    response = gateway_error(error.status_code, error.detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _guarded(
@@ -122,16 +122,16 @@ class _ServiceCalls:
         fault: Fault | None = request.state.fault
         kind = fault.kind if fault else None
         if kind == "same-job" and service.jobs:
-            return JSONResponse(service.jobs[0].answer())
+            return JSONResponse(service.jobs[0].as_json())
         shift = fault.details["milliseconds"] if fault and kind == "other-range" else 0
         job = service.start_job(query, output, shift)
         self._apply_fault(job, request)
-        return JSONResponse(job.answer())
+        return JSONResponse(job.as_json())
 
     @_guarded
     async def poll(self, request: Request) -> Response:
         job = self._find(request)
-        return _no_job() if job is None else JSONResponse(job.answer())
+        return _no_job() if job is None else JSONResponse(job.as_json())
 
     @_guarded
     async def link(self, request: Request) -> Response:

@@ -1,6 +1,6 @@
 """Faults of calls. A fault is armed first, and then applies to later calls.
 
-This module lists the faults. ``responses.py`` has those that replace an answer,
+This module lists the faults. ``responses.py`` has those that replace a response,
 ``faulty_transport.py`` those that break connections, ``api.py`` those of jobs and links, and
 ``storage.py`` those of files.
 """
@@ -24,7 +24,7 @@ class FaultKind:
         self.details = details
 
 
-_ANSWERS = {
+_RESPONSES = {
     "status": FaultKind(
         "an error status; Retry-After in seconds or as a date; body html, json or empty",
         code=503,
@@ -32,7 +32,7 @@ _ANSWERS = {
         as_date=False,
         body=None,
     ),
-    "error": FaultKind("the documented error answer, status 500", code="EVENT_JOB_GET_FAILED"),
+    "error": FaultKind("the documented error response, status 500", code="EVENT_JOB_GET_FAILED"),
     "html": FaultKind("status 200 with an HTML page"),
     "empty": FaultKind("status 200 with an empty body"),
     "malformed": FaultKind("status 200 with incomplete JSON"),
@@ -45,7 +45,7 @@ _ANSWERS = {
 }
 _TRANSPORT = {
     "drop": FaultKind(
-        "the connection ends before an answer, even if the call took effect", acted=False
+        "the connection ends before a response, even if the call took effect", acted=False
     ),
     "drop-headers": FaultKind("the connection ends in the middle of the headers"),
     "cut": FaultKind(
@@ -53,9 +53,9 @@ _TRANSPORT = {
         at=None,
         chunked=False,
     ),
-    "slow": FaultKind("the answer comes slowly", bytes_per_second=1000),
+    "slow": FaultKind("the response comes slowly", bytes_per_second=1000),
     "stall": FaultKind(
-        "nothing is sent, for ever or for n seconds, before the answer or after n bytes of it",
+        "nothing is sent, for ever or for n seconds, before the response or after n bytes of it",
         seconds=None,
         at=None,
     ),
@@ -80,7 +80,7 @@ _FILTER = {
     "no-filter": FaultKind("the job object has no filter"),
 }
 _START = {
-    "same-job": FaultKind("no job is started; the answer is the first job of all"),
+    "same-job": FaultKind("no job is started; the response is the first job of all"),
     "other-range": FaultKind(
         "the file holds the events that occurred n milliseconds later",
         milliseconds=-86_400_000,
@@ -103,12 +103,12 @@ _DOWNLOAD = {
 }
 
 KINDS: Mapping[str, Mapping[str, FaultKind]] = {
-    "start": {**_ANSWERS, **_TRANSPORT, **_JOB, **_FILTER, **_START},
-    "poll": {**_ANSWERS, **_TRANSPORT, **_JOB, **_FILTER},
-    "link": {**_ANSWERS, **_TRANSPORT, **_JOB, **_LINK},
-    "download": {**_ANSWERS, **_TRANSPORT, **_DOWNLOAD},
-    "authenticate": {**_ANSWERS, **_TRANSPORT},
-    "version": {**_ANSWERS, **_TRANSPORT},
+    "start": {**_RESPONSES, **_TRANSPORT, **_JOB, **_FILTER, **_START},
+    "poll": {**_RESPONSES, **_TRANSPORT, **_JOB, **_FILTER},
+    "link": {**_RESPONSES, **_TRANSPORT, **_JOB, **_LINK},
+    "download": {**_RESPONSES, **_TRANSPORT, **_DOWNLOAD},
+    "authenticate": {**_RESPONSES, **_TRANSPORT},
+    "version": {**_RESPONSES, **_TRANSPORT},
 }
 """Call → kind of fault → what it does."""
 

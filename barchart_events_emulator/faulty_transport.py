@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from barchart_events_emulator.responses import answer_of
+from barchart_events_emulator.responses import response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from barchart_events_emulator.loopback import Transports
 
 _TICK = 0.05
-"""Seconds between the pieces of a slow answer."""
+"""Seconds between the pieces of a slow response."""
 
 _OWN = "/emulator/"
 """Paths of the emulator's own calls, which are not logged."""
@@ -55,7 +55,7 @@ class RequestSeen:
     fault: Fault | None = None
     """The fault that applied to it."""
     status: int | None = None
-    """Status of the answer, if there was one."""
+    """Status of the response, if there was one."""
 
     @property
     def authorization(self) -> str | None:
@@ -64,7 +64,7 @@ class RequestSeen:
 
 
 class StreamedResponse(Response):
-    """An answer whose body is sent in pieces; other requests are served between them."""
+    """A response whose body is sent in pieces; other requests are served between them."""
 
     def __init__(self, pieces: Iterable[bytes], status: int, headers: dict[str, str]) -> None:
         """Take the pieces, the status, and all headers."""
@@ -110,8 +110,8 @@ class FaultMiddleware:
             transports: Open connections by peer.
             elsewhere: A URL of the other host.
             now: The service's time, in seconds since the epoch.
-            date: The ``Date`` header of an answer sent now; ``None`` for no such header.
-            throttle: Upper limit of bytes a second of an answer; ``None`` for no limit.
+            date: The ``Date`` header of a response sent now; ``None`` for no such header.
+            throttle: Upper limit of bytes a second of a response; ``None`` for no limit.
         """
         self._app = app
         self._host = host
@@ -146,10 +146,10 @@ class FaultMiddleware:
         scope["state"] = {"fault": seen.fault}
         transport = self._transports[scope["client"]]
         connection = _Connection(seen, transport, receive, self._dated(send), self._throttle())
-        answer = seen.fault and answer_of(seen.fault, self._elsewhere, self._now())
+        response = seen.fault and response_of(seen.fault, self._elsewhere, self._now())
         with suppress(ConnectionGoneError):
-            await connection.before_answer()
-            await (answer or self._app)(scope, replay, connection.send)
+            await connection.before_response()
+            await (response or self._app)(scope, replay, connection.send)
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:
@@ -173,7 +173,7 @@ class FaultMiddleware:
 
 
 class _Connection:
-    """Sends one answer, with a fault if one applies."""
+    """Sends one response, with a fault if one applies."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class _Connection:
         self._sent = 0
         self._until: int | None = None
 
-    async def before_answer(self) -> None:
+    async def before_response(self) -> None:
         """Apply a fault that takes effect before the call does."""
         if self._kind == "drop" and not self._details["acted"]:
             await self._close(at_once=True)
@@ -201,7 +201,7 @@ class _Connection:
             await self._stall()
 
     async def send(self, message: Message) -> None:
-        """Send a part of an answer, as far as the fault permits.
+        """Send a part of a response, as far as the fault permits.
 
         Raises:
             ConnectionGoneError: The connection is closed.

@@ -72,7 +72,7 @@ class ExportJob:
     generation: int = 0
     """Raised when the stored object is replaced: another ETag."""
     false_filter: dict[str, Any] | None = None
-    """The filter in answers, instead of ``filter``; empty for none."""
+    """The filter in responses, instead of ``filter``; empty for none."""
 
     @property
     def seconds(self) -> float:
@@ -136,8 +136,8 @@ class ExportJob:
         self.file = StoredFile(data.encode() if isinstance(data, str) else data)
         self.generation += 1
 
-    def answer(self) -> dict[str, Any]:
-        """Return the job object of the service's answers."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the job object of the service's responses."""
         echoed = dict(self.filter if self.false_filter is None else self.false_filter)
         if self.options.numbers_as_strings:
             echoed |= {key: str(echoed[key]) for key in ("start", "end") if key in echoed}
@@ -146,7 +146,7 @@ class ExportJob:
         status, ended = self._end()
         if ended is not None:
             timing["end"] = self.begun + round((ended - self.started) * 1000)
-        answer = {
+        job_object = {
             "job": self.source.removeprefix("JOB-"),
             "source": self.source,
             "status": status,
@@ -154,8 +154,8 @@ class ExportJob:
             "timing": timing,
         }
         if not echoed:
-            del answer["filter"]
-        return answer
+            del job_object["filter"]
+        return job_object
 
 
 def new_job(

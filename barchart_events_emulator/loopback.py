@@ -122,7 +122,7 @@ class Loopback:
 
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol given, asyncio disables Nagle's algorithm, which delays answers by 40 ms.
+    # With the protocol given, asyncio disables Nagle's algorithm, which delays responses by 40 ms.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -44,15 +44,15 @@ class Options:
     max_running_jobs: int | None = option(
         None, "a start is refused while this many jobs are running"
     )
-    refusal_status: int = option(429, "status of the answer to a start that is refused")
+    refusal_status: int = option(429, "status of the response to a start that is refused")
     refusal_retry_after: float | None = option(
-        None, "seconds in the Retry-After of such an answer; no such header if left out"
+        None, "seconds in the Retry-After of such a response; no such header if left out"
     )
     keep_seconds: float | None = option(
         None, "how long an ended job and its export are kept; for ever if left out"
     )
     date_header: bool = option(
-        default=True, meaning="answers have a Date header, by the service's clock"
+        default=True, meaning="responses have a Date header, by the service's clock"
     )
     end_inclusive: bool = option(default=True, meaning="an event at the filter's end is exported")
     header: bool = option(default=False, meaning="the file starts with a header row")
@@ -75,7 +75,7 @@ class Options:
         "COMPLETE", "the status of a finished job", "COMPLETE", "COMPLETED"
     )
     numbers_as_strings: bool = option(
-        default=False, meaning="answers give the filter's start and end as strings"
+        default=False, meaning="responses give the filter's start and end as strings"
     )
     layout: str = option("current", "columns of the file", "current", "documented")
     added_column: str | None = option(

@@ -1,4 +1,4 @@
-"""Error answers: those of the service's documentation, and those that faults give."""
+"""Error responses: those of the service's documentation, and those that faults give."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _MESSAGES = {UNAUTHORIZED: "Unauthorized", FORBIDDEN: "Forbidden"}
 
 
 def gateway_error(status: int, message: str) -> JSONResponse:
-    """Return an error answer of the gateway before the service."""
+    """Return an error response of the gateway before the service."""
     return JSONResponse({"message": message}, status_code=status)
 
 
 def refusal(status: int, retry_after: float | None) -> JSONResponse:
-    """Return the answer to a start while no more jobs can run."""
-    answer = gateway_error(status, "Too many jobs are running.")
+    """Return the response to a start while no more jobs can run."""
+    response = gateway_error(status, "Too many jobs are running.")
     if retry_after is not None:
-        answer.headers["Retry-After"] = f"{retry_after:g}"
-    return answer
+        response.headers["Retry-After"] = f"{retry_after:g}"
+    return response
 
 
 def service_error(code: str, message: str) -> JSONResponse:
-    """Return the service's documented error answer."""
+    """Return the service's documented error response."""
     error = {"value": {"code": code, "message": message}, "children": []}
     return JSONResponse([error], status_code=500)
 
 
 def storage_error(status: int, code: str, message: str) -> Response:
-    """Return an error answer of the object store."""
+    """Return an error response of object storage."""
     text = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -47,8 +47,8 @@ def storage_error(status: int, code: str, message: str) -> Response:
     return Response(text, status_code=status, media_type="application/xml")
 
 
-def answer_of(fault: Fault, elsewhere: str, now: float) -> Response | None:
-    """Return the answer that a fault puts in the place of the call's own, if it does.
+def response_of(fault: Fault, elsewhere: str, now: float) -> Response | None:
+    """Return the response that a fault puts in the place of the call's own, if it does.
 
     Args:
         fault: The fault that applies.
@@ -61,8 +61,8 @@ def answer_of(fault: Fault, elsewhere: str, now: float) -> Response | None:
         return RedirectResponse(fault.details["location"] or elsewhere, status_code=302)
     if fault.kind == "status":
         return _status(fault, now)
-    answer = _ANSWERS.get(fault.kind)
-    return answer(fault) if answer else None
+    respond = _RESPONSES.get(fault.kind)
+    return respond(fault) if respond else None
 
 
 def _status(fault: Fault, now: float) -> Response:
@@ -82,7 +82,7 @@ def _status(fault: Fault, now: float) -> Response:
     return HTMLResponse(page, status_code=code, headers=headers)
 
 
-_ANSWERS: dict[str, Callable[[Fault], Response]] = {
+_RESPONSES: dict[str, Callable[[Fault], Response]] = {
     "error": lambda fault: service_error(fault.details["code"], "For unspecified reason(s)."),
     "html": lambda _: HTMLResponse(_PAGE.format("Please stand by")),
     "empty": lambda _: Response(b"", media_type="application/json"),

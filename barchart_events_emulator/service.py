@@ -53,7 +53,7 @@ class Service(Options):
     port: int = 0
     """Port of the API; 0 for a free one."""
     storage_port: int = 0
-    """Port of the object store; 0 for a free one."""
+    """Port of object storage; 0 for a free one."""
     clock: Callable[[], int] = wall_clock
     """The service's time in milliseconds; events after it cannot be exported yet."""
     source: Callable[[str, str, int, int], Iterable[Event]] | None = None
@@ -84,7 +84,7 @@ class Service(Options):
 
     @property
     def storage_url(self) -> str:
-        """URL of the object store: another origin."""
+        """URL of object storage: another origin."""
         return f"http://{HOST}:{self.storage_port}"
 
     # For the calls of the API

@@ -1,4 +1,4 @@
-"""The object store that serves the files: signed links, ranges, compression.
+"""Object storage, which serves the files: signed links, ranges, compression.
 
 It has another origin than the API, and refuses requests with credentials beside the signature.
 """
@@ -43,7 +43,7 @@ def call_of(method: str, path: str) -> str | None:
 
 
 def storage_application(service: Service) -> Starlette:
-    """Return the object store as an ASGI application."""
+    """Return object storage as an ASGI application."""
 
     async def fetch(request: Request) -> Response:
         link = service.links.find(request.url.path, request.url.query)
@@ -51,12 +51,12 @@ def storage_application(service: Service) -> Starlette:
             return storage_error(400, "InvalidArgument", _TWO_IDENTITIES)
         if link is None or request.method != "GET":
             return storage_error(FORBIDDEN, "SignatureDoesNotMatch", "The signature differs.")
-        return _answer(service, request, link)
+        return _respond(service, request, link)
 
     return Starlette(routes=[Route("/{path:path}", fetch, methods=None)])
 
 
-def _answer(service: Service, request: Request, link: Link) -> Response:
+def _respond(service: Service, request: Request, link: Link) -> Response:
     fault: Fault | None = request.state.fault
     kind = fault.kind if fault else None
     # With ``at``, the fault occurs while the body is sent (``faulty_transport.py``). Here the file

@@ -153,14 +153,14 @@ class Service:
 
     def advance(self, hours: float) -> None:
         """Let time pass in the emulator."""
-        answer = requests.post(
+        response = requests.post(
             f"{self.url}/emulator/clock", json={"advance_hours": hours}, timeout=10
         )
-        answer.raise_for_status()
+        response.raise_for_status()
 
     def count(self, customer: str, product: str, start: datetime, end: datetime) -> int:
         """Return how many events it holds for the product in `[start, end)`."""
-        answer = requests.get(
+        response = requests.get(
             f"{self.url}/emulator/events",
             params={
                 "customer": customer,
@@ -171,8 +171,8 @@ class Service:
             },
             timeout=60,
         )
-        answer.raise_for_status()
-        return int(answer.json()["count"])
+        response.raise_for_status()
+        return int(response.json()["count"])
 
 
 def _demo_settings() -> dict[str, Any]:

@@ -35,7 +35,7 @@ class SettingError(BarchartEventsError):
 
 
 class ServiceError(BarchartEventsError):
-    """The service failed, or its answer is not documented."""
+    """The service failed, or its response is not documented."""
 
 
 class CredentialsError(ServiceError):
@@ -46,7 +46,7 @@ class JobRefusedError(ServiceError):
     """The service starts no more jobs (429 or 503) while jobs of this sync are in flight."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        """Keep the seconds of ``Retry-After``, if the answer had one."""
+        """Keep the seconds of ``Retry-After``, if the response had one."""
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -81,9 +81,9 @@ class Client:
         """Fetch a file, uncompressed unless asked otherwise."""
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.get(link, headers={**PLAIN, **headers}, timeout=self.timeout)
-            answer.encoding = "utf-8"
-            return answer
+            response = session.get(link, headers={**PLAIN, **headers}, timeout=self.timeout)
+            response.encoding = "utf-8"
+            return response
 
     def download_raw(self, link: str, **headers: str) -> requests.Response:
         """Fetch a file as it is transferred; the caller reads ``raw``."""

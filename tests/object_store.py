@@ -1,4 +1,4 @@
-"""An object store that does whatever a test wants: a function from request to answer."""
+"""An object store that does whatever a test wants: a function from request to response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Answer:
+class Response:
     """What to send, byte by byte as it is said here, with ``Connection: close`` before it."""
 
     status: int = 200
@@ -39,12 +39,12 @@ class ObjectStore:
     """Answers GET on loopback; a context manager."""
 
     def __init__(
-        self, answer: Callable[[StoreRequest], Answer], certificate: Path | None = None
+        self, respond: Callable[[StoreRequest], Response], certificate: Path | None = None
     ) -> None:
         """Listen.
 
         Args:
-            answer: From request to answer.
+            respond: From request to response.
             certificate: Certificate and key, to speak TLS.
         """
         self.received: list[StoreRequest] = []
@@ -58,11 +58,11 @@ class ObjectStore:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 request = StoreRequest(self.path, headers)
                 store.received.append(request)
-                reply = answer(request)
-                lines = [f"HTTP/1.1 {reply.status} Reason", "Connection: close"]
-                lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+                response = respond(request)
+                lines = [f"HTTP/1.1 {response.status} Reason", "Connection: close"]
+                lines += [f"{name}: {value}" for name, value in response.headers.items()]
                 self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-                pieces = [reply.body] if isinstance(reply.body, bytes) else reply.body
+                pieces = [response.body] if isinstance(response.body, bytes) else response.body
                 for piece in pieces:
                     self.wfile.write(piece)
                 self.close_connection = True

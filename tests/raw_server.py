@@ -1,4 +1,4 @@
-"""The service by raw sockets: what no HTTP server would send. A test can replace each answer."""
+"""The service by raw sockets: what no HTTP server would send. A test can replace each response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    Answer = bytes | Iterable[bytes]
+    Response = bytes | Iterable[bytes]
     """What is sent, as it is. When an iterable ends, so does the connection."""
 
 HOUR = 3_600_000
@@ -55,7 +55,7 @@ def http(
     length: bool = True,
     **headers: object,
 ) -> bytes:
-    """Return an answer: bytes as they are, anything else as JSON."""
+    """Return a response: bytes as they are, anything else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named: dict[str, object] = {"Content-Length": len(data)} if length else {}
     named |= {"Date": formatdate(time.time(), usegmt=True)}
@@ -76,14 +76,14 @@ class RawServer:
     """API and object storage on one loopback port; a context manager.
 
     Without other orders, each job is complete at once, and each file has one event a minute.
-    ``answers`` replaces the answer to a call: a function from the request, and from what would be
-    sent, to what is sent.
+    ``responses`` replaces the response to a call: a function from the request, and from what
+    would be sent, to what is sent.
     """
 
     def __init__(self) -> None:
         """Listen."""
         self.requests: list[Request] = []
-        self.answers: dict[str, Callable[[Request, bytes], Answer]] = {}
+        self.responses: dict[str, Callable[[Request, bytes], Response]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         """Source → filter."""
         self.connections = 0
@@ -128,7 +128,7 @@ class RawServer:
                 serve.start()
 
     @staticmethod
-    def _as_usual(_: Request, usual: bytes) -> Answer:
+    def _as_usual(_: Request, usual: bytes) -> Response:
         return usual
 
     def _serve(self, connection: socket.socket, number: int) -> None:
@@ -137,12 +137,12 @@ class RawServer:
                 with self._lock:
                     self.requests.append(request)
                     usual = self._usual(request)
-                replace = self.answers.get(request.call, self._as_usual)
-                answer = replace(request, usual)
-                if isinstance(answer, bytes):
-                    connection.sendall(answer)
+                replace = self.responses.get(request.call, self._as_usual)
+                response = replace(request, usual)
+                if isinstance(response, bytes):
+                    connection.sendall(response)
                     continue
-                for piece in answer:
+                for piece in response:
                     connection.sendall(piece)
                 self._close(connection)
                 return

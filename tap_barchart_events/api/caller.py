@@ -1,4 +1,4 @@
-"""One call of the API: it is sent and retried, its status is checked, and its answer is parsed.
+"""One call of the API: it is sent and retried, its status is checked, and its response is parsed.
 
 Nothing here depends on a particular call, except where the meaning of a status does.
 """
@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tap_barchart_events.api.answers import Json, error_code
 from tap_barchart_events.api.clock import ServiceClock
 from tap_barchart_events.api.connection import transfer_of
 from tap_barchart_events.api.redaction import replace_errors, without_url
+from tap_barchart_events.api.responses import Json, error_code
 from tap_barchart_events.api.retry import (
     TRANSIENT_STATUSES,
     RetryPolicy,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST_ANSWER = 1 << 20
-"""Bytes of an answer of the API, at most; a longer one is an error."""
+LONGEST_RESPONSE = 1 << 20
+"""Bytes of a response of the API, at most; a longer one is an error."""
 
 UNREACHABLE_TIMEOUT = 10
 """Seconds within which the last try begins if the host is unreachable and has never answered."""
@@ -92,7 +92,7 @@ class Caller:
         self._is_accepted = False
         self._session = Session(connections)
         self._session.auth = auth
-        # Without it the service answers a call for a link with a redirection.
+        # Without it the service answers a call for a link with a redirect.
         self._session.headers["Accept"] = "application/json"
         # A cache in between could answer every start with the same job.
         self._session.headers["Cache-Control"] = "no-cache"
@@ -113,7 +113,7 @@ class Caller:
         is_refusal: Callable[[int | None], bool] = lambda _: False,
         pause: StartPause | None = None,
     ) -> T:
-        """Make one call of the API, with retries; return its parsed answer.
+        """Make one call of the API, with retries; return its parsed response.
 
         Args:
             endpoint: The call, for metrics.
@@ -121,12 +121,12 @@ class Caller:
             path: Path and query.
             what: What fails with it, for errors: ``poll job …``.
             body: Sent as JSON.
-            parse: Parses the answer; its KeyError, TypeError and ValueError are retried.
+            parse: Parses the response; its KeyError, TypeError and ValueError are retried.
             is_refusal: Returns, by the status, whether a failure is not to be retried.
             pause: A pause that all calls of the kind share.
 
         Raises:
-            JobRefusedError: ``is_refusal`` is true of the answer's status; the call is not retried.
+            JobRefusedError: ``is_refusal`` is true of the response's status; there is no retry.
         """
 
         def attempt() -> T:
@@ -183,7 +183,7 @@ class Caller:
         body: dict[str, Any] | None,
         parse: Callable[[Json], T],
     ) -> T:
-        """Make a request; return its parsed answer."""
+        """Make a request; return its parsed response."""
         sent = time.monotonic()
         response = without_url(
             lambda: self._session.request(
@@ -192,7 +192,7 @@ class Caller:
                 json=body,
                 timeout=self._timeout,
                 stream=True,
-                # A redirection could lead credentials elsewhere.
+                # A redirect could lead credentials elsewhere.
                 allow_redirects=False,
             ),
             what,
@@ -205,11 +205,11 @@ class Caller:
             content = without_url(lambda: self._read(response, what), what, self._api_url)
             if self._on_request:
                 self._on_request(endpoint)
-            answer = self._answer(endpoint, what, response, content)
+            value = self._json(endpoint, what, response, content)
             parsed = replace_errors(
-                lambda: parse(answer),
+                lambda: parse(value),
                 (KeyError, TypeError, ValueError),
-                lambda _: TransientError(f"could not {what}: the answer is not as documented"),
+                lambda _: TransientError(f"could not {what}: the response is not as documented"),
             )
             transfer.is_complete = True
             self._is_accepted = True
@@ -217,19 +217,19 @@ class Caller:
 
     @staticmethod
     def _read(response: requests.Response, what: str) -> bytes:
-        """Read an answer's body, which is short even when it is decompressed."""
+        """Read a response's body, which is short even when it is decompressed."""
         body = b""
-        while piece := response.raw.read1(LONGEST_ANSWER, decode_content=True):
+        while piece := response.raw.read1(LONGEST_RESPONSE, decode_content=True):
             body += piece
-            if len(body) > LONGEST_ANSWER:
+            if len(body) > LONGEST_RESPONSE:
                 raise TransientError(
-                    f"could not {what}: the answer has over {LONGEST_ANSWER:,} bytes; check "
+                    f"could not {what}: the response has over {LONGEST_RESPONSE:,} bytes; check "
                     "api_url, and any proxy in between"
                 )
         return body
 
-    def _answer(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Json:
-        """Return the JSON of an answer's body, or raise what its status means."""
+    def _json(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Json:
+        """Return the JSON of a response's body, or raise what its status means."""
         status = response.status_code
         if status in {401, 403}:
             refusal = (
@@ -261,6 +261,7 @@ class Caller:
             lambda: json.loads(body),
             (ValueError, RecursionError),
             lambda _: TransientError(
-                f"could not {what}: the answer is not JSON; check api_url, and any proxy in between"
+                f"could not {what}: the response is not JSON; check api_url, and any proxy "
+                "in between"
             ),
         )

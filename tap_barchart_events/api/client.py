@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.api.answers import ExportFilter, Job, Json, parse_job, parse_link
 from tap_barchart_events.api.caller import Caller, UnknownCallError
 from tap_barchart_events.api.download import Download
+from tap_barchart_events.api.responses import ExportFilter, Job, Json, parse_job, parse_link
 from tap_barchart_events.api.retry import RetryPolicy, StartPause, TransientError
 from tap_barchart_events.api.session import Session
 from tap_barchart_events.exceptions import (
@@ -158,13 +158,13 @@ class ReportsClient:
             "/reports",
             what,
             body,
-            parse=lambda answer: self._new_job(parse_job(answer), what, requested),
+            parse=lambda value: self._new_job(parse_job(value), what, requested),
             is_refusal=lambda status: status in REFUSALS and not is_only_job(),
             pause=self._start_pause,
         )
 
     def _new_job(self, job: Job, what: str, requested: ExportFilter) -> Job:
-        """Return a job that was started, if it is the requested one; expect answers about it."""
+        """Return a job that was started, if it is the requested one; expect responses about it."""
         self._check_job(job, what, requested)
         if self._requested.setdefault(job.source, requested) != requested:
             raise JobMismatchError(
@@ -183,7 +183,7 @@ class ReportsClient:
         end: int,
         types: Sequence[str] = (),
     ) -> None:
-        """Set what a job of an earlier run exports; answers about the job are compared with it."""
+        """Set what a job of an earlier run exports; responses about it have to say the same."""
         self._requested[source] = ExportFilter(customer, product, start, end, tuple(types))
 
     def poll(self, source: str) -> Job:
@@ -198,8 +198,8 @@ class ReportsClient:
         path = f"/reports/{quote(source, safe='')}/availability"
         what = f"poll job {source}"
 
-        def parse(answer: Json) -> Job:
-            job = parse_job(answer)
+        def parse(value: Json) -> Job:
+            job = parse_job(value)
             if job.source != source:
                 raise JobMismatchError(f"could not {what}: the service answered about another job")
             self._check_job(job, what, self._requested.get(source))

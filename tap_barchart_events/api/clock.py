@@ -1,4 +1,4 @@
-"""How far the service's clock is from the machine's, by the ``Date`` of its answers."""
+"""How far the service's clock is from the machine's, by the ``Date`` of its responses."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ is beyond what a date-time can hold."""
 
 
 class ServiceClock:
-    """The difference of two clocks, within bounds that each answer narrows. Thread-safe.
+    """The difference of two clocks, within bounds that each response narrows. Thread-safe.
 
-    An answer's ``Date`` is cut to whole seconds, and is taken at some moment between request
-    and answer. So one answer bounds the difference from below and from above. The bounds are kept
-    against the monotonic clock, which does not jump when the machine's clock is set.
+    A response's ``Date`` is cut to whole seconds, and is taken at some moment between request
+    and response. So one response bounds the difference from below and from above. The bounds are
+    kept against the monotonic clock, which does not jump when the machine's clock is set.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ServiceClock:
         """Return the seconds that the service's clock is ahead; negative ones if it is behind.
 
         It is 0 as long as the clocks may agree. Otherwise it is the lower bound: the service's
-        clock shows at least that. It is ``None`` if no answer had a ``Date``.
+        clock shows at least that. It is ``None`` if no response had a ``Date``.
 
         Args:
             machine: The machine's clock, in seconds since the epoch, when the monotonic clock
@@ -41,12 +41,12 @@ class ServiceClock:
             return 0.0 if low <= 0 <= high else low
 
     def observe(self, date: str | None, sent: float, received: float) -> None:
-        """Narrow the bounds by an answer.
+        """Narrow the bounds by a response.
 
         Args:
             date: Its ``Date`` header; one that is no date is ignored.
             sent: When the request was sent, in seconds of the monotonic clock.
-            received: When the answer's head was received.
+            received: When the response's head was received.
         """
         try:
             at = parsedate_to_datetime(date or "")

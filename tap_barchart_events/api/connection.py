@@ -1,4 +1,4 @@
-"""HTTP connections that give one final answer to each request, bounded in size and in time.
+"""HTTP connections that give one final response to each request, bounded in size and in time.
 
 The only module that builds on the internals of urllib3 and http.client: on ``response_class``
 and on ``begin``, whose names are not private and not documented. Everything else is public.
@@ -33,21 +33,21 @@ SLOWEST_RATE = 100
 """Bytes a second: a transfer that is slower over a whole step is broken."""
 
 
-class EndlessAnswerError(OSError):
-    """An answer has too many bytes that are not its body: headers, interim answers, trailers."""
+class EndlessResponseError(OSError):
+    """A response has too many bytes that are not its body: headers, interim responses, trailers."""
 
 
-class SlowAnswerError(OSError):
-    """An answer is slower than the lowest rate allowed."""
+class SlowResponseError(OSError):
+    """A response is slower than the lowest rate allowed."""
 
 
 class Transfer:
-    """The transfer of one answer, in steps of bounded size and time; ``moved`` ends a step."""
+    """The transfer of one response, in steps of bounded size and time; ``moved`` ends a step."""
 
     def __init__(self, timeout: float | None) -> None:
         """Begin the first step; ``timeout`` is that of one read, in seconds."""
         self.is_complete = False
-        """Set by the caller that has read the whole answer and found it as expected."""
+        """Set by the caller that has read the whole response and found it as expected."""
         self._seconds = STEP_TIMEOUTS * (timeout or 60)
         self._begin_step()
 
@@ -66,14 +66,14 @@ class Transfer:
         """Count bytes that came from the network, framing included.
 
         Raises:
-            EndlessAnswerError: The step has too many.
-            SlowAnswerError: The step takes too long.
+            EndlessResponseError: The step has too many.
+            SlowResponseError: The step takes too long.
         """
         self._bytes += size
         if self._bytes > STEP_BYTES:
-            raise EndlessAnswerError
+            raise EndlessResponseError
         if time.monotonic() - self._began > self._seconds:
-            raise SlowAnswerError
+            raise SlowResponseError
 
 
 class _CountedReader(io.RawIOBase):
@@ -98,7 +98,7 @@ class _CountedReader(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class _CountedSocket:
-    """The part of a socket that http.client uses to read an answer."""
+    """The part of a socket that http.client uses to read a response."""
 
     sock: socket.socket
     transfer: Transfer
@@ -108,7 +108,7 @@ class _CountedSocket:
 
 
 class _FinalResponse(HTTPResponse):
-    """An answer; interim ones (1xx) before it are skipped. http.client skips only 100."""
+    """A response; interim ones (1xx) before it are skipped. http.client skips only 100."""
 
     def begin(self) -> None:
         super().begin()
@@ -117,8 +117,8 @@ class _FinalResponse(HTTPResponse):
             super().begin()
 
 
-class _OneAnswer(HTTPConnection):
-    """A connection that is reused only after a complete, final answer as expected."""
+class _SingleResponseConnection(HTTPConnection):
+    """A connection that is reused only after a complete, final response as expected."""
 
     transfer: Transfer | None = None
 
@@ -135,16 +135,16 @@ class _OneAnswer(HTTPConnection):
         return is_complete and super().is_connected
 
 
-class _OneSecureAnswer(_OneAnswer, HTTPSConnection):
+class _SingleResponseTLSConnection(_SingleResponseConnection, HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _OneAnswer
+    ConnectionCls = _SingleResponseConnection
 
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _OneSecureAnswer
+    ConnectionCls = _SingleResponseTLSConnection
 
 
 POOLS = {"http": _Pool, "https": _SecurePool}
@@ -166,8 +166,8 @@ class Adapter(HTTPAdapter):
 
 
 def transfer_of(response: requests.Response) -> Transfer:
-    """Return the transfer of an answer whose body has not been read yet."""
+    """Return the transfer of a response whose body has not been read yet."""
     connection = response.raw.connection
-    if not isinstance(connection, _OneAnswer) or not connection.transfer:
-        raise TypeError("the answer came over a connection of another kind")
+    if not isinstance(connection, _SingleResponseConnection) or not connection.transfer:
+        raise TypeError("the response came over a connection of another kind")
     return connection.transfer

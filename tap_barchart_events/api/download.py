@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK = 1 << 20
-LONGEST_REDIRECTION = 5
+MAX_REDIRECTS = 5
 
 NO_EXPORT = ("html", "json", "xml")
-"""Words of a content type that no export has: the answer is a message of something in between."""
+"""Words of a content type that no export has: the response is a message of something in between."""
 
 MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, on disk and as transferred: 50 million events of 80 bytes."""
@@ -136,7 +136,7 @@ class Download:
         transfer.is_complete = True
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
-        for _ in range(LONGEST_REDIRECTION):
+        for _ in range(MAX_REDIRECTS):
             if not is_safe(link):
                 raise ServiceError(
                     f"could not {self._what}: the link is not https; nothing was sent there"
@@ -150,9 +150,7 @@ class Download:
             link = replace_errors(
                 partial(urljoin, link, location),
                 (ValueError,),
-                lambda _: TransientError(
-                    f"could not {self._what}: the redirection has no valid URL"
-                ),
+                lambda _: TransientError(f"could not {self._what}: the redirect has no valid URL"),
             )
         raise ServiceError(f"could not {self._what}: object storage redirects too often")
 
@@ -164,18 +162,18 @@ class Download:
             headers={"Accept-Encoding": "identity", **headers},
             timeout=self._timeout,
             stream=True,
-            # _get follows redirections, so that each is checked and none gets credentials.
+            # _get follows redirects, so that each is checked and none gets credentials.
             allow_redirects=False,
         )
 
     def _begin(self, response: requests.Response, *, resumed: bool) -> int | None:
-        """Check the head of an answer; return the length of the whole body, if known."""
+        """Check the head of a response; return the length of the whole body, if known."""
         kind = response.headers.get("Content-Type", "")
         length = response.headers.get("Content-Length")
         match response.status_code:
             case 200 if any(word in kind.lower() for word in NO_EXPORT):
                 raise TransientError(
-                    f"could not {self._what}: the answer is not the file ({kind[:40]!r})"
+                    f"could not {self._what}: the response is not the file ({kind[:40]!r})"
                 )
             case 200:
                 self._restart(response)
@@ -192,7 +190,7 @@ class Download:
                     return self._total
                 self.received = 0
                 raise TransientError(
-                    f"could not {self._what}: the answer is another part of the file"
+                    f"could not {self._what}: the response is another part of the file"
                 )
             case 403:
                 raise LinkExpiredError(f"could not {self._what}: the link has expired")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import requests
 import urllib3
 
-from tap_barchart_events.api.connection import EndlessAnswerError, SlowAnswerError
+from tap_barchart_events.api.connection import EndlessResponseError, SlowResponseError
 from tap_barchart_events.api.retry import TransientError, UnreachableError
 from tap_barchart_events.exceptions import ServiceError
 
@@ -29,7 +29,7 @@ URL_LOGGERS = tuple(
 )
 """Loggers that log whole URLs, links included; some of them as warnings."""
 
-# requests raises a ValueError for a redirection to an invalid URL.
+# requests raises a ValueError for a redirect to an invalid URL.
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -41,10 +41,10 @@ NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 REASONS: dict[type[Exception], str] = {
     requests.ConnectTimeout: "no connection within request_timeout_seconds",
-    requests.ReadTimeout: "no answer within request_timeout_seconds",
-    urllib3.exceptions.ReadTimeoutError: "no answer within request_timeout_seconds",
-    EndlessAnswerError: "the answer does not end",
-    SlowAnswerError: "the answer does not end in time: it comes too slowly",
+    requests.ReadTimeout: "no response within request_timeout_seconds",
+    urllib3.exceptions.ReadTimeoutError: "no response within request_timeout_seconds",
+    EndlessResponseError: "the response does not end",
+    SlowResponseError: "the response does not end in time: it comes too slowly",
     requests.exceptions.SSLError: "TLS failed; check that the host serves https",
     requests.exceptions.ProxyError: "the proxy refused",
 }

@@ -40,7 +40,7 @@ class TransientError(ServiceError):
     def __init__(
         self, message: str, retry_after: float | None = None, status: int | None = None
     ) -> None:
-        """Keep the seconds of ``Retry-After``, if the answer had one, and the HTTP status."""
+        """Keep the seconds of ``Retry-After``, if the response had one, and the HTTP status."""
         super().__init__(message)
         self.retry_after = retry_after
         self.status = status
@@ -126,7 +126,7 @@ class StartPause:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None if it has none.
 
-    A date in it counts from the answer's own ``Date``, so that a machine's clock that is ahead
+    A date in it counts from the response's own ``Date``, so that a machine's clock that is ahead
     does not shorten the pause. Without a ``Date`` it counts from the machine's clock.
     """
     value = headers.get("Retry-After", "")

@@ -1,4 +1,4 @@
-"""HTTP sessions that follow no redirection, add no credentials, check proxy and certificates."""
+"""HTTP sessions that follow no redirect, add no credentials, check proxy and certificates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Session(requests.Session):
         self.auth = _no_auth
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None: requests would read the body of a redirection to its end, however long."""
+        """Return None: requests would read the body of a redirect to its end, however long."""
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:

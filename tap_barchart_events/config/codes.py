@@ -1,4 +1,4 @@
-"""Codes of products and event types: typing errors are refused, unknown ones are passed on.
+"""Codes of products and event types: misspellings are refused, unknown ones are passed on.
 
 Both are open sets: an unknown code may be newer than this package.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
 
 
-def refuse_typing_errors(
+def refuse_misspellings(
     products: Sequence[str], event_types: Sequence[str], described: Iterable[str]
 ) -> None:
-    """Refuse codes that differ from a known one by one typing error.
+    """Refuse codes that are a known one with one misspelling.
 
     Args:
         products: Product codes.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from tap_barchart_events.config import parsers
-from tap_barchart_events.config.codes import refuse_typing_errors
+from tap_barchart_events.config.codes import refuse_misspellings
 from tap_barchart_events.config.declaration import (
     Setting,
     declared_settings,
@@ -255,7 +255,7 @@ class Settings:
             raise SettingError("setting min_window_seconds must not exceed window_hours")
         if settings.delimiter == settings.quote_character:
             raise SettingError("setting quote_character must differ from delimiter")
-        refuse_typing_errors(settings.products, settings.event_types, settings.columns)
+        refuse_misspellings(settings.products, settings.event_types, settings.columns)
         return settings
 
     def as_config(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ CLOSE_SECONDS = 1
 """How long ``close`` waits for threads, in seconds."""
 
 START_SECONDS = 2
-"""How long ``close`` waits for the answers to starts of jobs, in seconds, so that STATE has the
+"""How long ``close`` waits for the responses to starts of jobs, in seconds, so that STATE has the
 jobs."""
 
 

@@ -50,7 +50,7 @@ class JobRunner:
         return self._client.starts_paused_until
 
     def take_over(self, product: str, job: SavedJob) -> None:
-        """Expect answers about a job that an earlier run has started."""
+        """Expect responses about a job that an earlier run has started."""
         self._client.expect(
             job.source,
             customer=self._request.customer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.answers import Job
+from tap_barchart_events.api.responses import Job
 from tap_barchart_events.exceptions import (
     FileError,
     JobFailedError,
@@ -137,13 +137,13 @@ class Outcomes:
                 self._budget.maximum,
             )
 
-    def _answered(self, task: WindowTask, answer: Job, now: float) -> None:
+    def _answered(self, task: WindowTask, reported: Job, now: float) -> None:
         if task.job is None:
-            task.job = self._new_job(task, answer.source)
+            task.job = self._new_job(task, reported.source)
         job, elapsed = task.job, now - task.job.began
-        is_plausible = answer.seconds is not None and 0 < answer.seconds <= elapsed
-        seconds = answer.seconds if is_plausible and answer.seconds else elapsed
-        match answer.status:
+        is_plausible = reported.seconds is not None and 0 < reported.seconds <= elapsed
+        seconds = reported.seconds if is_plausible and reported.seconds else elapsed
+        match reported.status:
             case "COMPLETE" | "COMPLETED":
                 if is_plausible or not job.is_taken_over:
                     self._polls.learn(seconds)

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.answers import is_source
+from tap_barchart_events.api.responses import is_source
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:

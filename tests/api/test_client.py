@@ -22,7 +22,7 @@ from tap_barchart_events.exceptions import (
     SyncStopped,
 )
 from tests.api.jobs import QUICK, calls, contents, finished_job
-from tests.object_store import Answer, ObjectStore
+from tests.object_store import ObjectStore, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ def test_a_documented_error_is_known_and_not_tried_again(
     assert calls(service, "link") == 1
 
 
-def test_an_answer_about_another_job_is_refused(client: ReportsClient, service: Emulator) -> None:
+def test_a_response_about_another_job_is_refused(client: ReportsClient, service: Emulator) -> None:
     source = finished_job(client)
     service.fault("poll", "shape", value={"source": "JOB-other", "status": "COMPLETE"})
     with pytest.raises(JobMismatchError, match="about another job"):
@@ -140,7 +140,7 @@ def test_a_name_of_a_job_that_cannot_be_one_is_refused(
 ) -> None:
     client = make_client(retry=RetryPolicy(attempts=1))
     service.fault("start", "shape", value={"source": source, "status": "RUNNING"})
-    with pytest.raises(ServiceError, match="the answer is not as documented"):
+    with pytest.raises(ServiceError, match="the response is not as documented"):
         client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
 
 
@@ -152,22 +152,22 @@ def drops() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("response", "why"),
     [
-        (Answer(200, {"Content-Type": "application/json"}, b"[" * 10**6), "is not JSON"),
-        (Answer(200, {}, itertools.repeat(b" " * 10**6, 100)), "over 1,048,576 bytes"),
-        (Answer(200, {}, drops()), "does not end"),
+        (Response(200, {"Content-Type": "application/json"}, b"[" * 10**6), "is not JSON"),
+        (Response(200, {}, itertools.repeat(b" " * 10**6, 100)), "over 1,048,576 bytes"),
+        (Response(200, {}, drops()), "does not end"),
         (
-            Answer(502, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 10**8)),
+            Response(502, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 10**8)),
             "over 1,048,576 bytes",
         ),
     ],
     ids=["deep", "long", "slow", "bomb"],
 )
-def test_an_answer_without_end_is_not_read_to_its_end(
-    make_client: Callable[..., ReportsClient], answer: Answer, why: str
+def test_a_response_without_end_is_not_read_to_its_end(
+    make_client: Callable[..., ReportsClient], response: Response, why: str
 ) -> None:
-    with ObjectStore(lambda _: answer) as store:
+    with ObjectStore(lambda _: response) as store:
         client = make_client(
             api_url=store.link.rpartition("/")[0], timeout=0.1, retry=RetryPolicy(attempts=1)
         )
@@ -186,7 +186,7 @@ def test_the_api_is_never_followed_elsewhere(client: ReportsClient, service: Emu
     assert {request.host for request in service.requests} == {"api"}
 
 
-def test_a_redirection_to_the_file_is_taken_for_the_link(
+def test_a_redirect_to_the_file_is_taken_for_the_link(
     client: ReportsClient, service: Emulator, tmp_path: Path
 ) -> None:
     source = finished_job(client)
@@ -322,5 +322,5 @@ def test_silence_ends_with_the_time_out(
 ) -> None:
     client = make_client(timeout=0.1)
     service.fault("authenticate", "stall", times=None)
-    with pytest.raises(ServiceError, match="no answer within request_timeout_seconds"):
+    with pytest.raises(ServiceError, match="no response within request_timeout_seconds"):
         client.authenticate()

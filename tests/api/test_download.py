@@ -22,7 +22,7 @@ from tap_barchart_events.exceptions import (
     SyncStopped,
 )
 from tests.api.jobs import QUICK, calls, contents, finished_job
-from tests.object_store import Answer, ObjectStore, StoreRequest
+from tests.object_store import ObjectStore, Response, StoreRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,25 +98,28 @@ def test_a_download_that_breaks_comes_out_whole(
 
 
 def brought(
-    service: Emulator, client: ReportsClient, path: Path, answer: Callable[[StoreRequest], Answer]
+    service: Emulator,
+    client: ReportsClient,
+    path: Path,
+    respond: Callable[[StoreRequest], Response],
 ) -> tuple[bytes, ObjectStore]:
-    """Download from an object store that gives this answer; return the file."""
-    with ObjectStore(answer) as store:
+    """Download from an object store that gives this response; return the file."""
+    with ObjectStore(respond) as store:
         source = finished_job(client)
         service.fault("link", "link", times=None, link=store.link)
         client.download(source, path)
     return path.read_bytes(), store
 
 
-def in_turn(*answers: Answer) -> Callable[[StoreRequest], Answer]:
-    """Return the answers one after the other, the last one again and again."""
-    left = list(answers)
+def in_turn(*responses: Response) -> Callable[[StoreRequest], Response]:
+    """Return the responses one after the other, the last one again and again."""
+    left = list(responses)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
 
 
-def whole(data: bytes, **headers: str) -> Answer:
+def whole(data: bytes, **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(200, {"Content-Length": str(len(data)), **named}, data)
+    return Response(200, {"Content-Length": str(len(data)), **named}, data)
 
 
 PACKED = gzip.compress(SOMETHING)
@@ -202,8 +205,8 @@ def test_a_cut_compressed_download_goes_on_where_it_broke(
         client,
         tmp_path / "file",
         in_turn(
-            Answer(200, {"Content-Length": str(len(PACKED)), **headers}, PACKED[:half]),
-            Answer(206, rest | headers, PACKED[half:]),
+            Response(200, {"Content-Length": str(len(PACKED)), **headers}, PACKED[:half]),
+            Response(206, rest | headers, PACKED[half:]),
         ),
     )
     assert data == SOMETHING
@@ -216,36 +219,36 @@ def test_a_cut_compressed_download_goes_on_where_it_broke(
         # Ended early in good order: only the compression itself can tell.
         whole(PACKED[: len(PACKED) // 2], Content_Encoding="gzip"),
         whole(PACKED[:-8], Content_Encoding="gzip"),
-        Answer(200, {"Content-Encoding": "gzip"}, PACKED[:-3]),
+        Response(200, {"Content-Encoding": "gzip"}, PACKED[:-3]),
         # Another gzip file might have followed.
-        Answer(200, {"Content-Encoding": "gzip"}, PACKED),
+        Response(200, {"Content-Encoding": "gzip"}, PACKED),
         whole(b"", Content_Encoding="gzip"),
         whole(PACKED[:-8] + b"\0" * 8, Content_Encoding="gzip"),
         whole(b"no gzip at all", Content_Encoding="gzip"),
         whole(PACKED + b"rubbish", Content_Encoding="gzip"),
         # Lengths that lie.
-        Answer(200, {"Content-Length": str(len(SOMETHING) + 1)}, SOMETHING),
-        Answer(200, {"Content-Length": "5, 6"}, SOMETHING),
-        Answer(200, {"Content-Length": "-5"}, SOMETHING),
-        Answer(200, {"Content-Length": "many"}, SOMETHING),
-        Answer(200, {}, SOMETHING[:1000]),
+        Response(200, {"Content-Length": str(len(SOMETHING) + 1)}, SOMETHING),
+        Response(200, {"Content-Length": "5, 6"}, SOMETHING),
+        Response(200, {"Content-Length": "-5"}, SOMETHING),
+        Response(200, {"Content-Length": "many"}, SOMETHING),
+        Response(200, {}, SOMETHING[:1000]),
         # Chunks that do not come.
-        Answer(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabcde\r\n"),
-        Answer(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabc"),
-        Answer(200, {"Transfer-Encoding": "chunked"}, b"oops\r\n"),
+        Response(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabcde\r\n"),
+        Response(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabc"),
+        Response(200, {"Transfer-Encoding": "chunked"}, b"oops\r\n"),
         # Parts that were not requested.
-        Answer(206, {"Content-Range": "bytes 0-4/9", "Content-Length": "5"}, b"abcde"),
+        Response(206, {"Content-Range": "bytes 0-4/9", "Content-Length": "5"}, b"abcde"),
         # No HTTP.
-        Answer(200, {"X: y\r\nno header here": "at all"}, b""),
+        Response(200, {"X: y\r\nno header here": "at all"}, b""),
         whole(b"<html>", Content_Type="Text/HTML"),
         whole(b"", Content_Type="application/json"),
         whole(b"<Error>", Content_Type="application/xml"),
-        Answer(302, {"Location": "http://[bad"}),
+        Response(302, {"Location": "http://[bad"}),
     ],
-    ids=lambda answer: f"{answer.status} {dict(answer.headers)} {answer.body[-12:]!r}",
+    ids=lambda response: f"{response.status} {dict(response.headers)} {response.body[-12:]!r}",
 )
 def test_what_may_not_be_the_whole_file_is_fetched_again(
-    client: ReportsClient, service: Emulator, tmp_path: Path, broken: Answer
+    client: ReportsClient, service: Emulator, tmp_path: Path, broken: Response
 ) -> None:
     data, store = brought(service, client, tmp_path / "file", in_turn(broken, whole(SOMETHING)))
     assert data == SOMETHING
@@ -261,8 +264,8 @@ def test_a_part_that_was_not_asked_for_is_not_appended(
         client,
         tmp_path / "file",
         in_turn(
-            Answer(200, {"Content-Length": str(len(SOMETHING)), **etag}, SOMETHING[:1000]),
-            Answer(
+            Response(200, {"Content-Length": str(len(SOMETHING)), **etag}, SOMETHING[:1000]),
+            Response(
                 206,
                 {"Content-Range": f"bytes 900-/{len(SOMETHING)}", "Content-Length": "10", **etag},
                 SOMETHING[900:910],
@@ -300,8 +303,8 @@ def test_a_part_of_another_file_is_not_appended(
         client,
         tmp_path / "file",
         in_turn(
-            Answer(200, {"Content-Length": str(size), "ETag": '"one"'}, SOMETHING[:1000]),
-            Answer(206, span | length, other),
+            Response(200, {"Content-Length": str(size), "ETag": '"one"'}, SOMETHING[:1000]),
+            Response(206, span | length, other),
             whole(SOMETHING),
         ),
     )
@@ -317,7 +320,7 @@ def test_without_a_strong_etag_a_broken_download_starts_again(
         service,
         client,
         tmp_path / "file",
-        in_turn(Answer(200, weak, SOMETHING[:1000]), whole(SOMETHING)),
+        in_turn(Response(200, weak, SOMETHING[:1000]), whole(SOMETHING)),
     )
     assert data == SOMETHING
     assert all("range" not in one.headers for one in store.received)
@@ -329,12 +332,12 @@ def test_a_large_file_over_a_bad_line_needs_more_tries_than_allowed_in_a_row(
     data = SOMETHING * 4
     step = 1_100_000
 
-    def a_bit(request: StoreRequest) -> Answer:
+    def a_bit(request: StoreRequest) -> Response:
         at = int(request.headers.get("range", "bytes=0-")[6:-1])
         headers = {"ETag": '"one"', "Content-Length": str(len(data) - at)}
         if at:
             headers["Content-Range"] = f"bytes {at}-{len(data) - 1}/{len(data)}"
-        return Answer(206 if at else 200, headers, data[at : at + step])
+        return Response(206 if at else 200, headers, data[at : at + step])
 
     got, store = brought(service, client, tmp_path / "file", a_bit)
     assert got == data
@@ -350,7 +353,7 @@ def test_a_download_that_always_breaks_at_the_same_place_ends(
             service,
             client,
             tmp_path / "file",
-            in_turn(Answer(200, length, SOMETHING[:2_000_000])),
+            in_turn(Response(200, length, SOMETHING[:2_000_000])),
         )
 
 
@@ -363,12 +366,12 @@ def test_an_unknown_compression_is_named(
 
 
 @pytest.mark.parametrize("status", [204, 300, 400, 401, 405, 501])
-def test_an_answer_that_makes_no_sense_ends_it(
+def test_a_response_that_makes_no_sense_ends_it(
     client: ReportsClient, service: Emulator, tmp_path: Path, status: int
 ) -> None:
     with pytest.raises(ServiceError, match=f"object storage answered {status}"):
         brought(
-            service, client, tmp_path / "file", in_turn(Answer(status, {"Content-Length": "0"}))
+            service, client, tmp_path / "file", in_turn(Response(status, {"Content-Length": "0"}))
         )
 
 
@@ -408,8 +411,8 @@ def test_a_download_ends_with_the_sync(
             yield b"x" * 10_000
             stopped.set()
 
-    answer = Answer(200, {"Content-Length": str(10**9)}, without_end())
-    with ObjectStore(in_turn(answer)) as store:
+    response = Response(200, {"Content-Length": str(10**9)}, without_end())
+    with ObjectStore(in_turn(response)) as store:
         service.fault("link", "link", link=store.link)
         with pytest.raises(SyncStopped):
             client.download(source, tmp_path / "file")
@@ -427,15 +430,15 @@ def test_a_file_is_for_its_owner_only(
     assert service.jobs
 
 
-def test_the_body_of_a_redirection_is_not_read(
+def test_the_body_of_a_redirect_is_not_read(
     client: ReportsClient, service: Emulator, tmp_path: Path
 ) -> None:
-    def answer(request: StoreRequest) -> Answer:
+    def respond(request: StoreRequest) -> Response:
         onward = {"Location": "/onward", "Transfer-Encoding": "chunked"}
         endless = itertools.repeat(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
-        return whole(SOMETHING) if request.path == "/onward" else Answer(302, onward, endless)
+        return whole(SOMETHING) if request.path == "/onward" else Response(302, onward, endless)
 
-    assert brought(service, client, tmp_path / "file", answer)[0] == SOMETHING
+    assert brought(service, client, tmp_path / "file", respond)[0] == SOMETHING
 
 
 def test_a_link_that_is_read_in_two_ways_is_not_followed(
@@ -444,7 +447,7 @@ def test_a_link_that_is_read_in_two_ways_is_not_followed(
     # What urllib.parse takes for a password is the host for urllib3.
     elsewhere = "http://192.0.2.1\\@127.0.0.1/file"
     with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
-        brought(service, client, tmp_path, in_turn(Answer(302, {"Location": elsewhere})))
+        brought(service, client, tmp_path, in_turn(Response(302, {"Location": elsewhere})))
     service.clear_faults()
     source = finished_job(client)
     service.fault("link", "link", link=elsewhere)

@@ -1,10 +1,10 @@
-"""Codes: typing errors are refused, unknown ones are passed on with a warning."""
+"""Codes: misspellings are refused, unknown ones are passed on with a warning."""
 
 from __future__ import annotations
 
 import pytest
 
-from tap_barchart_events.config.codes import EVENT_TYPES, refuse_typing_errors, unknown_codes
+from tap_barchart_events.config.codes import EVENT_TYPES, refuse_misspellings, unknown_codes
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS
 
@@ -19,24 +19,24 @@ from tap_barchart_events.products import PRODUCTS
 def test_a_near_miss_of_a_known_type_is_refused_with_the_type_that_was_meant(code: str) -> None:
     for products in (["WATCHLIST"], ["ALERT"], ["GADGET"]):
         with pytest.raises(SettingError, match=r"did you mean WATCHLIST-CREATED\?") as caught:
-            refuse_typing_errors(products, ["WATCHLIST-DELETED", code], [])
+            refuse_misspellings(products, ["WATCHLIST-DELETED", code], [])
         assert repr(code) in str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["WATCHLISTS", "watchlist", "WATCHLST", "WTACHLIST"])
 def test_a_near_miss_of_a_known_product_is_refused(code: str) -> None:
     with pytest.raises(SettingError, match=r"did you mean WATCHLIST\?"):
-        refuse_typing_errors(["ALERT", code], [], [])
-    refuse_typing_errors([code], [], [code])  # its columns are set, so it exists
+        refuse_misspellings(["ALERT", code], [], [])
+    refuse_misspellings([code], [], [code])  # its columns are set, so it exists
 
 
 def test_no_known_code_is_refused() -> None:
-    refuse_typing_errors(list(PRODUCTS), sorted(EVENT_TYPES), [])
+    refuse_misspellings(list(PRODUCTS), sorted(EVENT_TYPES), [])
 
 
 def test_a_code_that_is_only_like_a_known_one_is_passed_on_with_a_warning() -> None:
     types = ["WATCHLIST-CREATED", "WATCHLIST-UPDATED-ANEW"]
-    refuse_typing_errors(["WATCHLIST", "GADGET"], types, [])
+    refuse_misspellings(["WATCHLIST", "GADGET"], types, [])
     of_types, of_products = unknown_codes(["WATCHLIST", "GADGET"], types, [])
     assert "known to have WATCHLIST-UPDATED-ANEW;" in of_types
     assert "product GADGET is not known" in of_products

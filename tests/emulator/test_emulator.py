@@ -41,9 +41,9 @@ def test_a_job_runs_completes_and_its_link_leads_to_the_file(client: Client) -> 
     assert client.finish(job["source"]) == "COMPLETE"
     ended = client.poll(job["source"]).json()
     assert ended["timing"]["end"] >= ended["timing"]["start"]
-    answer = client.link(job["source"])
-    assert answer.status_code == 200
-    link = answer.json()["link"]
+    response = client.link(job["source"])
+    assert response.status_code == 200
+    link = response.json()["link"]
     assert link.startswith(emulator.storage_url)
     assert emulator.storage_url != emulator.api_url
     file = client.download(link)
@@ -57,9 +57,9 @@ def test_a_job_runs_completes_and_its_link_leads_to_the_file(client: Client) -> 
 def test_without_the_accept_header_the_link_comes_as_a_redirect(client: Client) -> None:
     source = client.start(start=START, end=START + 1).json()["source"]
     client.finish(source)
-    answer = client.get(f"/reports/{source}", follow=False)
-    assert answer.status_code == 302
-    assert client.download(answer.headers["Location"]).status_code == 200
+    response = client.get(f"/reports/{source}", follow=False)
+    assert response.status_code == 302
+    assert client.download(response.headers["Location"]).status_code == 200
 
 
 def test_service_calls_tell_version_and_user(client: Client) -> None:
@@ -107,8 +107,9 @@ def test_above_the_maximum_a_job_ends_timeout_and_has_no_link(client: Client) ->
         emulator.max_events = maximum
         source = client.start(start=START, end=START + HOUR).json()["source"]
         assert client.finish(source) == status
-    answer = client.link(source)
-    assert (answer.status_code, answer.json()[0]["value"]["code"]) == (500, "EVENT_JOB_GET_FAILED")
+    response = client.link(source)
+    assert response.status_code == 500
+    assert response.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED"
 
 
 def test_only_the_types_asked_for_are_exported(client: Client) -> None:
@@ -136,8 +137,8 @@ def test_only_the_types_asked_for_are_exported(client: Client) -> None:
 def test_without_the_right_credentials_every_call_is_refused(
     emulator: Emulator, method: str, path: str, auth: tuple[str, str] | None
 ) -> None:
-    answer = requests.request(method, emulator.api_url + path, auth=auth, timeout=5)
-    assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
+    response = requests.request(method, emulator.api_url + path, auth=auth, timeout=5)
+    assert (response.status_code, response.json()) == (401, {"message": "Unauthorized"})
 
 
 SOUND = {"customer": "TGAM", "product": "ALERT"}
@@ -171,9 +172,9 @@ SOUND = {"customer": "TGAM", "product": "ALERT"}
     ],
 )
 def test_a_start_that_is_not_as_documented_is_refused(client: Client, body: object) -> None:
-    answer = client.post(body)
-    assert answer.status_code == 500
-    (error,) = answer.json()
+    response = client.post(body)
+    assert response.status_code == 500
+    (error,) = response.json()
     assert error["value"]["code"] == "REQUEST_GENERAL_FAILURE"
     assert error["value"]["message"]
     assert error["children"] == []
@@ -183,9 +184,9 @@ def test_a_start_that_is_not_as_documented_is_refused(client: Client, body: obje
 @pytest.mark.parametrize(("data", "kind"), [("{", "application/json"), ("{}", "text/plain")])
 def test_a_start_that_is_no_json_is_refused(client: Client, data: str, kind: str) -> None:
     url = f"{client.emulator.api_url}/reports"
-    answer = client.session.post(url, data=data, headers={"Content-Type": kind}, timeout=5)
-    assert answer.status_code == 500
-    assert answer.json()[0]["value"]["code"] == "REQUEST_GENERAL_FAILURE"
+    response = client.session.post(url, data=data, headers={"Content-Type": kind}, timeout=5)
+    assert response.status_code == 500
+    assert response.json()[0]["value"]["code"] == "REQUEST_GENERAL_FAILURE"
 
 
 def test_unknown_codes_are_no_mistake(client: Client) -> None:
@@ -200,13 +201,13 @@ def test_unknown_codes_are_no_mistake(client: Client) -> None:
 def test_unknown_jobs_and_early_links_get_the_documented_errors(client: Client) -> None:
     client.emulator.job_seconds = 100.0
     source = client.start().json()["source"]
-    for answer, code in (
+    for response, code in (
         (client.link(source), "EVENT_JOB_GET_FAILED_RUNNING"),
         (client.link("JOB-unknown"), "EVENT_JOB_GET_FAILED_NO_JOB"),
         (client.poll("JOB-unknown"), "EVENT_JOB_GET_FAILED_NO_JOB"),
     ):
-        assert answer.status_code == 500
-        assert answer.json()[0]["value"]["code"] == code
+        assert response.status_code == 500
+        assert response.json()[0]["value"]["code"] == code
 
 
 def test_other_paths_and_verbs_are_refused(client: Client) -> None:
@@ -214,8 +215,8 @@ def test_other_paths_and_verbs_are_refused(client: Client) -> None:
     assert client.get("/report").status_code == 404
     assert client.get("/reports/").status_code == 404
     for method, path in (("GET", "/reports"), ("DELETE", "/reports/JOB-1"), ("HEAD", "/reports/x")):
-        answer = client.session.request(method, url + path, timeout=5)
-        assert answer.status_code == 405
+        response = client.session.request(method, url + path, timeout=5)
+        assert response.status_code == 405
 
 
 # What it keeps and how it runs
@@ -283,12 +284,12 @@ def test_emulators_start_side_by_side_and_stop_at_once_even_when_stalled() -> No
         assert len({one.port, one.storage_port, other.port, other.storage_port}) == 4
         for emulator in (one, other):
             emulator.fault("version", "stall", at=3)
-            answer = requests.get(f"{emulator.api_url}/service/version", stream=True, timeout=5)
-            assert answer.status_code == 200
-            assert answer.raw.read(3) == b'{"s'
+            response = requests.get(f"{emulator.api_url}/service/version", stream=True, timeout=5)
+            assert response.status_code == 200
+            assert response.raw.read(3) == b'{"s'
         before = time.monotonic()
     assert time.monotonic() - before < 1
-    answer.close()
+    response.close()
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{one.api_url}/service/version", timeout=5)
 

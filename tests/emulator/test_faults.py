@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def test_a_fault_applies_when_it_is_due_and_no_longer(client: Client) -> None:
     client.emulator.fault("authenticate", "status", after=1, times=2, every=2, code=502)
-    answers = [client.get("/service/authenticate").status_code for _ in range(7)]
-    assert answers == [200, 502, 200, 502, 200, 200, 200]
+    responses = [client.get("/service/authenticate").status_code for _ in range(7)]
+    assert responses == [200, 502, 200, 502, 200, 200, 200]
     client.emulator.fault("authenticate", "status", times=None)
     assert client.get("/service/authenticate").status_code == 503
     client.emulator.clear_faults()
@@ -45,17 +45,17 @@ def test_error_statuses_come_with_and_without_retry_after(
     requester = _requester(client, call)
     fault = client.emulator.fault
     fault(call, "status", code=code)
-    answer = requester()
-    assert (answer.status_code, "Retry-After" in answer.headers) == (code, False)
+    response = requester()
+    assert (response.status_code, "Retry-After" in response.headers) == (code, False)
     fault(call, "status", code=code, retry_after=7, body="empty")
-    answer = requester()
-    assert (answer.headers["Retry-After"], answer.content) == ("7", b"")
+    response = requester()
+    assert (response.headers["Retry-After"], response.content) == ("7", b"")
     client.emulator.advance(hours=-5)
     fault(call, "status", code=code, retry_after=60, as_date=True, body="html")
-    answer = requester()
-    until, now = (parsedate_to_datetime(answer.headers[h]) for h in ("Retry-After", "Date"))
+    response = requester()
+    until, now = (parsedate_to_datetime(response.headers[h]) for h in ("Retry-After", "Date"))
     assert 50 < (until - now).total_seconds() < 70
-    assert "<html>" in answer.text
+    assert "<html>" in response.text
     assert requester().ok
 
 
@@ -101,7 +101,7 @@ def test_a_connection_can_break_anywhere_in_any_call(
     if kind == "stall":
         client.timeout = 0.1
     if kind == "drop-headers":
-        # What makes it vicious: some clients take it for a whole answer without a body.
+        # What makes it vicious: some clients take it for a whole response without a body.
         assert requester().content == b""
     else:
         with pytest.raises(requests.RequestException):
@@ -117,15 +117,15 @@ def test_a_cut_download_leaves_a_whole_beginning(client: Client) -> None:
     link = client.export(end=START + 20 * HOUR)
     data = client.download(link).content
     client.emulator.fault("download", "cut", at=100_000)
-    with client.download_raw(link, **PLAIN) as answer:
-        assert answer.headers["Content-Length"] == str(len(data))
-        assert answer.raw.read(100_000) == data[:100_000]
+    with client.download_raw(link, **PLAIN) as response:
+        assert response.headers["Content-Length"] == str(len(data))
+        assert response.raw.read(100_000) == data[:100_000]
         with pytest.raises(Exception, match="IncompleteRead"):
-            answer.raw.read(1, decode_content=False)
+            response.raw.read(1, decode_content=False)
 
 
 @pytest.mark.parametrize(("call", "kind"), [("poll", "slow"), ("poll", "stall")])
-def test_an_answer_can_come_slowly_but_whole(client: Client, call: str, kind: str) -> None:
+def test_a_response_can_come_slowly_but_whole(client: Client, call: str, kind: str) -> None:
     requester = _requester(client, call)
     requester()
     details = {"bytes_per_second": 2000} if kind == "slow" else {"seconds": 0.1}
@@ -136,7 +136,7 @@ def test_an_answer_can_come_slowly_but_whole(client: Client, call: str, kind: st
 
 
 @pytest.mark.parametrize("call", ["start", "poll", "link"])
-def test_answers_can_be_of_a_wrong_form(client: Client, call: str) -> None:
+def test_responses_can_be_of_a_wrong_form(client: Client, call: str) -> None:
     requester = _requester(client, call)
     client.emulator.fault(call, "html")
     assert "<html>" in requester().text
@@ -151,8 +151,8 @@ def test_answers_can_be_of_a_wrong_form(client: Client, call: str) -> None:
         assert requester().json() == value
     for code in ("EVENT_JOB_GET_FAILED", "EVENT_JOB_GET_FAILED_NO_JOB"):
         client.emulator.fault(call, "error", code=code)
-        answer = requester()
-        assert (answer.status_code, answer.json()[0]["value"]["code"]) == (500, code)
+        response = requester()
+        assert (response.status_code, response.json()[0]["value"]["code"]) == (500, code)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_restart_forgets_all_jobs_but_links_go_on(client: Client, call: str) -
     link = client.export()
     source = client.emulator.jobs[-1].source
     client.emulator.fault(call, "forget")
-    for answer in (getattr(client, call)(source), client.poll(source), client.link(source)):
-        assert answer.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED_NO_JOB"
+    for response in (getattr(client, call)(source), client.poll(source), client.link(source)):
+        assert response.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED_NO_JOB"
     assert client.download(link).ok
 
 
@@ -223,17 +223,17 @@ def test_a_file_can_become_another_between_two_requests(client: Client) -> None:
         if details:
             with pytest.raises(requests.RequestException):
                 client.download(link)
-        answer = client.download(link, Range="bytes=500-", **{"If-Range": etag})
-        assert (answer.status_code, answer.content) == (200, data)
-        assert answer.headers["ETag"] != etag
-        etag = answer.headers["ETag"]
+        response = client.download(link, Range="bytes=500-", **{"If-Range": etag})
+        assert (response.status_code, response.content) == (200, data)
+        assert response.headers["ETag"] != etag
+        etag = response.headers["ETag"]
 
 
 def test_a_compressed_body_can_end_early_in_good_order(client: Client) -> None:
     link = client.export()
     client.emulator.fault("download", "truncate")
-    with client.download_raw(link) as answer:
-        raw = answer.raw.read(decode_content=False)
+    with client.download_raw(link) as response:
+        raw = response.raw.read(decode_content=False)
     with pytest.raises(EOFError):
         gzip.decompress(raw)
 
@@ -241,11 +241,11 @@ def test_a_compressed_body_can_end_early_in_good_order(client: Client) -> None:
 def test_a_compressed_body_can_inflate_without_end(client: Client) -> None:
     link = client.export()
     client.emulator.fault("download", "bomb", megabytes=32, unit="|")
-    with client.download_raw(link) as answer:
-        assert sum(map(len, answer.iter_content(1 << 20))) == 32 << 20
+    with client.download_raw(link) as response:
+        assert sum(map(len, response.iter_content(1 << 20))) == 32 << 20
     client.emulator.fault("download", "bomb")
-    with client.download_raw(link) as answer:
-        assert set(answer.raw.read(1 << 20, decode_content=True)) == {10}
+    with client.download_raw(link) as response:
+        assert set(response.raw.read(1 << 20, decode_content=True)) == {10}
 
 
 def test_a_file_can_hold_other_bytes(client: Client) -> None:
@@ -253,8 +253,9 @@ def test_a_file_can_hold_other_bytes(client: Client) -> None:
     client.emulator.fault("download", "body", body=b"\xff\x00")
     assert client.download(link).content == b"\xff\x00"
     client.emulator.fault("download", "html")
-    answer = client.download(link)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    response = client.download(link)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
 def test_redirects_lead_to_the_other_host_and_are_seen_there(client: Client) -> None:
@@ -268,9 +269,9 @@ def test_redirects_lead_to_the_other_host_and_are_seen_there(client: Client) -> 
     assert client.poll(source).status_code == 403
     assert (emulator.requests[-1].host, emulator.requests[-1].call) == ("storage", None)
     emulator.fault("link", "redirect")
-    answer = client.get(f"/reports/{source}", "application/json", follow=False)
-    assert answer.status_code == 302
-    assert client.download(answer.headers["Location"]).ok
+    response = client.get(f"/reports/{source}", "application/json", follow=False)
+    assert response.status_code == 302
+    assert client.download(response.headers["Location"]).ok
     emulator.fault("poll", "redirect", location="https://elsewhere.invalid/")
-    answer = client.get(f"/reports/{source}/availability", follow=False)
-    assert answer.headers["Location"] == "https://elsewhere.invalid/"
+    response = client.get(f"/reports/{source}/availability", follow=False)
+    assert response.headers["Location"] == "https://elsewhere.invalid/"

@@ -98,8 +98,8 @@ def test_a_job_is_kept_for_a_time_after_its_end(client: Client) -> None:
     assert client.finish(source) == "COMPLETE"
     assert client.link(source).ok
     time.sleep(0.35)
-    for answer in (client.poll(source), client.link(source)):
-        assert answer.json()[0]["value"]["code"] == NO_JOB
+    for response in (client.poll(source), client.link(source)):
+        assert response.json()[0]["value"]["code"] == NO_JOB
 
 
 def test_starts_are_counted_by_window(client: Client) -> None:
@@ -120,14 +120,14 @@ def test_starts_are_counted_by_window(client: Client) -> None:
     )
 
 
-def test_answers_have_the_date_of_the_emulators_clock(client: Client) -> None:
+def test_responses_have_the_date_of_the_emulators_clock(client: Client) -> None:
     emulator = client.emulator
     link = client.export()
-    for answer in (client.get("/service/authenticate"), client.get("/x"), client.download(link)):
-        assert parsedate_to_datetime(answer.headers["Date"]).timestamp() == NOW // 1000
+    for response in (client.get("/service/authenticate"), client.get("/x"), client.download(link)):
+        assert parsedate_to_datetime(response.headers["Date"]).timestamp() == NOW // 1000
     emulator.advance(hours=1)
-    answer = client.get("/service/version")
-    assert parsedate_to_datetime(answer.headers["Date"]).timestamp() == (NOW + HOUR) // 1000
+    response = client.get("/service/version")
+    assert parsedate_to_datetime(response.headers["Date"]).timestamp() == (NOW + HOUR) // 1000
     emulator.fault("version", "status")
     assert "Date" in client.get("/service/version").headers
     emulator.date_header = False

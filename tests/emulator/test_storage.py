@@ -1,4 +1,4 @@
-"""The emulator's object store: signed links that run out, ranges, compression."""
+"""The emulator's object storage: signed links that run out, ranges, compression."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tests.emulator_client import START, Client
 
 
 def test_a_link_with_credentials_is_refused(client: Client) -> None:
-    answer = client.session.get(client.export(), timeout=5)
-    assert answer.status_code == 400
-    assert "Only one auth mechanism allowed" in answer.text
+    response = client.session.get(client.export(), timeout=5)
+    assert response.status_code == 400
+    assert "Only one auth mechanism allowed" in response.text
 
 
 def test_a_link_that_was_tampered_with_is_refused(client: Client) -> None:
     link = client.export()
     host = client.emulator.storage_url
     for other in (link + "0", link.replace("Expires=900", "Expires=901"), host + "/exports/x.csv"):
-        answer = client.download(other)
-        assert (answer.status_code, "SignatureDoesNotMatch" in answer.text) == (403, True)
+        response = client.download(other)
+        assert (response.status_code, "SignatureDoesNotMatch" in response.text) == (403, True)
     assert client.download(link).status_code == 200
 
 
 def test_a_link_runs_out(client: Client) -> None:
     client.emulator.link_seconds = 0.0
-    answer = client.download(client.export())
-    assert (answer.status_code, "Request has expired" in answer.text) == (403, True)
+    response = client.download(client.export())
+    assert (response.status_code, "Request has expired" in response.text) == (403, True)
 
 
 def test_ranges_are_served_from_any_byte(client: Client) -> None:
@@ -46,10 +46,10 @@ def test_ranges_are_served_from_any_byte(client: Client) -> None:
         ("-77", data[-77:]),
         ("12345-67890", data[12345:67891]),
     ):
-        answer = client.download(link, Range=f"bytes={requested}", **{"If-Range": etag})
-        assert answer.status_code == 206
-        assert answer.content == part
-        assert answer.headers["Content-Range"].endswith(f"/{size}")
+        response = client.download(link, Range=f"bytes={requested}", **{"If-Range": etag})
+        assert response.status_code == 206
+        assert response.content == part
+        assert response.headers["Content-Range"].endswith(f"/{size}")
     beyond = client.download(link, Range=f"bytes={size}-")
     assert beyond.status_code == 416
     assert beyond.headers["Content-Range"] == f"bytes */{size}"

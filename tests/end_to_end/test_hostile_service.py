@@ -52,9 +52,9 @@ def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_interim_answers_lose_no_event(server: RawServer) -> None:
+def test_interim_responses_lose_no_event(server: RawServer) -> None:
     for call in ("authenticate", "start", "poll", "link", "download"):
-        server.answers[call] = lambda _, usual: EARLY + usual
+        server.responses[call] = lambda _, usual: EARLY + usual
     outcome = sync(settings_of(server))
     assert outcome.error is None
     assert len({record["event_id"] for record in outcome.records}) == EVENTS
@@ -67,7 +67,7 @@ def test_one_job_for_all_starts_ends_the_sync(server: RawServer, *, echoes: bool
         job = server.job("JOB-0")
         return http(job if echoes else {**job, "filter": None})
 
-    server.answers["start"] = always_the_first
+    server.responses["start"] = always_the_first
     outcome = sync(settings_of(server, max_concurrent_jobs=1))
     assert "could not start an export job" in str(outcome.error)
     assert "JOB-0" in str(outcome.error)
@@ -79,13 +79,13 @@ def test_one_job_for_all_starts_ends_the_sync(server: RawServer, *, echoes: bool
 def test_a_job_of_another_export_that_passes_is_started_anew(server: RawServer) -> None:
     wrong = [{"customer": "OTHER"}, {"product": "ALERT"}]
 
-    def answer(_: Request, usual: bytes) -> bytes:
+    def respond(_: Request, usual: bytes) -> bytes:
         if not wrong:
             return usual
         source = f"JOB-{len(server.jobs) - 1}"
         return http({**server.job(source), "filter": wrong.pop()})
 
-    server.answers["start"] = answer
+    server.responses["start"] = respond
     outcome = sync(settings_of(server))
     assert outcome.error is None
     assert len(outcome.records) == EVENTS
@@ -96,8 +96,8 @@ def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
     def run(_: Request, __: bytes) -> bytes:
         return http({**server.job(f"JOB-{len(server.jobs) - 1}"), "status": "RUNNING"})
 
-    server.answers["start"] = run
-    server.answers["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
+    server.responses["start"] = run
+    server.responses["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
     outcome = sync(settings_of(server, window_hours=0.25, max_concurrent_jobs=16))
     assert "401" in str(outcome.error)
     assert len(server.calls("poll")) <= 3
@@ -110,8 +110,8 @@ def test_wrong_credentials_are_sent_once_also_without_a_call_to_check_them(
         time.sleep(0.2)  # so that all starts would be under way
         return http({"message": "Unauthorized"}, "401 Unauthorized")
 
-    server.answers["authenticate"] = lambda _, __: http({}, "404 Not Found")
-    server.answers["start"] = refuse
+    server.responses["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    server.responses["start"] = refuse
     products = ["WATCHLIST", "ALERT", "PORTFOLIO"]
     outcome = sync(settings_of(server, products=products, max_concurrent_jobs=16))
     assert "401" in str(outcome.error)
@@ -127,7 +127,7 @@ def test_the_credentials_are_checked_once_before_all_else(server: RawServer) -> 
 def test_a_service_whose_clock_is_behind_bounds_what_is_exported(
     server: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.answers["authenticate"] = lambda _, __: http(
+    server.responses["authenticate"] = lambda _, __: http(
         {}, Date=formatdate(time.time() - 7200, usegmt=True)
     )
     begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3 * 3600))
@@ -143,7 +143,7 @@ def test_a_clock_of_the_year_100_and_the_longest_lag_are_nothing_to_export(
     server: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tap-barchart-events")
-    server.answers["authenticate"] = lambda _, __: http({}, Date="Fri, 01 Jan 0100 00:00:00 GMT")
+    server.responses["authenticate"] = lambda _, __: http({}, Date="Fri, 01 Jan 0100 00:00:00 GMT")
     outcome = sync(settings_of(server, end_date=None, lag_minutes=1e9))
     assert outcome.error is None
     assert outcome.records == []
@@ -168,7 +168,7 @@ def test_threads_without_a_call_to_make_are_left_alone(
         return usual
 
     monkeypatch.setattr(Scheduler, "next_call", counted)
-    server.answers["start"] = slow
+    server.responses["start"] = slow
     outcome = sync(settings_of(server, window_hours=0.05, max_concurrent_jobs=200))
     assert outcome.error is None
     assert outcome.bookmarks == {"WATCHLIST": END}
@@ -179,13 +179,13 @@ def test_threads_without_a_call_to_make_are_left_alone(
 def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     server: RawServer, tmp_path: Path
 ) -> None:
-    def answer(request: Request, _: bytes) -> bytes:
+    def respond(request: Request, _: bytes) -> bytes:
         if request.call == "start" and len(server.jobs) > 3:
             return http(b"", "429 Too Many Requests", Retry_After=7200)
         source = request.source if request.call == "poll" else f"JOB-{len(server.jobs) - 1}"
         return http(server.job(source, "RUNNING"))  # so others are in flight at the refusal
 
-    server.answers["start"] = server.answers["poll"] = answer
+    server.responses["start"] = server.responses["poll"] = respond
     tap = Tap(tmp_path, settings_of(server))
     until = time.monotonic() + 20
     while "Retry-After" not in tap.log.read_text(encoding="utf-8") and time.monotonic() < until:
@@ -210,7 +210,7 @@ def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
             return http(server.job(request.source, "FAILED"))
         return usual
 
-    server.answers = {"start": start, "poll": poll}
+    server.responses = {"start": start, "poll": poll}
     outcome = sync(settings_of(server, max_concurrent_jobs=2, end_date="2026-03-02T02:00:00Z"))
     assert outcome.error is None
     refused, *later = (request.at for request in server.calls("start")[2:])
@@ -229,7 +229,7 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
                 return http(b"", "429 Too Many Requests", Retry_After=3)
         return usual
 
-    server.answers["start"] = start
+    server.responses["start"] = start
     outcome = sync(settings_of(server, max_concurrent_jobs=2))
     assert outcome.error is None
     _, refused, *later = (request.at for request in server.calls("start"))
@@ -239,11 +239,11 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
 def test_a_start_that_is_answered_after_a_signal_is_in_state(
     server: RawServer, tmp_path: Path
 ) -> None:
-    def answer(_: Request, usual: bytes) -> bytes:
+    def respond(_: Request, usual: bytes) -> bytes:
         time.sleep(1)
         return usual
 
-    server.answers["start"] = answer
+    server.responses["start"] = respond
     tap = Tap(tmp_path, settings_of(server, max_concurrent_jobs=1))
     while not server.calls("start"):
         time.sleep(0.01)

@@ -79,12 +79,12 @@ def batch_config(encoding: Mapping[str, Any], root: str) -> dict[str, Any]:
 
 def stored(url: str, s3: str, folder: Path) -> list[dict[str, Any]]:
     """Read the records of a batch file from the server, without the tap's libraries for S3."""
-    answer = requests.get(url.replace("s3:/", s3), timeout=10)
-    answer.raise_for_status()
+    response = requests.get(url.replace("s3:/", s3), timeout=10)
+    response.raise_for_status()
     if url.endswith(".json.gz"):
-        return [json.loads(line) for line in gzip.decompress(answer.content).splitlines()]
+        return [json.loads(line) for line in gzip.decompress(response.content).splitlines()]
     file = folder / "file.parquet"
-    file.write_bytes(answer.content)
+    file.write_bytes(response.content)
     table = duckdb.read_parquet(str(file))
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
     for row in rows:

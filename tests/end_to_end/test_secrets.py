@@ -22,7 +22,7 @@ from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import ServiceError
-from tests.object_store import Answer, ObjectStore
+from tests.object_store import ObjectStore, Response
 from tests.tap_runs import Tap, settings_of, sync
 
 if TYPE_CHECKING:
@@ -195,8 +195,8 @@ def test_headers_that_cannot_be_read_do_not_bring_the_link_into_the_log(
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
     source = finished_job(client)
-    answer = Answer(200, {"Good": "one\r\nno header: \r\n bad", "Content-Length": "0"})
-    with ObjectStore(lambda _: answer) as store:
+    response = Response(200, {"Good": "one\r\nno header: \r\n bad", "Content-Length": "0"})
+    with ObjectStore(lambda _: response) as store:
         service.fault("link", "link", times=None, link=store.link)
         with suppress(ServiceError):
             client.download(source, tmp_path / "file")
@@ -234,7 +234,7 @@ def test_netrc_is_not_for_object_storage_nor_for_the_api(
     assert all(r.authorization == "Basic" for r in service.requests if r.host == "api")
 
 
-def test_no_redirection_of_a_download_takes_credentials_along(
+def test_no_redirect_of_a_download_takes_credentials_along(
     service: Emulator, client: ReportsClient, tmp_path: Path
 ) -> None:
     # Even back to the API, which would know them.
@@ -246,7 +246,7 @@ def test_no_redirection_of_a_download_takes_credentials_along(
     assert {request.authorization for request in there} == {None}
 
 
-def test_a_redirection_of_the_link_call_takes_no_credentials_along(
+def test_a_redirect_of_the_link_call_takes_no_credentials_along(
     service: Emulator, client: ReportsClient, tmp_path: Path
 ) -> None:
     service.fault("link", "redirect", times=None)
@@ -258,20 +258,22 @@ def test_a_redirection_of_the_link_call_takes_no_credentials_along(
     "where",
     ["http://example.invalid/file", "//example.invalid/file", "ftp://127.0.0.1/file", "file:///x"],
 )
-def test_a_redirection_to_what_is_not_safe_is_not_followed(
+def test_a_redirect_to_what_is_not_safe_is_not_followed(
     service: Emulator, client: ReportsClient, tmp_path: Path, where: str
 ) -> None:
-    with ObjectStore(lambda _: Answer(307, {"Location": where, "Content-Length": "0"})) as store:
+    with ObjectStore(lambda _: Response(307, {"Location": where, "Content-Length": "0"})) as store:
         service.fault("link", "link", link=store.link)
         with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
             client.download(finished_job(client), tmp_path / "file")
         assert len(store.received) == 1
 
 
-def test_redirections_without_end_end(
+def test_redirects_without_end_end(
     service: Emulator, client: ReportsClient, tmp_path: Path
 ) -> None:
-    with ObjectStore(lambda _: Answer(302, {"Location": "/again", "Content-Length": "0"})) as store:
+    with ObjectStore(
+        lambda _: Response(302, {"Location": "/again", "Content-Length": "0"})
+    ) as store:
         service.fault("link", "link", times=None, link=store.link)
         with pytest.raises(ServiceError, match="redirects too often"):
             client.download(finished_job(client), tmp_path / "file")
@@ -291,8 +293,8 @@ def store(authority: trustme.CA, tmp_path: Path) -> Iterator[ObjectStore]:
     certificate = tmp_path / "server.pem"
     issued = authority.issue_cert("127.0.0.1", "storage.example")
     issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
-    answer = Answer(200, {"Content-Length": "5"}, b"hello")
-    with ObjectStore(lambda _: answer, certificate) as store:
+    response = Response(200, {"Content-Length": "5"}, b"hello")
+    with ObjectStore(lambda _: response, certificate) as store:
         yield store
 
 

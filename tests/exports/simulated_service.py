@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.answers import Job
+from tap_barchart_events.api.responses import Job
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import JobRefusedError, ServiceError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy

@@ -54,7 +54,7 @@ def test_four_starts_at_once_find_a_limit_of_one() -> None:
     assert budget.limit_to_report() is None, "reported once"
 
 
-def test_the_limit_is_not_reported_while_starts_have_no_answer() -> None:
+def test_the_limit_is_not_reported_while_starts_have_no_response() -> None:
     budget = JobBudget(4)
     for _ in range(4):
         budget.start(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.api.answers import Job
+from tap_barchart_events.api.responses import Job
 from tap_barchart_events.exceptions import (
     JobFailedError,
     JobForgottenError,
@@ -269,7 +269,7 @@ class Run:
         self.now = change
 
     def interrupt(self) -> None:
-        """End the sync: answers to starts are waited for, all other calls are given up."""
+        """End the sync: responses to starts are waited for, all other calls are given up."""
         self.scheduler.close()
         assert self.scheduler.next_call(self.now) is None
         for task in self.calls:

@@ -464,7 +464,7 @@ def test_closing_does_not_wait_for_a_call_that_hangs(
         time.sleep(0.01)
     began = time.monotonic()
     exports.close()
-    assert time.monotonic() - began < 3, "two seconds, for the answer to a start"
+    assert time.monotonic() - began < 3, "two seconds, for the response to a start"
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])

@@ -1,4 +1,4 @@
-"""The emulator's false answers: another filter, the same job for all, a file of another day."""
+"""The emulator's false responses: another filter, the same job for all, a file of another day."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASKED = {
 }
 
 
-def test_a_job_tells_its_filter_in_every_answer(client: Client) -> None:
+def test_a_job_tells_its_filter_in_every_response(client: Client) -> None:
     job = client.start(types=TYPES, start=START, end=START + HOUR).json()
     assert job["filter"] == ASKED
     client.finish(job["source"])

@@ -1,6 +1,6 @@
-"""The service's answers, parsed: job objects, links, error codes. Makes no call.
+"""The service's responses, parsed: job objects, links, error codes. Makes no call.
 
-Every parser raises ``KeyError``, ``TypeError`` or ``ValueError`` for an answer that is not as
+Every parser raises ``KeyError``, ``TypeError`` or ``ValueError`` for a response that is not as
 documented.
 """
 
@@ -81,17 +81,17 @@ class Job:
     """What it exports, as the service echoes it: the keys that are there, unchecked."""
 
 
-def parse_job(answer: Json) -> Job:
+def parse_job(value: Json) -> Job:
     """Return the job of a job object."""
-    source, status = answer["source"], answer["status"]
+    source, status = value["source"], value["status"]
     if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
         raise TypeError
     if not is_source(source):
         raise ValueError
-    echo = answer.get("filter")
+    echo = value.get("filter")
     items = echo.items() if isinstance(echo, dict) else ()
     known = {key: value for key, value in items if value is not None}
-    return Job(source, status, _seconds(answer.get("timing")), known)
+    return Job(source, status, _seconds(value.get("timing")), known)
 
 
 def is_source(text: str) -> bool:
@@ -100,9 +100,9 @@ def is_source(text: str) -> bool:
     return 0 < len(text) <= LONGEST_SOURCE and text.isprintable() and text not in {".", ".."}
 
 
-def parse_link(answer: Json) -> str:
-    """Return the link of an answer that holds one."""
-    link = answer["link"]
+def parse_link(value: Json) -> str:
+    """Return the link of a response that holds one."""
+    link = value["link"]
     if not isinstance(link, str) or not link:
         raise TypeError
     return link

@@ -1,4 +1,4 @@
-"""Answers that no HTTP server would send: what is taken for an answer, and what ends it."""
+"""Responses that no HTTP server would send: what is taken for a response, and what ends it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.api.client import ReportsClient
-    from tests.raw_server import Answer, Request
+    from tests.raw_server import Request, Response
 
 START = 492_000 * HOUR
 ONCE = RetryPolicy(attempts=1)
@@ -60,7 +60,7 @@ def late(*pieces: bytes) -> Iterable[bytes]:
         time.sleep(0.05)
 
 
-# One final answer to each request ------------------------------------------------------------
+# One final response to each request ----------------------------------------------------------
 
 
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
@@ -74,14 +74,14 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
     [EARLY, PROCESSING, CONTINUE, 3 * PROCESSING, CONTINUE + EARLY],
     ids=["103", "102", "100", "102 three times", "100 and 103"],
 )
-def test_an_interim_answer_is_not_taken_for_the_final_one(
+def test_an_interim_response_is_not_taken_for_the_final_one(
     client: ReportsClient, server: RawServer, tmp_path: Path, interim: bytes, *, apart: bool
 ) -> None:
-    def first_interim(_: Request, usual: bytes) -> Answer:
+    def first_interim(_: Request, usual: bytes) -> Response:
         return late(interim, usual) if apart else interim + usual
 
     for call in ("start", "poll", "link", "download"):
-        server.answers[call] = first_interim
+        server.responses[call] = first_interim
     for hour in range(3):
         source = start(client, hour)
         assert client.poll(source).source == source
@@ -90,7 +90,7 @@ def test_an_interim_answer_is_not_taken_for_the_final_one(
     assert len(server.jobs) == 3
 
 
-def test_a_connection_is_used_again_after_an_answer_as_expected(
+def test_a_connection_is_used_again_after_a_response_as_expected(
     client: ReportsClient, server: RawServer
 ) -> None:
     for hour in range(3):
@@ -99,7 +99,7 @@ def test_a_connection_is_used_again_after_an_answer_as_expected(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         http({}, "404 Not Found"),
         http({}, "503 Service Unavailable"),
@@ -110,17 +110,17 @@ def test_a_connection_is_used_again_after_an_answer_as_expected(
         http({"source": "JOB-other", "status": "RUNNING"}),
         http({"source": "JOB-0", "status": "RUNNING", "filter": {"start": 1}}),
     ],
-    ids=lambda answer: answer.partition(b"\r\n\r\n")[2][:60].decode() or answer[:12].decode(),
+    ids=lambda response: response.partition(b"\r\n\r\n")[2][:60].decode() or response[:12].decode(),
 )
-def test_a_connection_is_closed_after_any_other_answer(
-    make_client: Callable[..., ReportsClient], server: RawServer, answer: bytes
+def test_a_connection_is_closed_after_any_other_response(
+    make_client: Callable[..., ReportsClient], server: RawServer, response: bytes
 ) -> None:
     client = make_client(retry=ONCE)
     source = start(client)
-    server.answers["poll"] = lambda _, __: answer
+    server.responses["poll"] = lambda _, __: response
     with pytest.raises(BarchartEventsError):
         client.poll(source)
-    del server.answers["poll"]
+    del server.responses["poll"]
     client.poll(source)
     assert [request.connection for request in server.requests] == [0, 0, 1]
 
@@ -157,7 +157,7 @@ WITHOUT_END = {
 
 @pytest.mark.parametrize("call", ["poll", "download"])
 @pytest.mark.parametrize("scene", WITHOUT_END)
-def test_an_answer_without_end_ends_the_call(
+def test_a_response_without_end_ends_the_call(
     make_client: Callable[..., ReportsClient],
     server: RawServer,
     tmp_path: Path,
@@ -166,7 +166,7 @@ def test_an_answer_without_end_ends_the_call(
 ) -> None:
     client = make_client(retry=ONCE, timeout=0.2)
     source = start(client)
-    server.answers[call] = WITHOUT_END[scene]
+    server.responses[call] = WITHOUT_END[scene]
     began = time.monotonic()
     with pytest.raises(ServiceError, match=f"could not {call}"):
         client.poll(source) if call == "poll" else client.download(source, tmp_path / "file")
@@ -178,7 +178,7 @@ def test_a_download_of_a_few_bytes_a_second_ends(
     make_client: Callable[..., ReportsClient], server: RawServer, tmp_path: Path
 ) -> None:
     client = make_client(retry=QUICK, timeout=0.3)
-    server.answers["download"] = lambda _, usual: drops(usual, 0.05)
+    server.responses["download"] = lambda _, usual: drops(usual, 0.05)
     began = time.monotonic()
     with pytest.raises(ServiceError, match="too slowly; given up after 4 tries"):
         client.download(start(client), tmp_path / "file")
@@ -192,7 +192,7 @@ def test_a_slow_download_that_moves_on_is_waited_for(
     source = start(client)
     usual = http(server.file(source))
     pieces = [usual[at : at + 40] for at in range(0, len(usual), 40)]
-    server.answers["download"] = lambda _, __: late(*pieces)
+    server.responses["download"] = lambda _, __: late(*pieces)
     began = time.monotonic()
     client.download(source, tmp_path / "file")
     assert time.monotonic() - began > 0.2 * 3 * 2
@@ -212,7 +212,7 @@ ENDLESS_PADDING = endless(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [ENDLESS_CHUNKS, TOO_LONG, ENDLESS_PADDING],
     ids=["chunks", "length", "zero bytes after gzip"],
 )
@@ -221,11 +221,11 @@ def test_a_file_that_is_larger_than_any_export_is_given_up(
     server: RawServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answer: Callable[[Request, bytes], Answer],
+    respond: Callable[[Request, bytes], Response],
 ) -> None:
     # The bound is lowered so that the test need not write gigabytes.
     monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 20_000_000)
-    server.answers["download"] = answer
+    server.responses["download"] = respond
     with pytest.raises(FileError, match=r"over 20,000,000 bytes.*lower window_hours"):
         client.download(start(client), tmp_path / "file")
     assert not (tmp_path / "file").exists()
@@ -243,8 +243,8 @@ def test_a_partial_file_is_removed_when_its_job_is_given_up(
         there.append((tmp_path / "file").exists())
         return usual if len(there) == 1 else http(forgotten, "500 Internal Server Error")
 
-    server.answers["link"] = link
-    server.answers["download"] = lambda _, usual: [usual[:-10]]
+    server.responses["link"] = link
+    server.responses["download"] = lambda _, usual: [usual[:-10]]
     with pytest.raises(JobForgottenError):
         client.download(source, tmp_path / "file")
     assert there == [False, True]
@@ -279,13 +279,13 @@ def test_a_body_whose_end_is_not_certain_is_not_whole(
     data = server.file(source)
     bodies = [chunked(data[:100], cut=True), chunked(data[:100], cut=False), data[:100]]
 
-    def answer(_: Request, usual: bytes) -> Answer:
+    def respond(_: Request, usual: bytes) -> Response:
         if not bodies:
             return usual
         body = bodies.pop()
         return [http(body, length=False, version=version, Transfer_Encoding=coding)]
 
-    server.answers["download"] = answer
+    server.responses["download"] = respond
     client.download(source, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == data
     assert len(server.calls("download")) == 4
@@ -295,7 +295,7 @@ def test_a_body_whose_end_is_not_certain_is_not_whole(
 def test_a_body_in_chunks_says_where_it_ends(
     client: ReportsClient, server: RawServer, tmp_path: Path, coding: str
 ) -> None:
-    server.answers["download"] = lambda request, _: http(
+    server.responses["download"] = lambda request, _: http(
         chunked(server.file(request.source), cut=False), length=False, Transfer_Encoding=coding
     )
     source = start(client)
@@ -310,7 +310,7 @@ def test_white_space_around_a_length_does_not_belong_to_it(
 ) -> None:
     source = start(client)
     data = server.file(source)
-    server.answers["download"] = lambda _, __: http(data, Content_Length=around % len(data))
+    server.responses["download"] = lambda _, __: http(data, Content_Length=around % len(data))
     client.download(source, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == data
     assert len(server.calls("download")) == 1
@@ -319,13 +319,13 @@ def test_white_space_around_a_length_does_not_belong_to_it(
 def test_control_characters_of_a_header_do_not_reach_the_log(
     client: ReportsClient, server: RawServer, tmp_path: Path
 ) -> None:
-    server.answers["download"] = lambda _, __: http(b"", Content_Type="text/html\x1b[2J\x07")
-    with pytest.raises(ServiceError, match="the answer is not the file") as caught:
+    server.responses["download"] = lambda _, __: http(b"", Content_Type="text/html\x1b[2J\x07")
+    with pytest.raises(ServiceError, match="the response is not the file") as caught:
         client.download(start(client), tmp_path / "file")
     assert str(caught.value).isprintable()
 
 
-def broken_at_first(left: list[bytes], _: Request, usual: bytes) -> Answer:
+def broken_at_first(left: list[bytes], _: Request, usual: bytes) -> Response:
     return [left.pop()] if left else usual
 
 
@@ -343,11 +343,11 @@ def test_a_header_of_5000_digits_is_a_failure_that_may_pass(
     client: ReportsClient, server: RawServer, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     status = "206 Partial Content" if "Content-Range" in headers else "503 Busy"
-    answers = [http(b"x", "200 OK").partition(b"\r\n"), http(b"x", status).partition(b"\r\n")]
+    responses = [http(b"x", "200 OK").partition(b"\r\n"), http(b"x", status).partition(b"\r\n")]
     fields = b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items())
     for call in ("start", "download"):
-        left = [first + end + fields + rest for first, end, rest in answers]
-        server.answers[call] = partial(broken_at_first, left)
+        left = [first + end + fields + rest for first, end, rest in responses]
+        server.responses[call] = partial(broken_at_first, left)
     source = start(client)
     client.download(source, tmp_path / "file")
     assert (tmp_path / "file").stat().st_size > 0
@@ -361,7 +361,7 @@ def test_tries_are_not_wasted_when_no_pause_is_asked_for(
     make_client: Callable[..., ReportsClient], server: RawServer, retry_after: str
 ) -> None:
     client = make_client(retry=RetryPolicy(attempts=9, wait_initial=0.02))
-    server.answers["start"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
+    server.responses["start"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
     with pytest.raises(ServiceError, match="503"):
         start(client)
     times = [request.at for request in server.calls("start")]
@@ -371,7 +371,7 @@ def test_tries_are_not_wasted_when_no_pause_is_asked_for(
 
 def test_a_401_is_remembered_by_all_threads(client: ReportsClient, server: RawServer) -> None:
     sources = [start(client, hour) for hour in range(16)]
-    server.answers["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
+    server.responses["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
     for source in sources:
         with pytest.raises(CredentialsError, match="401"):
             client.poll(source)
@@ -384,7 +384,7 @@ def test_calls_go_out_one_by_one_until_one_has_been_accepted(
     barrier = threading.Barrier(3, timeout=5)
     under_way = itertools.count(1)
 
-    def answer(_: Request, usual: bytes) -> bytes:
+    def respond(_: Request, usual: bytes) -> bytes:
         if next(under_way) > 2:
             barrier.wait()  # side by side, or they fail
             return usual
@@ -393,13 +393,13 @@ def test_calls_go_out_one_by_one_until_one_has_been_accepted(
         assert len(server.calls("start")) == alone
         return usual if alone == 2 else http(b"", "503 Busy")
 
-    server.answers["start"] = answer
+    server.responses["start"] = respond
     with ThreadPoolExecutor(4) as pool:
         assert len({*pool.map(partial(start, client), range(4))}) == 4
 
 
 def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawServer) -> None:
-    server.answers["start"] = lambda request, usual: (
+    server.responses["start"] = lambda request, usual: (
         http({}, "403 Forbidden") if request.body["filter"]["start"] == START else usual
     )
     with pytest.raises(CredentialsError, match="403"):
@@ -413,7 +413,7 @@ def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawSer
 def test_a_service_that_does_not_know_the_call_to_authenticate_is_no_failure(
     client: ReportsClient, server: RawServer, status: str
 ) -> None:
-    server.answers["authenticate"] = lambda _, __: http({}, status)
+    server.responses["authenticate"] = lambda _, __: http({}, status)
     client.authenticate()
     assert client.clock_offset == 0
 
@@ -446,11 +446,11 @@ def test_a_host_that_cannot_be_reached_is_given_up_soon(
 
 
 @pytest.mark.parametrize("hours", [-2, 3])
-def test_the_clock_of_the_service_is_known_by_its_answers(
+def test_the_clock_of_the_service_is_known_by_its_responses(
     client: ReportsClient, server: RawServer, hours: int
 ) -> None:
     assert client.clock_offset is None
-    server.answers["authenticate"] = lambda _, __: http(
+    server.responses["authenticate"] = lambda _, __: http(
         {}, Date=formatdate(time.time() + hours * 3600, usegmt=True)
     )
     client.authenticate()
@@ -467,13 +467,13 @@ def test_the_clock_of_the_service_is_known_by_its_answers(
 def test_a_date_that_is_none_tells_no_clock(
     client: ReportsClient, server: RawServer, date: str | None
 ) -> None:
-    server.answers["authenticate"] = lambda _, __: http({}, Date=date)
+    server.responses["authenticate"] = lambda _, __: http({}, Date=date)
     client.authenticate()
     assert client.clock_offset is None
 
 
 @pytest.mark.parametrize(
-    ("answers", "offset"),
+    ("responses", "offset"),
     [
         ([(1000, 1000.9, 1000.95)], 0),
         ([(1000, 970.5, 1000.5)], 0),
@@ -483,24 +483,24 @@ def test_a_date_that_is_none_tells_no_clock(
         ([(940, 1000, 1000.5), (1001, 1001.0, 1001.1)], 0),
     ],
 )
-def test_the_time_that_an_answer_took_is_no_difference_of_clocks(
-    answers: list[tuple[int, float, float]], offset: float
+def test_the_time_that_a_response_took_is_no_difference_of_clocks(
+    responses: list[tuple[int, float, float]], offset: float
 ) -> None:
     clock = ServiceClock()
-    for date, sent, received in answers:
+    for date, sent, received in responses:
         clock.observe(formatdate(date, usegmt=True), sent, received)
     assert clock.offset(0) == pytest.approx(offset)
 
 
-def test_a_machines_clock_that_is_set_while_an_answer_is_awaited_is_noticed(
+def test_a_machines_clock_that_is_set_while_a_response_is_awaited_is_noticed(
     client: ReportsClient, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = time.time
 
-    def answer(_: Request, __: bytes) -> bytes:
+    def respond(_: Request, __: bytes) -> bytes:
         monkeypatch.setattr(time, "time", lambda: right() + 3600)
         return http({}, Date=formatdate(right(), usegmt=True))
 
-    server.answers["authenticate"] = answer
+    server.responses["authenticate"] = respond
     client.authenticate()
     assert client.clock_offset == pytest.approx(-3600, abs=2)
