@@ -183,7 +183,7 @@ class ReportsClient:
         end: int,
         types: Sequence[str] = (),
     ) -> None:
-        """Set what a job of an earlier run exports; responses about it have to say the same."""
+        """Set what a job of an earlier run exports; responses about it are compared with that."""
         self._requested[source] = ExportFilter(customer, product, start, end, tuple(types))
 
     def poll(self, source: str) -> Job:
