@@ -85,9 +85,8 @@ def test_too_little_memory_for_duckdb_to_start_gets_a_sentence(
 
 def test_rows_that_cannot_be_read_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text("SECRET\n")
-    relation = (
-        f"FROM read_csv('{tmp_path}/export.csv', columns={{'a': 'BIGINT'}}, auto_detect=false)"
-    )
+    options = "columns={'a': 'BIGINT'}, auto_detect=false, buffer_size=1_000_000"
+    relation = f"FROM read_csv('{tmp_path}/export.csv', {options})"
     with closing(opened(tmp_path)) as connected:
         with pytest.raises(UnreadableRowError) as error:
             next(connected.fetch(relation, 1))
