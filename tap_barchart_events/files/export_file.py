@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.exceptions import FileError, ResourceError
 from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
 from tap_barchart_events.files.layout import Layout, detect_layout
@@ -305,10 +305,16 @@ class ExportFile:
     @contextmanager
     def _with_context(self) -> Iterator[None]:
         """Name the export in an error."""
+        error: FileError
         try:
             yield
         except UnreadableRowError:
             error = FileError(f"{self.path.name} changed while it was read")
+        except MemoryError:  # Python 3.10 backtracks over a row that does not end
+            error = ResourceError(
+                "one of its rows needs more memory than the process may use; raise that limit, or "
+                "set quote_character to empty if the file does not quote its values"
+            )
         except FileError as raised:
             error = raised
         else:

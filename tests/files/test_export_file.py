@@ -21,10 +21,16 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
-from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
+from tap_barchart_events.exceptions import (
+    FileError,
+    LayoutError,
+    ResourceError,
+    WrongRangeError,
+)
 from tap_barchart_events.files import export_file
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.files.queries import TIE_LOOKBACK
+from tap_barchart_events.files.scanner import Scanner
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.export_files import (
@@ -271,6 +277,18 @@ def test_a_file_without_events_yields_none_in_any_way(mode: str) -> None:
         with File(data) as export:
             assert export.check().events == 0
             assert list(export.records()) == MODES[mode](export) == []
+
+
+def test_a_row_that_takes_all_memory_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Scanner) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Scanner, "stats", fail)
+    why = "cannot be read: one of its rows needs more memory .* set quote_character to empty"
+    with File(text([row(DAY.start)])) as export, pytest.raises(ResourceError, match=why):
+        export.check()
 
 
 def test_a_line_is_the_very_json_object_that_the_sdk_would_write() -> None:
