@@ -58,7 +58,7 @@ def events_by_hour(
     try:
         position = _timestamp_position(Scanner(path, dialect), product, columns)
         return {} if position is None else _sample(path, _row_start(dialect, position))
-    except (FileError, OSError):
+    except (FileError, OSError, MemoryError):
         return {}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tap_barchart_events.files import sampling
 from tap_barchart_events.files.sampling import events_by_hour
+from tap_barchart_events.files.scanner import Scanner
 from tap_barchart_events.windows import HOUR
 from tests.export_files import START, WATCHLIST
 
@@ -163,3 +164,13 @@ def test_a_sampled_row_stands_for_as_many_rows_as_bytes_were_left_out(
     monkeypatch.setattr(sampling, "BLOCKS", 100)
     (events,) = hours(path).values()
     assert events == pytest.approx(10_000, rel=0.05)
+
+
+def test_a_row_that_takes_all_memory_leaves_the_error_to_the_check_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Scanner) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Scanner, "rows", fail)
+    assert hours(write(tmp_path, rows([START]))) == {}
