@@ -113,12 +113,14 @@ endef
 	@$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The plugins that demo and tests run, in the environments that Meltano makes for them.
+# The plugins that demo and tests run, in the environments that Meltano makes for them. An environment
+# and a database that the user's .env names are not used: they need not exist, or could be elsewhere.
 $(PLUGINS): $(MELTANO) meltano.yml pyproject.toml requirements/dev.txt \
 		requirements/target-jsonl.txt requirements/target-postgres.txt requirements/dbt.txt
 	@echo "Installing Meltano's plugins into .meltano"
 	@rm -f $@
-	@.venv-meltano/bin/meltano --log-level=warning install \
+	@MELTANO_DATABASE_URI="sqlite:///$(CURDIR)/.meltano/meltano.db" \
+		.venv-meltano/bin/meltano --log-level=warning --no-environment install \
 		--clean tap-barchart-events target-jsonl target-postgres dbt-postgres
 	@touch $@
 
