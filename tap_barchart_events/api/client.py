@@ -205,11 +205,11 @@ class ReportsClient:
             self._check_job(job, what, self._requested.get(source))
             return job
 
-        with self._expected(source):
+        with self._without_forgotten(source):
             return self._api.call("poll", "GET", path, what, parse=parse)
 
     @contextmanager
-    def _expected(self, source: str) -> Iterator[None]:
+    def _without_forgotten(self, source: str) -> Iterator[None]:
         """Remove what is expected of a job that the service does not have: names may recur."""
         try:
             yield
@@ -247,7 +247,7 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        with self._expected(source):
+        with self._without_forgotten(source):
             return self._api.call("link", "GET", path, what, parse=parse_link)
 
     def download(self, source: str, path: Path) -> int:

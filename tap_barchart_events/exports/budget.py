@@ -32,7 +32,6 @@ class JobBudget:
         self._starting = 0
         self._given_up: list[float] = []
         self._not_before = -math.inf
-        self._retried_not_before = -math.inf
         self._ended = 0
         self._rounds = 1
         self._is_probing = False
@@ -94,19 +93,17 @@ class JobBudget:
         self._rounds = min(2 * self._rounds, LONGEST_WAIT) if self._is_probing else 1
         self._is_probing = False
         self._ended = 0
-        if retry_after is None:
-            return 0
-        begins = now >= self._not_before
-        self._not_before = max(self._not_before, now + retry_after)
-        return retry_after if begins else 0
+        return 0 if retry_after is None else self.pause(now + retry_after, now)
 
-    def pause(self, until: float) -> None:
-        """Start no job before a time, by the ``Retry-After`` of a start that is being retried."""
-        self._retried_not_before = until
+    def pause(self, until: float, now: float) -> float:
+        """Start no job before a time; return the seconds of the pause that begins by that, or 0."""
+        begins = self._not_before <= now < until
+        self._not_before = max(self._not_before, until)
+        return until - now if begins else 0
 
     def pause_left(self, now: float) -> float:
         """Return the seconds until the ``Retry-After`` of each start has passed."""
-        return max(0.0, self._not_before - now, self._retried_not_before - now)
+        return max(0.0, self._not_before - now)
 
     def start_failed(self) -> None:
         """Remove a job whose start failed for another reason than the limit."""
@@ -129,7 +126,7 @@ class JobBudget:
 
     def next_change(self, now: float) -> float:
         """Return when ``may_start`` may change by itself; infinity if never."""
-        times = (*self._given_up, self._not_before, self._retried_not_before)
+        times = (*self._given_up, self._not_before)
         return min((time for time in times if time > now), default=math.inf)
 
     def limit_to_report(self) -> int | None:

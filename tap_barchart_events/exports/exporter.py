@@ -245,7 +245,7 @@ class Exporter:
         with self._changed:
             while not self._stopped.is_set():
                 now = time.monotonic()
-                self._scheduler.pause_starts(self._runner.starts_paused_until)
+                self._scheduler.pause_starts(self._runner.starts_paused_until, now)
                 task = self._scheduler.next_call(now)
                 if task:
                     self._ensure_thread()  # another one waits for the next call

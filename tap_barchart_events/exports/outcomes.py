@@ -119,12 +119,7 @@ class Outcomes:
     def _count_start(self, outcome: Outcome, now: float) -> None:
         match outcome:
             case JobRefusedError():
-                pause = self._budget.refused(now, outcome.retry_after)
-                if pause >= LONG_PAUSE:
-                    logger.warning(
-                        "no export job starts for %.0f min (Retry-After of the service)",
-                        pause / 60,
-                    )
+                self._log_pause(self._budget.refused(now, outcome.retry_after))
             case Exception():
                 self._budget.start_failed()
             case _:
@@ -135,6 +130,17 @@ class Outcomes:
                 "the service accepts %d export jobs at once (max_concurrent_jobs is %d)",
                 limit,
                 self._budget.maximum,
+            )
+
+    def pause_starts(self, until: float, now: float) -> None:
+        """Start no job before a time: a start that the client retries has got a ``Retry-After``."""
+        self._log_pause(self._budget.pause(until, now))
+
+    @staticmethod
+    def _log_pause(seconds: float) -> None:
+        if seconds >= LONG_PAUSE:
+            logger.warning(
+                "no export job starts for %.0f min (Retry-After of the service)", seconds / 60
             )
 
     def _answered(self, task: WindowTask, reported: Job, now: float) -> None:

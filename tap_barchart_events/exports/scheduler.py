@@ -120,9 +120,9 @@ class Scheduler:
         """Begin no more calls."""
         self._closed = True
 
-    def pause_starts(self, until: float) -> None:
-        """Start no job before a time: a start that is being retried must not be sent sooner."""
-        self._budget.pause(until)
+    def pause_starts(self, until: float, now: float) -> None:
+        """Start no job before a time, by the ``Retry-After`` of a start that the client retries."""
+        self._outcomes.pause_starts(until, now)
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started; the planner got its window as taken."""
