@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import time
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.scheduler import Scheduler
+from tap_barchart_events.streams import EventsStream
 from tests.raw_server import RawServer, http
 from tests.tap_runs import Tap, sync
 
@@ -196,34 +199,45 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
 
 
 def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
-    server: RawServer,
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(_: Request, usual: bytes) -> bytes:
-        number = len(server.calls("start"))
-        if number == 3:
-            return http(b"", "429 Too Many Requests", Retry_After=3)
-        source = f"JOB-{len(server.jobs) - 1}"
-        return http(server.job(source, "RUNNING")) if number < 3 else usual
+    monkeypatch.setattr(EventsStream, "job_retry", JobRetryPolicy(wait_initial=2))
+    numbers = itertools.count(1)
+    refused: list[float] = []
+
+    def start(request: Request, usual: bytes) -> bytes:
+        match next(numbers):
+            case 1 | 2:
+                return usual.replace(b'"COMPLETE"', b'"RUNNING" ')  # of the same length
+            case 3:
+                refused.append(request.at)
+                time.sleep(0.5)  # meanwhile the other job fails, so this start is the only one
+                return http(b"", "429 Too Many Requests", Retry_After=3)
+        return usual
 
     def poll(request: Request, usual: bytes) -> bytes:
+        fails = request.source == "JOB-0" or (request.source == "JOB-1" and refused)
         if request.source in {"JOB-0", "JOB-1"}:
-            return http(server.job(request.source, "FAILED"))
+            return http(server.job(request.source, "FAILED" if fails else "RUNNING"))
         return usual
 
     server.responses = {"start": start, "poll": poll}
     outcome = sync(settings_of(server, max_concurrent_jobs=2, end_date="2026-03-02T02:00:00Z"))
     assert outcome.error is None
-    refused, *later = (request.at for request in server.calls("start")[2:])
+    later = [request.at for request in server.calls("start")[3:]]
     assert len(later) == 2
-    assert min(later) - refused >= 3
+    assert min(later) - refused[0] >= 3.5
 
 
 def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
     server: RawServer,
 ) -> None:
+    numbers = itertools.count(1)
+
     def start(_: Request, usual: bytes) -> bytes:
-        match len(server.calls("start")):
+        match next(numbers):
             case 1:
+                time.sleep(0.5)  # meanwhile the other start is refused
                 return http(b"", "500 Internal Server Error")
             case 2:
                 return http(b"", "429 Too Many Requests", Retry_After=3)
@@ -232,8 +246,9 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
     server.responses["start"] = start
     outcome = sync(settings_of(server, max_concurrent_jobs=2))
     assert outcome.error is None
-    _, refused, *later = (request.at for request in server.calls("start"))
-    assert min(later) - refused >= 3
+    first, second, *later = (request.at for request in server.calls("start"))
+    assert second - first < 0.4, "both were sent at once"
+    assert min(later) - second >= 3
 
 
 def test_a_start_that_is_answered_after_a_signal_is_in_state(
