@@ -109,16 +109,18 @@ def open_sync(
     )
     with progress, closing(_client(settings, retry, stopped, progress)) as client:
         client.authenticate()
-        if is_connection_test:
-            logger.info("%s accepts the credentials", settings.api_url)
         ranges = _ranges(settings, states, _now(client, logger), logger)
         request = Request(settings.customer, settings.event_types, settings.delimiter)
+        saved_jobs = _saved_jobs(settings, request, states, ranges, int(client.now))
+        plans = _plans(settings, request, states, ranges, saved_jobs)
         if is_connection_test:
-            _log_coverage(settings, request, states, ranges, logger)
+            _log_coverage(settings, request, states, plans, logger)
             ranges = {product: _newest(covered, settings) for product, covered in ranges.items()}
-            states = {product: replace(s, jobs=[], learnt={}) for product, s in states.items()}
-        exports = _exporter(settings, request, states, ranges, client, folder, stopped, job_retry)
-        with closing(exports):
+            saved_jobs = {}
+            plans = _plans(settings, request, {}, ranges, saved_jobs)
+        with closing(
+            _exporter(settings, request, plans, saved_jobs, client, folder, stopped, job_retry)
+        ) as exports:
             progress.begin(sum(covered.size for covered in ranges.values()), exports)
             yield Sync(folder, ranges, exports, progress, request)
 
@@ -141,17 +143,16 @@ def _client(
 def _exporter(
     settings: Settings,
     request: Request,
-    states: Mapping[str, ProductState],
-    ranges: Mapping[str, Window],
+    plans: Mapping[str, WindowPlanner],
+    saved_jobs: Mapping[str, Sequence[SavedJob]],
     client: ReportsClient,
     folder: Path,
     stopped: threading.Event,
     retry: JobRetryPolicy,
 ) -> Exporter:
-    saved_jobs = _saved_jobs(settings, request, states, ranges)
     return Exporter(
         client,
-        _plans(settings, request, states, ranges, saved_jobs),
+        plans,
         request=request,
         limits=Limits(
             settings.max_concurrent_jobs,
@@ -171,6 +172,7 @@ def _saved_jobs(
     request: Request,
     states: Mapping[str, ProductState],
     ranges: Mapping[str, Window],
+    now: int,
 ) -> dict[str, list[SavedJob]]:
     """Return the jobs of an earlier run that this one takes over."""
     most = WINDOWS_PER_JOB * settings.max_concurrent_jobs
@@ -181,7 +183,7 @@ def _saved_jobs(
             span=ranges[product],
             request=request,
             product=product,
-            now=int(time.time()),
+            now=now,
             most=most,
             largest=settings.largest_window,
             lag=settings.lag,
@@ -211,7 +213,7 @@ def _plans(
             largest=settings.largest_window,
             smallest=settings.smallest_window,
             knowledge=known.get(product) or next(iter(others), None),
-            taken=[job.window for job in saved_jobs[product]],
+            taken=[job.window for job in saved_jobs.get(product, ())],
             jobs=settings.max_concurrent_jobs,
         )
         for product, covered in ranges.items()
@@ -231,11 +233,8 @@ def _count_events(settings: Settings, product: str, path: Path) -> Mapping[int, 
 
 def _now(client: ReportsClient, logger: logging.Logger) -> int:
     """Return the present time: the service's where it is behind this machine's."""
-    machine = time.time_ns() // 1_000_000
-    offset = client.clock_offset
-    if offset is None:
-        return machine
-    service = machine + round(offset * 1000)
+    machine = round(time.time() * 1000)
+    service = machine + round((client.clock_offset or 0.0) * 1000)
     if abs(service - machine) > CLOCK_TOLERANCE:
         logger.warning(
             "the clocks differ: this machine's shows %s, the service's %s; the sync ends at the "
@@ -299,24 +298,21 @@ def _log_coverage(
     settings: Settings,
     request: Request,
     states: Mapping[str, ProductState],
-    ranges: Mapping[str, Window],
+    plans: Mapping[str, WindowPlanner],
     logger: logging.Logger,
 ) -> None:
-    """Log what a sync would cover of each product, but for empty ranges."""
-    plans = _plans(
-        settings, request, states, ranges, _saved_jobs(settings, request, states, ranges)
-    )
-    for product, covered in ranges.items():
-        if covered.size:
-            windows = plans[product].windows_left
+    """Log that the credentials are right, and what a sync would cover, but for empty ranges."""
+    logger.info("%s accepts the credentials", settings.api_url)
+    for product, plan in plans.items():
+        if plan.span.size:
             is_learnt = states[product].learnt.get("types") == request.types_fingerprint
             logger.info(
                 "%s/%s: a sync would cover %s: %s, in about %s, with %s",
                 settings.customer,
                 product,
-                covered,
-                hours(covered.size),
-                counted(windows, "window"),
+                plan.span,
+                hours(plan.span.size),
+                counted(plan.windows_left, "window"),
                 "the sizes that earlier runs learnt" if is_learnt else "no sizes learnt so far",
             )
 

@@ -128,6 +128,9 @@ class TapBarchartEvents(Tap):
             {name: value for name, value in partition.items() if name != "progress_markers"}
             for partition in _partitions(state)
         ]
+        # A lone surrogate cannot be written as UTF-8 again.
+        text = json.dumps(partitions, ensure_ascii=False, default=str)
+        partitions = json.loads(text.encode(errors="replace"))
         super().load_state({"bookmarks": {"events": {"partitions": partitions}}} if state else {})
 
     def discover_streams(self) -> Sequence[EventsStream]:

@@ -126,31 +126,39 @@ class Caller:
             pause: A pause that all calls of the kind share.
 
         Raises:
-            JobRefusedError: ``is_refusal`` is true of the response's status; there is no retry.
+            JobRefusedError: The call is refused: ``is_refusal`` is true of the response's status,
+                or the pause of another call is under way. There is no retry.
         """
 
         def attempt() -> T:
+            is_paused = False
             try:
                 with self._one_by_one():
-                    if pause:
-                        pause.check(what)
+                    if pause and pause.left:
+                        text = f"could not {what}: Retry-After of an earlier start has not passed"
+                        raise JobRefusedError(text, pause.left)
                     return self._request(endpoint, method, path, what, body, parse)
             except TransientError as error:
                 if pause and error.retry_after:
+                    is_paused = pause.left > 0
                     pause.extend(error.retry_after)
                 if isinstance(error, UnreachableError) and not self._is_reached:
-                    error.timeout = UNREACHABLE_TIMEOUT
-                    error.advice = (
-                        "is the emulator running? barchart-events-emulator starts it"
-                        if is_loopback(self._api_url)
-                        else "check api_url, the network and the proxy"
-                    )
-                if not is_refusal(error.status):
+                    self._shorten(error)
+                if not (is_paused or is_refusal(error.status)):
                     raise
                 refusal = JobRefusedError(str(error), error.retry_after)
             raise refusal
 
         return self._retry.run(attempt, self._stopped)
+
+    def _shorten(self, error: UnreachableError) -> None:
+        """Give up soon: a host that has never answered may not be there at all."""
+        error.timeout = UNREACHABLE_TIMEOUT
+        error.advice = (
+            "is the emulator running? barchart-events-emulator starts it"
+            if is_loopback(self._api_url)
+            else "check api_url, the network and the proxy"
+        )
 
     @contextmanager
     def _one_by_one(self) -> Iterator[None]:

@@ -99,6 +99,11 @@ class ReportsClient:
         return self._api.clock.offset(time.time() - time.monotonic())
 
     @property
+    def now(self) -> float:
+        """The present time, in seconds since the epoch: the service's if it is the earlier one."""
+        return time.time() + min(0.0, self.clock_offset or 0.0)
+
+    @property
     def starts_paused_until(self) -> float:
         """Until when no job may be started, by ``Retry-After``; of the monotonic clock."""
         return self._start_pause.until

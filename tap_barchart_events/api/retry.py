@@ -8,7 +8,6 @@ import math
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 import backoff
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LONGEST_RETRY_AFTER = 10**9
+"""Longest ``Retry-After``, in seconds: a longer one stands for no time either."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -112,15 +114,10 @@ class StartPause:
         """Begin a pause, unless a longer one is under way."""
         self.until = max(self.until, time.monotonic() + seconds)
 
-    def check(self, what: str) -> None:
-        """Raise TransientError, as the service would, while the pause lasts."""
-        left = self.until - time.monotonic()
-        if left > 0:
-            raise TransientError(
-                f"could not {what}: Retry-After of an earlier start has not passed",
-                left,
-                HTTPStatus.TOO_MANY_REQUESTS,
-            )
+    @property
+    def left(self) -> float:
+        """Seconds that the pause still lasts; 0 if none is under way."""
+        return max(0.0, self.until - time.monotonic())
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -132,10 +129,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "")
     try:
         pause = parsedate_to_datetime(value) - parsedate_to_datetime(headers["Date"])
-        return max(pause.total_seconds(), 0)
+        return min(max(pause.total_seconds(), 0), LONGEST_RETRY_AFTER)
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
     try:
-        return Retry().parse_retry_after(value)
+        return min(Retry().parse_retry_after(value), LONGEST_RETRY_AFTER)
     except (InvalidHeader, ValueError, OverflowError):
         return None

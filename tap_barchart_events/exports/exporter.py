@@ -96,7 +96,7 @@ class Exporter:
             limits=limits,
             retry=retry or JobRetryPolicy(),
             directory=directory,
-            unix_time=time.time() - time.monotonic(),
+            unix_time=client.now - time.monotonic(),
         )
         self._take_over(saved_jobs or {})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.scheduler import Scheduler
 from tap_barchart_events.streams import EventsStream
@@ -249,6 +250,28 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
     first, second, *later = (request.at for request in server.calls("start"))
     assert second - first < 0.4, "both were sent at once"
     assert min(later) - second >= 3
+
+
+def test_a_long_retry_after_that_two_starts_get_is_waited_for(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than a call is retried, as ten minutes and more would be.
+    monkeypatch.setattr(EventsStream, "retry", RetryPolicy(timeout=1))
+    numbers = itertools.count(1)
+
+    def start(_: Request, usual: bytes) -> bytes:
+        match next(numbers):
+            case 1:
+                return http(b"", "429 Too Many Requests", Retry_After=2)
+            case 2:
+                time.sleep(0.4)  # the other one has been refused by then
+                return http(b"", "429 Too Many Requests", Retry_After=2)
+        return usual
+
+    server.responses["start"] = start
+    outcome = sync(settings_of(server, max_concurrent_jobs=2))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
 
 
 def test_a_start_that_is_answered_after_a_signal_is_in_state(

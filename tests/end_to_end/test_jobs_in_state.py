@@ -93,10 +93,14 @@ def test_with_a_lookback_no_job_that_the_next_run_reads_again_is_started_twice(
         assert set(starts(service).values()) == {1}
 
 
-def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(tmp_path: Path) -> None:
-    now = time.time_ns() // 1_000_000
-    events = [Event(now - 60_000, "WATCHLIST-CREATED", {"userId": "in time"})]
+@pytest.mark.parametrize("hours_behind", [0, 2])
+def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(
+    tmp_path: Path, hours_behind: int
+) -> None:
     with Emulator(job_seconds=1) as service:
+        service.advance(hours=-hours_behind)
+        now = service.clock()
+        events = [Event(now - 60_000, "WATCHLIST-CREATED", {"userId": "in time"})]
         service.source = lambda *_: list(events)
         config = settings_of(service, start_date=to_iso(now - 3_600_000), end_date=None)
         tap = Tap(tmp_path, {**config, "lag_minutes": 0})

@@ -113,7 +113,7 @@ def test_a_state_of_an_earlier_release_is_taken_as_it_is(
     assert partition(outcome)["history_start"] == START
 
 
-@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99"])
+@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99", "\ud800"])
 def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damage: object) -> None:
     state = run(service).states[-1]
     names = ("event_types", "history_start", "jobs", "learnt")
