@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ from singer_sdk import Tap
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_barchart_events.command import Command
+from tap_barchart_events.config.codes import did_you_mean
 from tap_barchart_events.config.parsers import (
     ENVIRONMENT_PREFIX,
     from_environment,
@@ -21,7 +21,8 @@ from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals, ignored_signals, signals_blocked
 from tap_barchart_events.output.writer import MessageWriter
-from tap_barchart_events.schema import checked_catalog
+from tap_barchart_events.schema import STREAM, checked_catalog, schema
+from tap_barchart_events.stream_maps import check_stream_maps
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
 if TYPE_CHECKING:
@@ -99,9 +100,7 @@ class TapBarchartEvents(Tap):
 
     def _warn_of(self, unknown: set[str], known: Mapping[str, Any]) -> None:
         for name in sorted(unknown):
-            plain = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-            near = difflib.get_close_matches(plain, known, 1, 0.7)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name.removeprefix(ENVIRONMENT_PREFIX), known)
             self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -132,6 +131,18 @@ class TapBarchartEvents(Tap):
         text = json.dumps(partitions, ensure_ascii=False, default=str)
         partitions = json.loads(text.encode(errors="replace"))
         super().load_state({"bookmarks": {"events": {"partitions": partitions}}} if state else {})
+
+    def setup_mapper(self) -> None:
+        """Check the stream maps, and have the SDK read them.
+
+        Raises:
+            SettingError: A map would lose events, or write what it was to hide, without a word.
+        """
+        properties = self.catalog[STREAM].schema.properties or {}
+        check_stream_maps(
+            self.config.get("stream_maps"), {*schema(self.products)["properties"], *properties}
+        )
+        super().setup_mapper()
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""

@@ -1,10 +1,12 @@
 """Codes of products and event types: misspellings are refused, unknown ones are passed on.
 
-Both are open sets: an unknown code may be newer than this package.
+Both are open sets: an unknown code may be newer than this package. Also the name that a user of
+any setting may have meant.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -68,15 +70,31 @@ def unknown_codes(
             )
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that names the nearest known name, or nothing.
+
+    Less strict than the rule for codes: new codes differ from known ones by a word, such as
+    ``ALERT-STARTED-ALL``.
+    """
+    names = {plain(one): one for one in sorted(known)}
+    near = difflib.get_close_matches(plain(name), names, 1, 0.7)
+    return f"; did you mean {names[near[0]]}?" if near else ""
+
+
+def plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
 def _near_miss(code: str, known: Iterable[str]) -> str | None:
     variants = _variants(code)
     return next((other for other in sorted(known) if variants & _variants(other)), None)
 
 
 def _variants(code: str) -> set[str]:
-    """Return a code without case and separators, whole and with each one character left out.
+    """Return the letters and digits of a code, whole and with each one left out.
 
     Two codes have a variant in common when one character is added, left out, replaced or moved.
     """
-    plain = re.sub(r"[^A-Z0-9]", "", code.upper())
-    return {plain, *(plain[:at] + plain[at + 1 :] for at in range(len(plain)))}
+    whole = plain(code)
+    return {whole, *(whole[:at] + whole[at + 1 :] for at in range(len(whole)))}

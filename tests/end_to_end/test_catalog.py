@@ -128,19 +128,6 @@ def test_without_quotes_in_the_file_quotes_are_data() -> None:
     assert (record["user_id"], record["watchlist_id"]) == ('"u" 1', '"')
 
 
-def test_one_product_can_be_split_off_into_a_stream_of_its_own(service: Emulator) -> None:
-    maps = {
-        "watchlist_events": {"__source__": "events", "__filter__": "product == 'WATCHLIST'"},
-        "events": {"__filter__": "product != 'WATCHLIST'"},
-    }
-    outcome = sync(of(service, products=["WATCHLIST", "ALERT"], stream_maps=maps))
-    assert outcome.error is None
-    records = [(m["stream"], m["record"]) for m in outcome.messages if m["type"] == "RECORD"]
-    for stream, product in (("watchlist_events", "WATCHLIST"), ("events", "ALERT")):
-        got = arrived(record for name, record in records if name == stream)
-        assert got == expected_events(service, [product], START, END)
-
-
 def test_a_stream_map_can_type_a_column(service: Emulator) -> None:
     maps = {"events": {"shows_closed": "bool(show_closed_positions == 'true')"}}
     outcome = sync(of(service, products=["PORTFOLIO"], stream_maps=maps))

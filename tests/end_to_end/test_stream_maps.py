@@ -1,14 +1,285 @@
-"""What the extra `faker` adds to stream maps."""
+"""Stream maps: each form that the SDK documents works; a map that would do nothing is refused."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from barchart_events_emulator import Emulator
-from tests.tap_runs import Tap, settings_of
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.tap import TapBarchartEvents
+from tests.expected_events import arrived, expected_events
+from tests.tap_runs import START, Outcome, Tap, settings_of, sync
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Maps = dict[str, Any]
+    Record = dict[str, Any]
+
+END = "2026-03-02T01:00:00.000+00:00"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
+        yield emulator
+
+
+@pytest.fixture(autouse=True)
+def no_requests_yet(service: Emulator) -> None:
+    service.requests.clear()
+
+
+def mapped(service: Emulator, maps: Maps | None, **more: Any) -> Outcome:
+    """Run a sync of an hour with stream maps; it must succeed."""
+    maps = copy.deepcopy(maps)  # the SDK takes entries out
+    outcome = sync(settings_of(service, end_date=END, stream_maps=maps, **more))
+    assert outcome.error is None
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def plain(service: Emulator) -> list[Record]:
+    """The records without a stream map."""
+    outcome = sync(settings_of(service, end_date=END))
+    assert outcome.error is None
+    return outcome.records
+
+
+def of_stream(outcome: Outcome, stream: str, kind: str = "RECORD") -> list[dict[str, Any]]:
+    """Return the messages of a kind of one stream."""
+    return [m for m in outcome.messages if m["type"] == kind and m["stream"] == stream]
+
+
+SPLIT = {
+    "watchlist_events": {"__source__": "event", "__filter__": "product == 'WATCHLIST'"},
+    "events": {"__filter__": "product != 'WATCHLIST'"},
+}
+NO_STREAM = "names the stream 'Events', but the only stream is events; did you mean events?"
+
+
+@pytest.mark.parametrize(
+    ("maps", "said"),
+    [
+        (SPLIT, "names the stream 'event', but the only stream is events; did you mean events?"),
+        ({"Events": {"user_id": "sha256(user_id)"}}, NO_STREAM),
+        ({"Events": None}, NO_STREAM),
+        ({"Events": {}, "__else__": None}, NO_STREAM),
+        ({"usage": {"__alias__": "events"}}, "names the stream 'usage'"),
+        ({"EVENT*": {"user_id": None}}, "names the stream 'EVENT*'"),
+        ({"copy": {"__source__": "usage*"}}, "names the stream 'usage*'"),
+        ({"copy": {"__source__": None}}, "names the stream 'None'"),
+        ({"copy": {"__filter__": "product"}}, "a copy of it has events as its __source__"),
+        ({"events": {}, "__esle__": None}, "did you mean __else__?"),
+        ({"events": {"__fliter__": "product"}}, "did you mean __filter__?"),
+        ({"events": {"__FILTER__": "product"}}, "did you mean __filter__?"),
+        ({"events": {"__sorce__": "events"}}, "did you mean __source__?"),
+        ({"events": {"__key_property__": None}}, "did you mean __key_properties__?"),
+        ({"events": {"__nonsense__": "1"}}, "'__nonsense__', which is no operator of it; its"),
+        ({"copy": {"__source__": "events", "__alias__": "x"}}, "'__alias__', which is no operator"),
+        ({"events": {"userid": None}}, "removes 'userid', which is no property"),
+        ({"events": {"userid": None}}, "did you mean user_id?"),
+        ({"events": {"userId": "__NULL__"}}, "did you mean user_id?"),
+        ({"ev*": {"user": None}}, "did you mean user_id?"),
+        ({"events": {"customers": None}}, "did you mean customer?"),
+        ({"events": {"ab_test": None}}, "property of the stream; correct it, or leave it"),
+        ({"events": {}, "c": {"__source__": "e*", "user id": None}}, "did you mean user_id?"),
+        ({"events": {"userId": "sha256(user_id)"}}, "adds 'userId' and leaves user_id as it is"),
+        ({"*": {"USER_ID": "user_id"}}, "adds 'USER_ID' and leaves user_id as it is"),
+        ({"events": {"Event_ID": "event_id"}}, "did you mean event_id?"),
+    ],
+    ids=str,
+)
+def test_a_map_that_would_do_nothing_without_a_word_is_refused_before_any_request(
+    service: Emulator, maps: Maps, said: str
+) -> None:
+    outcome = sync(settings_of(service, stream_maps=maps))
+    assert isinstance(outcome.error, SettingError)
+    assert "setting stream_maps " in str(outcome.error)
+    assert said in str(outcome.error)
+    assert outcome.messages == []
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_the_command_refuses_such_a_map_in_its_last_line(
+    service: Emulator, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    maps = {"events": {"userid": None}}
+    outcome = Tap(tmp_path, settings_of(service, stream_maps=maps), arguments=arguments).end()
+    assert outcome.code == 1
+    assert outcome.log.splitlines()[-1].endswith(
+        "setting stream_maps removes 'userid', which is no property of the stream; did you mean "
+        "user_id?"
+    )
+    assert outcome.messages == []
+    assert service.requests == []
+
+
+def test_a_name_is_compared_with_the_properties_before_selection(service: Emulator) -> None:
+    settings = settings_of(service, products=["WATCHLIST"])
+    catalog = json.loads(TapBarchartEvents(config=settings).catalog_json_text)
+    [entry] = catalog["streams"]
+    entry["schema"]["properties"]["ab_test"] = {"type": ["string", "null"]}
+    for metadata in entry["metadata"]:
+        if metadata["breadcrumb"] == ["properties", "user_id"]:
+            metadata["metadata"]["selected"] = False
+    removed = {"events": {"user_id": None, "ab_test": None, "alert_id": None}}
+    TapBarchartEvents(config={**settings, "stream_maps": removed}, catalog=catalog)
+    with pytest.raises(SettingError, match=r"did you mean ab_test\?"):
+        TapBarchartEvents(
+            config={**settings, "stream_maps": {"events": {"abTest": None}}}, catalog=catalog
+        )
+
+
+def without(*names: str) -> Callable[[Record], Record]:
+    return lambda record: {k: v for k, v in record.items() if k not in names}
+
+
+def hashed(record: Record) -> Record:
+    user = record["user_id"]
+    return record | {"user_id": hashlib.sha256(user.encode()).hexdigest() if user else None}
+
+
+def renamed(record: Record) -> Record:
+    return without("user_id")(record) | {"userId": record["user_id"]}
+
+
+HASH = "sha256(user_id) if user_id else None"
+
+
+@pytest.mark.parametrize(
+    ("stream_map", "expected"),
+    [
+        ({}, without()),
+        ({"user_id": None}, without("user_id")),
+        ({"user_id": "__NULL__", "symbol": None}, without("user_id", "symbol")),
+        ({"alert_id": None}, without()),  # a column of a product that is not configured
+        ({"end": None}, without("end")),
+        ({"user_id": HASH}, hashed),
+        ({"user_id": "sha256(self) if self else None"}, hashed),
+        ({"user_id": "sha256(record['user_id']) if _['user_id'] else None"}, hashed),
+        ({"userId": "user_id", "user_id": None}, renamed),
+        ({"user_id": "__NULL__", "userId": "user_id"}, renamed),
+        (
+            {"userId": "user_id", "user_id": HASH},
+            lambda r: hashed(r) | {"userId": r["user_id"]},
+        ),
+        (
+            {"event_id": "event_id", "userId": "user_id", "__else__": None},
+            lambda r: {"event_id": r["event_id"], "userId": r["user_id"]},
+        ),
+        (
+            {"event_id": "event_id", "type": "type", "__else__": "__NULL__"},
+            lambda r: {"event_id": r["event_id"], "type": r["type"]},
+        ),
+        (
+            {"source": "config['name'] + __stream_name__"},
+            lambda r: r | {"source": "tap-events"},
+        ),
+        ({"loaded": "'new'"}, lambda r: r | {"loaded": "new"}),
+        (
+            {"day": "datetime.date.fromisoformat(timestamp[:10])"},
+            lambda r: r | {"day": r["timestamp"][:10]},
+        ),
+        ({"__filter__": "product == 'WATCHLIST'"}, without()),
+        ({"__filter__": None}, without()),
+    ],
+    ids=str,
+)
+def test_what_the_sdk_documents_of_properties_works(
+    service: Emulator,
+    plain: list[Record],
+    stream_map: Maps,
+    expected: Callable[[Record], Record],
+) -> None:
+    outcome = mapped(service, {"events": stream_map}, stream_map_config={"name": "tap-"})
+    assert len(plain) > 30
+    assert outcome.records == [expected(record) for record in plain]
+    [made] = of_stream(outcome, "events", "SCHEMA")
+    assert set(made["schema"]["properties"]) == set(expected(plain[0]))
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+@pytest.mark.parametrize(
+    ("maps", "streams"),
+    [
+        ({"events": {"__alias__": "usage"}}, {"usage"}),
+        ({"events": {"__alias__": "'raw_' + __stream_name__"}}, {"raw_events"}),
+        ({"*": {}}, {"events"}),
+        ({"ev?nts": {"__alias__": "usage"}}, {"usage"}),
+        ({"events": {}, "__else__": None}, {"events"}),
+        ({"copy": {"__source__": "events"}}, {"events", "copy"}),
+        ({"copy": {"__source__": "eve*"}}, {"events", "copy"}),
+        ({"copy": {"__source__": "events"}, "__else__": None}, {"copy"}),
+        ({"copy": {"__source__": "events"}, "__else__": "__NULL__"}, {"copy"}),
+        ({"events": None, "copy": {"__source__": "events"}}, {"copy"}),
+        ({"events": "__NULL__", "copy": {"__source__": "events"}}, {"copy"}),
+        ({}, {"events"}),
+    ],
+    ids=str,
+)
+def test_what_the_sdk_documents_of_streams_works(
+    service: Emulator, plain: list[Record], maps: Maps | None, streams: set[str]
+) -> None:
+    outcome = mapped(service, maps)
+    assert {m["stream"] for m in outcome.messages if "stream" in m} == streams
+    for stream in streams:
+        assert len(of_stream(outcome, stream, "SCHEMA")) == 1
+        assert [m["record"] for m in of_stream(outcome, stream)] == plain
+    assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+def test_another_key_can_take_the_place_of_the_key(service: Emulator) -> None:
+    changed = {"id": "md5(event_id)", "event_id": None, "__key_properties__": ["id"]}
+    outcome = mapped(service, {"events": changed})
+    [made] = of_stream(outcome, "events", "SCHEMA")
+    assert made["key_properties"] == ["id"]
+    assert all("event_id" not in r and len(r["id"]) == 32 for r in outcome.records)
+
+
+def test_a_copy_can_hold_what_the_stream_leaves_out(service: Emulator, plain: list[Record]) -> None:
+    maps = {
+        "events": {"user_id": None},
+        "people": {
+            "__source__": "events",
+            "event_id": "event_id",
+            "user_id": "user_id",
+            "__else__": None,
+        },
+    }
+    outcome = mapped(service, maps)
+    assert [m["record"] for m in of_stream(outcome, "events")] == [
+        without("user_id")(record) for record in plain
+    ]
+    assert [m["record"] for m in of_stream(outcome, "people")] == [
+        {name: record[name] for name in ("event_id", "user_id")} for record in plain
+    ]
+
+
+def test_one_product_can_be_split_off_into_a_stream_of_its_own(service: Emulator) -> None:
+    maps = {**SPLIT, "watchlist_events": {**SPLIT["watchlist_events"], "__source__": "events"}}
+    outcome = mapped(service, maps, products=["WATCHLIST", "ALERT"])
+    for stream, product in (("watchlist_events", "WATCHLIST"), ("events", "ALERT")):
+        got = arrived(message["record"] for message in of_stream(outcome, stream))
+        assert got == expected_events(service, [product], START, END)
+
+
+def test_maps_and_flattening_go_together(service: Emulator, plain: list[Record]) -> None:
+    outcome = mapped(
+        service,
+        {"events": {"user_id": HASH}},
+        flattening_enabled=True,
+        flattening_max_depth=1,
+        flattening_separator="__",
+    )
+    assert outcome.records == [hashed(record) for record in plain]
 
 
 def test_a_stream_map_puts_made_up_names_in_the_place_of_users(tmp_path: Path) -> None:
