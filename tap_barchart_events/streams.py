@@ -215,6 +215,7 @@ class EventsStream(Stream):
     def test_connection(self) -> None:
         """Check the credentials, log what a sync would cover, read one event; write no message."""
         self.ABORT_AT_RECORD_COUNT = 1  # what makes a sync a connection test, for the SDK too
+        self.selected = True  # whatever a catalog or a stream map says, as in the SDK's own test
         with self._syncing():
             for context in self.partitions:
                 with closing(self.get_records(context)) as records:

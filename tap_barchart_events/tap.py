@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Tap
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_barchart_events.command import Command
@@ -71,6 +72,8 @@ class TapBarchartEvents(Tap):
             values |= from_environment(known, environment)
             unknown |= unknown_settings(known, environment)
         self._warn_of(unknown, known)
+        if values.get("stream_maps") is None:
+            values.pop("stream_maps", None)  # the SDK accepts null, but fails on it
         self.products = Settings.products_in(values)
         self.settings = self._read_settings(values, must_be_complete=validate_config)
         if isinstance(catalog, dict):
@@ -143,6 +146,12 @@ class TapBarchartEvents(Tap):
             self.config.get("stream_maps"), {*schema(self.products)["properties"], *properties}
         )
         super().setup_mapper()
+        maps = self.mapper.stream_maps[STREAM]
+        for stream_map in maps:
+            # Without a key, targets expect an empty list; the SDK would leave it out.
+            stream_map.transformed_key_properties = stream_map.transformed_key_properties or []
+        if all(isinstance(stream_map, RemoveRecordTransform) for stream_map in maps):
+            self.streams[STREAM].selected = False  # a bookmark would pass events never written
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""

@@ -222,6 +222,7 @@ def test_what_the_sdk_documents_of_properties_works(
         ({"events": None, "copy": {"__source__": "events"}}, {"copy"}),
         ({"events": "__NULL__", "copy": {"__source__": "events"}}, {"copy"}),
         ({}, {"events"}),
+        (None, {"events"}),
     ],
     ids=str,
 )
@@ -234,6 +235,39 @@ def test_what_the_sdk_documents_of_streams_works(
         assert len(of_stream(outcome, stream, "SCHEMA")) == 1
         assert [m["record"] for m in of_stream(outcome, stream)] == plain
     assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [{"events": None}, {"events": "__NULL__"}, {"__else__": None}, {"*": None}],
+    ids=str,
+)
+def test_a_stream_that_is_removed_is_not_extracted_and_moves_no_bookmark(
+    service: Emulator, maps: Maps
+) -> None:
+    outcome = mapped(service, maps)
+    assert outcome.records == []
+    assert outcome.bookmarks == {}
+    assert service.requests == []
+
+
+def test_a_connection_test_of_a_stream_that_is_removed_reads_an_event(
+    service: Emulator, tmp_path: Path
+) -> None:
+    settings = settings_of(service, stream_maps={"events": None})
+    outcome = Tap(tmp_path, settings, arguments=("--test",)).end()
+    assert outcome.code == 0, outcome.log
+    assert "one event of TGAM/WATCHLIST was read" in outcome.log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("keys", [None, []])
+def test_without_key_properties_the_schema_has_an_empty_list_of_them(
+    service: Emulator, plain: list[Record], keys: object
+) -> None:
+    outcome = mapped(service, {"events": {"__key_properties__": keys}})
+    [made] = of_stream(outcome, "events", "SCHEMA")
+    assert made["key_properties"] == []
+    assert outcome.records == plain
 
 
 def test_another_key_can_take_the_place_of_the_key(service: Emulator) -> None:
