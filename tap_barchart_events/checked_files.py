@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError, LayoutError, ResourceError
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.products import columns_of
 
 if TYPE_CHECKING:
     import logging
@@ -56,8 +57,8 @@ class CheckedFiles:
         self._properties = properties
         self._schema_columns = schema_columns
         self._logger = logger
-        self._named: set[str] = set()
-        """Columns that a warning has named."""
+        self._named = {*columns_of(settings.products)} - {*schema_columns}
+        """Columns that a warning has named; that about the catalog has named those it lacks."""
         self._has_warned_of_outside = False
 
     def of(self, product: str) -> Iterator[CheckedFile]:

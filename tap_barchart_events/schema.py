@@ -143,6 +143,10 @@ def _check_metadata(entry: Mapping[str, Any]) -> None:
         for m in metadata
     ):
         raise _not_usable("has metadata that is not a list of breadcrumbs with their metadata")
+    for m in metadata:
+        _read_selection(
+            m["metadata"], str(m["breadcrumb"][-1] if m["breadcrumb"] else "the stream")
+        )
     named = [m["metadata"].get("forced-replication-method") for m in metadata]
     for method in [entry.get("replication_method"), *named]:
         if method not in (None, "INCREMENTAL", "FULL_TABLE"):
@@ -152,5 +156,21 @@ def _check_metadata(entry: Mapping[str, Any]) -> None:
             )
 
 
+def _read_selection(metadata: dict[str, Any], of: str) -> None:
+    """Read the text of a boolean, as Meltano writes it: the SDK takes any text for true."""
+    for key in {"selected", "selected-by-default"} & set(metadata):
+        value = metadata[key]
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.strip().lower(), value)
+        if value is not None and not isinstance(value, bool):
+            raise _not_usable(
+                f"has {value!r:.100} as {key} of {of:.100}, which is neither true nor false"
+            )
+        metadata[key] = value
+
+
 def _not_usable(why: str) -> SettingError:
-    return SettingError(f"the catalog {why}; make a new one with --discover")
+    return SettingError(
+        f"the catalog {why}; make a new one with --discover, or, if the extra metadata of Meltano "
+        "sets this, correct it there"
+    )

@@ -22,7 +22,8 @@ from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals, ignored_signals, signals_blocked
 from tap_barchart_events.output.writer import MessageWriter
-from tap_barchart_events.schema import STREAM, checked_catalog, schema
+from tap_barchart_events.products import columns_of
+from tap_barchart_events.schema import STREAM, checked_catalog, columns_with_property, schema
 from tap_barchart_events.stream_maps import check_stream_maps
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
@@ -86,6 +87,7 @@ class TapBarchartEvents(Tap):
                 config=values, validate_config=validate_config, catalog=catalog, **kwargs
             )
             handle_signals(self.message_writer.interrupt, ignored)
+        self._warn_of_lacking_columns()
 
     def _read_settings(self, values: dict[str, Any], *, must_be_complete: bool) -> Settings | None:
         """Return the settings; replace their values by those that the SDK can check."""
@@ -105,6 +107,19 @@ class TapBarchartEvents(Tap):
         for name in sorted(unknown):
             meant = did_you_mean(name.removeprefix(ENVIRONMENT_PREFIX), known)
             self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
+
+    def _warn_of_lacking_columns(self) -> None:
+        entry = self.catalog[STREAM]
+        listed = {"properties": entry.schema.properties or {}}
+        named = columns_with_property(self.products, listed, entry.metadata)
+        lacking = [column for column in columns_of(self.products) if column not in named]
+        if lacking:
+            self.logger.warning(
+                "the catalog was made for other products, or by an older version: it lacks the "
+                "columns %s of the products configured; their values go to extra, if that is "
+                "selected; make a new one with --discover",
+                ", ".join(lacking),
+            )
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Load the STATE to continue from.

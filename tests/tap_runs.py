@@ -124,7 +124,11 @@ def bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
     }
 
 
-def sync(settings: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> Outcome:
+def sync(
+    settings: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    catalog: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Run the tap in this process; an error ends it, and is reported."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error: Exception | None = None
@@ -132,7 +136,7 @@ def sync(settings: Mapping[str, Any], state: Mapping[str, Any] | None = None) ->
         try:
             # Decimals for floats, as the SDK reads a STATE file.
             given = json.loads(json.dumps(state), parse_float=Decimal) if state else None
-            TapBarchartEvents(config=dict(settings), state=given).sync_all()
+            TapBarchartEvents(config=dict(settings), state=given, catalog=catalog).sync_all()
         except Exception as problem:  # noqa: BLE001 - for the test to look at
             error = problem
     return Outcome(_messages(stdout.buffer.getvalue()), error)

@@ -1,20 +1,23 @@
-"""The schema, and what stream maps make of the stream, end to end for every product."""
+"""Schema, catalog and flattening, end to end for every product."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.exceptions import LayoutError
+from tap_barchart_events.exceptions import LayoutError, SettingError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.schema import schema
+from tap_barchart_events.tap import TapBarchartEvents
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import START, settings_of, sync
+from tests.tap_runs import START, Tap, settings_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 END = "2026-03-02T02:00:00.000+00:00"
 
@@ -170,3 +173,115 @@ def test_flattening_to_a_depth_that_is_none_is_refused(service: Emulator, depth:
 def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:
     refused = sync(of(service, flattening_enabled=True))
     assert "setting flattening_max_depth is missing" in str(refused.error)
+
+
+def catalog_of(*products: str, **metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a discovered catalog, with metadata added for properties, or for the ``stream``."""
+    tap = TapBarchartEvents(config={"products": list(products)}, validate_config=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    for name, more in metadata.items():
+        breadcrumb = [] if name == "stream" else ["properties", name]
+        [entry] = [m for m in catalog["streams"][0]["metadata"] if m["breadcrumb"] == breadcrumb]
+        entry["metadata"] |= more
+    return catalog
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        *(("selected", text, {False}) for text in (False, "false", "False", " FALSE ")),
+        *(("selected", text, {True}) for text in (True, "true", "True", None)),
+        ("selected-by-default", "false", {False}),
+        ("selected-by-default", "true", {True}),
+    ],
+)
+def test_selected_is_a_boolean_or_the_text_of_one(
+    service: Emulator, key: str, value: object, expected: set[bool]
+) -> None:
+    metadata = {"selected": None, key: value}
+    of_a_property = sync(of(service), catalog=catalog_of("WATCHLIST", user_id=metadata))
+    [made] = [m for m in of_a_property.messages if m["type"] == "SCHEMA"]
+    assert {"user_id" in made["schema"]["properties"]} == expected
+    assert {"user_id" in record for record in of_a_property.records} == expected
+
+    of_the_stream = sync(of(service), catalog=catalog_of("WATCHLIST", stream=metadata))
+    assert of_a_property.error is of_the_stream.error is None
+    assert {bool(of_the_stream.records), bool(of_the_stream.bookmarks)} == expected
+
+
+@pytest.mark.parametrize("key", ["selected", "selected-by-default"])
+@pytest.mark.parametrize("value", ["", "no", "0", 0, 1, [], "falsch"])
+@pytest.mark.parametrize("name", ["user_id", "stream"])
+def test_any_other_value_of_selected_is_refused_before_any_request(
+    service: Emulator, key: str, value: object, name: str
+) -> None:
+    outcome = sync(of(service), catalog=catalog_of("WATCHLIST", **{name: {key: value}}))
+    assert isinstance(outcome.error, SettingError)
+    what = "the stream" if name == "stream" else "user_id"
+    assert f"has {value!r} as {key} of {what}, which is neither" in str(outcome.error)
+    assert service.requests == []
+
+
+def test_a_catalog_that_meltano_has_changed_is_refused_with_what_to_do_there(
+    service: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text(
+        json.dumps(catalog_of("WATCHLIST", user_id={"selected": "maybe"})), encoding="utf-8"
+    )
+    outcome = Tap(tmp_path, of(service), arguments=(f"--catalog={path}",)).end()
+    assert outcome.code == 1
+    assert outcome.log.splitlines()[-1].endswith(
+        "which is neither true nor false; make a new one with --discover, or, if the extra "
+        "metadata of Meltano sets this, correct it there"
+    )
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("mode", [{}, {"stream_maps": {"events": {}}}], ids=str)
+def test_a_catalog_made_for_other_products_is_a_warning_that_says_so(
+    service: Emulator, tmp_path: Path, mode: dict[str, Any]
+) -> None:
+    service.header, service.added_column = True, "abTest"
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog_of("ALERT")), encoding="utf-8")
+    outcome = Tap(tmp_path, of(service, **mode), arguments=(f"--catalog={path}",)).end()
+    assert outcome.code == 0, outcome.log
+    warnings = [line.split(" | ", 3)[3] for line in outcome.log.splitlines() if "WARNING" in line]
+    [lacking, new] = [line for line in warnings if "extra" in line]
+    assert lacking == (
+        "the catalog was made for other products, or by an older version: it lacks the columns "
+        "watchlist_id, view_name, view_type, data_mode, class_filter of the products configured; "
+        "their values go to extra, if that is selected; make a new one with --discover"
+    )
+    assert new.endswith("columns that the schema does not name go to extra: ab_test")
+    assert {name for r in outcome.records for name in r["extra"] or ()} >= {
+        "watchlist_id",
+        "ab_test",
+    }
+
+
+@pytest.mark.parametrize("removed_from", ["nothing", "schema"])
+def test_a_catalog_with_all_known_columns_in_schema_or_metadata_is_no_warning(
+    service: Emulator, tmp_path: Path, removed_from: str
+) -> None:
+    catalog = catalog_of("WATCHLIST", "ALERT")
+    if removed_from == "schema":  # its metadata says that the column is left out on purpose
+        del catalog["streams"][0]["schema"]["properties"]["user_id"]
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog), encoding="utf-8")
+    outcome = Tap(tmp_path, of(service), arguments=(f"--catalog={path}",)).end()
+    assert outcome.code == 0, outcome.log
+    assert "the catalog" not in outcome.log
+
+
+def test_the_credentials_can_be_tried_with_a_stream_that_is_deselected(
+    service: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text(
+        json.dumps(catalog_of("WATCHLIST", stream={"selected": False})), encoding="utf-8"
+    )
+    outcome = Tap(tmp_path, of(service), arguments=("--test", f"--catalog={path}")).end()
+    assert outcome.code == 0, outcome.log
+    assert "one event of TGAM/WATCHLIST was read" in outcome.log.splitlines()[-1]
