@@ -100,6 +100,19 @@ _DOWNLOAD = {
         "gzip that inflates to n megabytes of a repeated text", megabytes=65536, unit="\n"
     ),
     "body": FaultKind("the file holds these bytes instead (text in JSON)", body=b""),
+    "form": FaultKind(
+        "the file comes as gzip, zip or utf-16, or as it is, under these labels",
+        form=None,
+        content_type="text/csv",
+        content_encoding=None,
+    ),
+    "rest": FaultKind(
+        "a request for a range gets the range with status 200, with or without Content-Range",
+        content_range=False,
+    ),
+    "storage-error": FaultKind(
+        "an error of object storage", status=400, code="ExpiredToken", message="It has expired."
+    ),
 }
 
 KINDS: Mapping[str, Mapping[str, FaultKind]] = {

@@ -7,6 +7,8 @@ piece by piece; ``read`` generates the requested pieces again.
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from array import array
@@ -265,6 +267,19 @@ def compressed(file: ServedFile) -> StoredFile | None:
     if file.size > SMALL:
         return None
     return StoredFile(gzip.compress(b"".join(file.read()), compresslevel=1, mtime=0))
+
+
+def in_form(file: ServedFile, form: str) -> StoredFile:
+    """Return a file as ``gzip``, as ``zip`` or in ``utf-16``."""
+    data = b"".join(file.read())
+    if form == "gzip":
+        return StoredFile(gzip.compress(data, mtime=0))
+    if form == "utf-16":
+        return StoredFile(data.decode().encode("utf-16"))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("export.csv", data)
+    return StoredFile(archive.getvalue())
 
 
 def compress_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:

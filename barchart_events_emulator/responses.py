@@ -84,6 +84,7 @@ def _status(fault: Fault, now: float) -> Response:
 
 _RESPONSES: dict[str, Callable[[Fault], Response]] = {
     "error": lambda fault: service_error(fault.details["code"], "For unspecified reason(s)."),
+    "storage-error": lambda fault: storage_error(**fault.details),
     "html": lambda _: HTMLResponse(_PAGE.format("Please stand by")),
     "empty": lambda _: Response(b"", media_type="application/json"),
     "malformed": lambda _: Response(b'{"source": "JOB-', media_type="application/json"),

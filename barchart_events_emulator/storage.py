@@ -8,16 +8,18 @@ from __future__ import annotations
 import gzip
 import re
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from barchart_events_emulator.faulty_transport import StreamedResponse
-from barchart_events_emulator.files import ServedFile, compress_stream, compressed
+from barchart_events_emulator.files import ServedFile, compress_stream, compressed, in_form
 from barchart_events_emulator.responses import FORBIDDEN, storage_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _MEGABYTE = 1 << 20
 _BLOCK = 16
 """Megabytes in each block of a bomb."""
+
+PARTIAL_CONTENT = 206
 
 _TWO_IDENTITIES = (
     "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "
@@ -74,16 +78,36 @@ def _respond(service: Service, request: Request, link: Link) -> Response:
         link.job.replace_file(fault.details["body"])
     if kind == "etag" and not later:
         link.job.generation += 1
+    if fault is not None and kind == "form":
+        return _other_form(request, link.job, fault.details)
     response = _file_response(request, link.job)
     if kind == "etag" and later:
         link.job.generation += 1
+    if fault is not None and kind == "rest" and response.status_code == PARTIAL_CONTENT:
+        response.status_code = 200
+        if not fault.details["content_range"]:
+            del response.headers["content-range"]
     return response
 
 
-def _file_response(request: Request, job: ExportJob) -> Response:
-    file = job.file
-    if file is None:
+def _other_form(request: Request, job: ExportJob, details: Mapping[str, Any]) -> Response:
+    file = _file_of(job)
+    headers = {"content-type": details["content_type"], "etag": job.etag}
+    if details["content_encoding"] is not None:
+        headers["content-encoding"] = details["content_encoding"]
+    if details["form"] is not None:
+        file = in_form(file, details["form"])
+    return _range_response(request, file, headers, send_length=job.options.content_length)
+
+
+def _file_of(job: ExportJob) -> ServedFile:
+    if job.file is None:
         raise AssertionError("a job without a file has no link")
+    return job.file
+
+
+def _file_response(request: Request, job: ExportJob) -> Response:
+    file = _file_of(job)
     etag = job.etag
     headers = {"content-type": "text/csv", "accept-ranges": "bytes", "etag": etag}
     streamed = False
@@ -111,7 +135,7 @@ def _range_response(
     condition = request.headers.get("if-range")
     if requested and any(requested.groups()) and condition in {None, headers["etag"]}:
         first, last = requested.groups()
-        status = 206
+        status = PARTIAL_CONTENT
         if first:
             start = int(first)
             stop = min(file.size, int(last) + 1) if last else file.size
