@@ -6,8 +6,7 @@
     │   ├── CredentialsError    401 or 403: never retried
     │   ├── JobRefusedError     no more jobs at once: continue with those in flight
     │   ├── JobForgottenError   the service has no such job: start a new one
-    │   ├── JobNotReadyError    the link was requested before the file was ready
-    │   └── LinkExpiredError    the download link has expired: get a new one
+    │   └── JobNotReadyError    the link was requested before the file was ready
     ├── ExportError             an export is not available
     │   ├── TooLargeError       too many events for the smallest window
     │   └── JobFailedError      the job failed: start a new one, a few times
@@ -57,10 +56,6 @@ class JobForgottenError(ServiceError):
 
 class JobNotReadyError(ServiceError):
     """The link was requested too early (``EVENT_JOB_GET_FAILED_RUNNING``)."""
-
-
-class LinkExpiredError(ServiceError):
-    """The link has expired (after 15 minutes)."""
 
 
 class ExportError(BarchartEventsError):

@@ -21,7 +21,6 @@ from tap_barchart_events.api.session import Session
 from tap_barchart_events.exceptions import (
     JobForgottenError,
     JobMismatchError,
-    LinkExpiredError,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +83,7 @@ class ReportsClient:
         self._warned_of_types = False
         self._start_pause = StartPause()
         self._storage = Session(connections)
+        self._encodings_warned_of: dict[str, object] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -264,7 +264,7 @@ class ReportsClient:
             How many bytes were transferred.
 
         Raises:
-            As ``link``, and FileError if the disk is full or the file inflates without end.
+            As ``link``, and FileError if the disk is full, or the file is not text in UTF-8.
         """
         download = Download(
             path,
@@ -272,22 +272,18 @@ class ReportsClient:
             session=self._storage,
             timeout=self._timeout,
             stopped=self._stopped,
+            warned=self._encodings_warned_of,
         )
 
         def attempt() -> bool:
             before = download.best
-            problem: TransientError
             try:
                 download.run(self.link(source))
-            except LinkExpiredError as error:
-                problem = TransientError(str(error))
-            except TransientError as error:
-                problem = error
-            else:
-                return True
-            if download.best - before >= PROGRESS:
-                return False
-            raise problem
+            except TransientError:
+                if download.best - before >= PROGRESS:
+                    return False
+                raise
+            return True
 
         try:
             while not self._retry.run(attempt, self._stopped):

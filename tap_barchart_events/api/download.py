@@ -1,318 +1,346 @@
 """Downloads the complete export file that a link leads to. Does not depend on the service's API.
 
 The bytes received are compared with the announced length. A broken transfer resumes if object
-storage still has the same file. A compressed file is decompressed. The link is a secret: no
-error and no log holds it.
+storage still has the same file. The bytes decide whether a file is compressed, and whether it is
+an export; a label that contradicts them is a warning. The link is a secret: no error and no log
+holds it.
 """
 
 from __future__ import annotations
 
 import errno
+import gzip
+import logging
 import os
+import re
 import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from tap_barchart_events.api.connection import Transfer, transfer_of
-from tap_barchart_events.api.redaction import replace_errors, without_url
+from tap_barchart_events.api.connection import transfer_of
+from tap_barchart_events.api.redaction import without_url
 from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
-from tap_barchart_events.exceptions import (
-    FileError,
-    LinkExpiredError,
-    ResourceError,
-    ServiceError,
-    SyncStopped,
-)
+from tap_barchart_events.exceptions import FileError, ResourceError, ServiceError, SyncStopped
 from tap_barchart_events.urls import is_safe
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     import requests
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 MAX_REDIRECTS = 5
 
-NO_EXPORT = ("html", "json", "xml")
-"""Words of a content type that no export has: the response is a message of something in between."""
-
 MAX_FILE_BYTES = 4 << 30
-"""Bytes of one export, on disk and as transferred: 50 million events of 80 bytes."""
+"""Bytes of one export, as transferred and decompressed: 50 million events of 80 bytes."""
 
-MAX_DIGITS = 19
-"""A number of bytes has fewer digits."""
+BYTES = r"(\d{1,18})"
+"""A number of bytes; a longer one is none."""
+
+LENGTH = re.compile(rf"\s*{BYTES}\s*", re.ASCII)
+"""``Content-Length``; white space around a header's value does not belong to it."""
+
+RANGE = re.compile(rf"\s*bytes {BYTES}-{BYTES}/{BYTES}\s*", re.ASCII)
+"""``Content-Range``: first byte, last byte, length of the whole file."""
 
 HTTP_1_1 = 11
 """As http.client writes the version."""
 
-GZIP = zlib.MAX_WBITS | 16
-"""zlib and not isal, which refuses a header with a checksum that is split between two chunks."""
+GZIP = b"\x1f\x8b"
+"""First bytes of a gzip file, and of no text in UTF-8."""
 
-INFLATED_AT_LEAST = 1 << 30
-"""Bytes that any export may inflate to."""
+OTHER_FORMS = {
+    "a ZIP archive": re.compile(rb"PK(\x03\x04|\x05\x06)"),
+    "text in UTF-16": re.compile(rb"\xff\xfe|\xfe\xff|(\0[^\0]){4}|([^\0]\0){4}"),
+}
+"""First bytes of files that the tap does not read."""
 
-INFLATED_RATIO = 100
-"""Beyond that, how many times its compressed size a file may inflate to; no export needs more."""
+BLANKS = b" \t\r\n\v\f\xef\xbb\xbf"
+"""White space, and the bytes of a byte order mark in UTF-8."""
+
+PAGE_TYPES = re.compile("html|json|xml", re.IGNORECASE)
+"""Content types of pages and of error messages."""
+
+COMPRESSIONS = re.compile(r"zip|compress|deflate|\bbr\b|zstd", re.IGNORECASE)
+"""Content types and content encodings of a body that is never empty."""
+
+ERROR_CODE = re.compile(rb"<Code>\s*(\w{1,60})\s*</Code>")
+"""The code in an error of object storage; shorter than a signature."""
+
+EXPIRED = frozenset({"ExpiredToken", "RequestTimeout", "TokenRefreshRequired"})
+"""Codes of errors that a new link helps against, beside those of status 403."""
+
+TWO_CREDENTIALS = frozenset({"InvalidArgument", "InvalidRequest"})
+"""Codes of requests with an ``Authorization`` header beside the signature of the link."""
+
+NO_FILE = (
+    "the job is complete but object storage has no file, as it may be after an export without "
+    "events; run again later, and if the error persists, ask Barchart's support"
+)
 
 
+@dataclass
 class Download:
     """The download of one export file, over several links if necessary."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        what: str,
-        session: requests.Session,
-        timeout: float,
-        stopped: threading.Event,
-    ) -> None:
-        """Prepare a download.
+    path: Path
+    """Where the file goes; readable by its owner only."""
 
-        Args:
-            path: Where the file goes; readable by its owner only.
-            what: What is downloaded, for errors: ``download the export of job …``.
-            session: Without any authentication.
-            timeout: To connect and for each read, in seconds.
-            stopped: Ends the transfer when set.
-        """
-        self._path = path
-        self._what = what
-        self._session = session
-        self._timeout = timeout
-        self._stopped = stopped
-        self._etag: str | None = None
-        self._encoding = ""
-        self._total: int | None = None
-        self._inflate: zlib._Decompress | None = None
-        self.received = 0
-        """Bytes of the body received so far, as transferred."""
-        self.best = 0
-        """The most bytes received by any try."""
-        self._inflated = 0
-        self._written = 0
+    what: str
+    """What is downloaded, for errors: ``download the export of job …``."""
+
+    session: requests.Session
+    """Without any authentication."""
+
+    timeout: float
+    """To connect and for each read, in seconds."""
+
+    stopped: threading.Event
+    """Ends the transfer when set."""
+
+    warned: dict[str, object]
+    """Content encodings that a warning was logged about; shared by all downloads."""
+
+    received: int = field(default=0, init=False)
+    """Bytes of the body received so far, as transferred."""
+
+    best: int = field(default=0, init=False)
+    """The most bytes received by any try."""
+
+    _etag: str | None = field(default=None, init=False)
+    _total: int | None = field(default=None, init=False)
+    _type: str = field(default="", init=False)
+    _encoding: str = field(default="", init=False)
 
     def run(self, link: str) -> None:
-        """Transfer what is missing, with one request.
+        """Transfer what is missing, with one request, and check the file.
 
         Raises:
-            LinkExpiredError: The link has expired.
-            TransientError: The transfer broke or came out too short; call again.
+            TransientError: The link has expired, the transfer broke or came out too short, or a
+                page came instead of the file; call again, with a new link.
             ServiceError: Object storage refuses for good.
-            FileError: The disk is full, or the file inflates without end.
+            FileError: The disk is full, or the file has no end, or is not text in UTF-8.
             SyncStopped: The sync is ending.
         """
-        headers = {}
+        try:
+            self._transfer(link)
+            self._check_contents()
+        except OSError as error:
+            remedy = "free space there, or set TMPDIR to a larger disk"
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                remedy = "raise the limit of open files (ulimit -n)"
+            raise ResourceError(
+                f"could not {self.what}: writing to {self.path.parent} failed "
+                f"({error.strerror}); {remedy}"
+            ) from None
+
+    def _transfer(self, link: str) -> None:
+        # Object storage may compress all the same. Without compression a broken transfer can
+        # resume at any byte.
+        headers = {"Accept-Encoding": "identity"}
         if self.received and self._etag:
-            headers = {"Range": f"bytes={self.received}-", "If-Range": self._etag}
+            headers |= {"Range": f"bytes={self.received}-", "If-Range": self._etag}
         with self._get(link, headers) as response:
             transfer = transfer_of(response)
-            total = self._begin(response, resumed=bool(headers))
-            if self._stopped.is_set():  # the folder is about to be removed
+            self._begin(response, resumed="Range" in headers)
+            # read1 returns the bytes that have arrived: a slow transfer differs from a stopped one.
+            read = partial(response.raw.read1, CHUNK, decode_content=False)
+            if self.stopped.is_set():  # the folder is about to be removed
                 raise SyncStopped
-            flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self.received else os.O_TRUNC)
-            try:
-                with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-                    for chunk in self._chunks(response, transfer):
-                        self._check_size(self.received + len(chunk))
-                        for piece in self._plain(chunk):
-                            self._written += len(piece)
-                            self._check_size(self._written)
-                            file.write(piece)
-                        self.received += len(chunk)
-                        self.best = max(self.best, self.received)
-            except OSError as error:
-                remedy = "free space there, or set TMPDIR to a larger disk"
-                if error.errno in {errno.EMFILE, errno.ENFILE}:
-                    remedy = "raise the limit of open files (ulimit -n)"
-                raise ResourceError(
-                    f"could not {self._what}: writing to {self._path.parent} failed "
-                    f"({error.strerror}); {remedy}"
-                ) from None
-        self._check(total)
-        transfer.is_complete = True
+            with _private_file(self.path, os.O_APPEND if self.received else os.O_TRUNC) as file:
+                while chunk := without_url(read, self.what, "object storage"):
+                    if self.stopped.is_set():
+                        raise SyncStopped
+                    transfer.moved(len(chunk))
+                    self._check_size(self.received + len(chunk))
+                    file.write(chunk)
+                    self.received += len(chunk)
+                    self.best = max(self.best, self.received)
+            if self._total is not None and self.received != self._total:
+                raise TransientError(
+                    f"could not {self.what}: received {self.received:,} of {self._total:,} bytes"
+                )
+            transfer.is_complete = True
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
+        # Redirects are followed here, so that each is checked and none gets credentials.
+        get = partial(self.session.get, timeout=self.timeout, stream=True, allow_redirects=False)
         for _ in range(MAX_REDIRECTS):
             if not is_safe(link):
+                lacking = "https" if re.match(r"\w+://", link) else "a complete URL"
                 raise ServiceError(
-                    f"could not {self._what}: the link is not https; nothing was sent there"
+                    f"could not {self.what}: the link is not {lacking}; nothing was sent there; "
+                    "check api_url, or ask Barchart's support"
                 )
             host = urlsplit(link).hostname or ""
-            response = without_url(partial(self._request, link, headers), self._what, host)
+            response = without_url(partial(get, link, headers=headers), self.what, host)
             if not response.is_redirect:
                 return response
             response.close()
-            location = response.headers["Location"]
-            link = replace_errors(
-                partial(urljoin, link, location),
-                (ValueError,),
-                lambda _: TransientError(f"could not {self._what}: the redirect has no valid URL"),
+            onward = partial(urljoin, link, response.headers["Location"])
+            link = without_url(onward, self.what, host)
+        raise ServiceError(f"could not {self.what}: object storage redirects too often")
+
+    def _begin(self, response: requests.Response, *, resumed: bool) -> None:
+        """Check the head of a response: it is of the whole file, or of the requested part."""
+        status = response.status_code
+        if status not in {200, 206}:
+            raise self._refusal(response, resumed=resumed)
+        length = self._length(response)
+        if status == 206 and resumed and self._continues(response, length):
+            return
+        # Some servers answer a request for a part with 200 and no more than that part.
+        if status == 206 or (resumed and (length is None or length != self._total)):
+            self.received = 0
+            raise TransientError(
+                f"could not {self.what}: the response may be another part of the file"
             )
-        raise ServiceError(f"could not {self._what}: object storage redirects too often")
-
-    def _request(self, link: str, headers: dict[str, str]) -> requests.Response:
-        return self._session.get(
-            link,
-            # Object storage may compress all the same. Without compression a broken transfer
-            # can resume at any byte.
-            headers={"Accept-Encoding": "identity", **headers},
-            timeout=self._timeout,
-            stream=True,
-            # _get follows redirects, so that each is checked and none gets credentials.
-            allow_redirects=False,
-        )
-
-    def _begin(self, response: requests.Response, *, resumed: bool) -> int | None:
-        """Check the head of a response; return the length of the whole body, if known."""
-        kind = response.headers.get("Content-Type", "")
-        length = response.headers.get("Content-Length")
-        match response.status_code:
-            case 200 if any(word in kind.lower() for word in NO_EXPORT):
-                raise TransientError(
-                    f"could not {self._what}: the response is not the file ({kind[:40]!r})"
-                )
-            case 200:
-                self._restart(response)
-                if self._has_certain_end(response) and length is None:
-                    return None
-                self._total = _whole_number(length)
-                if self._total is None:
-                    raise TransientError(f"could not {self._what}: its length is not a number")
-                self._check_size(self._total)
-                return self._total
-            case 206:
-                self._has_certain_end(response)
-                if resumed and self._continues(response):
-                    return self._total
-                self.received = 0
-                raise TransientError(
-                    f"could not {self._what}: the response is another part of the file"
-                )
-            case 403:
-                raise LinkExpiredError(f"could not {self._what}: the link has expired")
-            case 404 | 416:
-                self.received = 0
-                raise TransientError(
-                    f"could not {self._what}: object storage answered {response.status_code}"
-                )
-            case status if status in TRANSIENT_STATUSES:
-                raise TransientError(
-                    f"could not {self._what}: object storage answered {status}",
-                    retry_after(response.headers),
-                )
-            case status:
-                raise ServiceError(
-                    f"could not {self._what}: object storage answered {status}; if the error "
-                    "persists, ask Barchart's support"
-                )
-
-    def _restart(self, response: requests.Response) -> None:
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding not in {"identity", "", "gzip", "x-gzip"}:
-            raise ServiceError(
-                f"could not {self._what}: the file has the content encoding {encoding[:20]!r}, "
-                "which was not requested; ask Barchart's support"
-            )
-        self._encoding = encoding
         etag = response.headers.get("ETag", "")
         self._etag = etag if etag.startswith('"') else None
-        self._inflate = zlib.decompressobj(GZIP) if "gzip" in encoding else None
-        self._total = None
-        self.received = self._inflated = self._written = 0
+        self._type = response.headers.get("Content-Type", "")
+        self._encoding = response.headers.get("Content-Encoding", "").lower()
+        self._total = length
+        self.received = 0
+        self._check_size(length or 0)
 
-    def _continues(self, response: requests.Response) -> bool:
+    def _refusal(self, response: requests.Response, *, resumed: bool) -> ServiceError:
+        """Return what an error of object storage means."""
+        body = b""
+        with suppress(TransientError):
+            read = partial(response.raw.read, CHUNK, decode_content=False)
+            body = without_url(read, self.what, "object storage")
+        found = ERROR_CODE.search(body)
+        code = found[1].decode() if found else ""
+        status = response.status_code
+        answer = f"{status} {code}".rstrip()
+        if status not in TRANSIENT_STATUSES and status != 403 and code not in EXPIRED:
+            self.received = 0
+            if not resumed and (status not in {400, 404} or code in TWO_CREDENTIALS):
+                return ServiceError(
+                    f"could not {self.what}: object storage answered {answer}; if the error "
+                    "persists, check the proxy, or ask Barchart's support"
+                )
+        error = TransientError(
+            f"could not {self.what}: object storage answered {answer}",
+            retry_after(response.headers),
+        )
+        if status == 404 or code == "AccessDenied":
+            error.advice = NO_FILE
+        return error
+
+    def _continues(self, response: requests.Response, length: int | None) -> bool:
         """Return whether a part continues the bytes received, and belongs to the same file."""
+        found = RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if not found:
+            return False
+        first, last, total = map(int, found.groups())
         # Some proxies ignore If-Range; parts of two files must not become one
         # (RFC 9110, 15.3.7.3).
-        span, _, text = response.headers.get("Content-Range", "").partition("/")
-        total = _whole_number(text)
-        if total is None or self._total not in {None, total}:
-            return False
-        self._total = total
-        return (
-            span.startswith(f"bytes {self.received}-")
+        is_same_file = (
+            self._total in {None, total}
             and response.headers.get("ETag") == self._etag
             and response.headers.get("Content-Encoding", self._encoding).lower() == self._encoding
         )
+        self._total = total
+        return is_same_file and first == self.received and length in {None, last - first + 1}
 
-    def _has_certain_end(self, response: requests.Response) -> bool:
-        """Return whether a body is chunked, and so marks its own end.
+    def _length(self, response: requests.Response) -> int | None:
+        """Return the length of a body; None if it is chunked, and so marks its own end.
 
         Raises:
             TransientError: The end is uncertain, because there is no length either, or because
                 the body has a transfer coding that was not requested (RFC 9112, 6.1 and 6.3).
         """
-        # Gzip does not mark the end: another gzip member may follow.
-        codings = response.headers.get("Transfer-Encoding")
-        if codings and codings.lower() == "chunked" and response.raw.version >= HTTP_1_1:
-            return True
-        if codings or "Content-Length" not in response.headers:
+        coding = response.headers.get("Transfer-Encoding", "").lower()
+        length = response.headers.get("Content-Length")
+        is_chunked = coding == "chunked" and response.raw.version >= HTTP_1_1
+        if is_chunked and length is None:
+            return None
+        found = LENGTH.fullmatch(length or "")
+        if not found or (coding and not is_chunked):
+            self.received = 0
             raise TransientError(
-                f"could not {self._what}: object storage does not give the length of the file, "
-                "so the tap could not detect a missing end; exclude object storage from the proxy"
+                f"could not {self.what}: object storage does not give the length of the file, so "
+                "the tap could not detect a missing end; exclude object storage from the proxy"
             )
-        return False
+        return int(found[1])
 
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
             raise FileError(
-                f"could not {self._what}: the file has over {MAX_FILE_BYTES:,} bytes, more than is "
+                f"could not {self.what}: the file has over {MAX_FILE_BYTES:,} bytes, more than is "
                 "read as one file; lower window_hours"
             )
 
-    def _chunks(self, response: requests.Response, transfer: Transfer) -> Iterator[bytes]:
-        # read1 returns the bytes that have arrived: a slow transfer differs from a stopped one.
-        read = partial(response.raw.read1, CHUNK, decode_content=False)
-        while True:
-            chunk = without_url(read, self._what, "object storage")
-            if self._stopped.is_set():
-                raise SyncStopped
-            if not chunk:
-                return
-            transfer.moved(len(chunk))
-            yield chunk
-
-    def _plain(self, chunk: bytes) -> Iterator[bytes]:
-        if not self._inflate:
-            yield chunk
-            return
-        allowed = max(INFLATED_AT_LEAST, INFLATED_RATIO * (self.received + len(chunk)))
-        while chunk:
-            if self._inflate.eof:
-                # gzip files may follow one another, and zero bytes may follow each
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    return
-                self._inflate = zlib.decompressobj(GZIP)
-            try:
-                piece = self._inflate.decompress(chunk, CHUNK)
-            except zlib.error:
-                self.received = 0
-                raise TransientError(f"could not {self._what}: its compression is broken") from None
-            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
-            self._inflated += len(piece)
-            if self._inflated > allowed:
-                raise FileError(
-                    f"could not {self._what}: the file inflates to over {allowed:,} bytes, more "
-                    "than any export; ask Barchart's support"
-                )
-            yield piece
-
-    def _check(self, total: int | None) -> None:
-        if total is not None and self.received != total:
-            raise TransientError(
-                f"could not {self._what}: received {self.received:,} of {total:,} bytes"
+    def _check_contents(self) -> None:
+        """Decompress a file that is compressed; refuse what cannot be an export."""
+        is_compressed = self._beginning().startswith(GZIP)
+        if is_compressed:
+            self._inflate()
+        expected = {"", "identity", *(("gzip", "x-gzip") if is_compressed else ())}
+        if self._encoding not in expected and self.warned.setdefault(self._encoding, self) is self:
+            logger.warning(
+                "%s: the bytes contradict the Content-Encoding %r; the tap goes by the bytes",
+                self.what,
+                self._encoding[:40],
             )
-        if self._inflate and not self._inflate.eof:
+        head = self._beginning()
+        labels = f"{self._type} {self._encoding}".strip()
+        is_page = (not head or head[0] in b"<{[") and PAGE_TYPES.search(self._type)
+        is_missing = not head and not is_compressed and COMPRESSIONS.search(labels)
+        if is_page or is_missing:
+            fault = f"begins with {chr(head[0])!r}" if head else "is empty"
             self.received = 0
-            raise TransientError(f"could not {self._what}: its compression is cut short")
+            error = TransientError(
+                f"could not {self.what}: the response is not the file: it {fault}, and is labelled "
+                f"{labels[:80]!r}"
+            )
+            error.advice = "check the proxy; if the error persists, ask Barchart's support"
+            raise error
+        for kind, beginning in OTHER_FORMS.items():
+            if beginning.match(head):
+                raise FileError(
+                    f"could not {self.what}: the file is {kind}, and the tap reads text in UTF-8, "
+                    "also in gzip; check the proxy, or ask Barchart's support for such text"
+                )
+
+    def _beginning(self) -> bytes:
+        """Return the first bytes of the file after white space; none if it has nothing else."""
+        with self.path.open("rb") as file:
+            while block := file.read(1 << 16):
+                if head := block.lstrip(BLANKS):
+                    return head
+        return b""
+
+    def _inflate(self) -> None:
+        """Replace the file by what it inflates to."""
+        plain = self.path.with_name(f"{self.path.name}.plain")
+        size = 0
+        try:
+            with gzip.open(self.path) as packed, _private_file(plain, os.O_TRUNC) as file:
+                while piece := packed.read(CHUNK):
+                    if self.stopped.is_set():
+                        raise SyncStopped
+                    size += len(piece)
+                    self._check_size(size)
+                    file.write(piece)
+            plain.replace(self.path)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            self.received = 0
+            raise TransientError(
+                f"could not {self.what}: its compression is broken, or cut short"
+            ) from None
+        finally:
+            plain.unlink(missing_ok=True)
 
 
-def _whole_number(text: str | None) -> int | None:
-    """Return a number of bytes; none if the text is not a number, or is too long to be one."""
-    text = (text or "").strip()  # white space around a header's value does not belong to it
-    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
+def _private_file(path: Path, flag: int) -> BinaryIO:
+    """Open a file for writing, readable by its owner only."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600), "ab")

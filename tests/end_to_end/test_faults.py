@@ -78,8 +78,10 @@ MATRIX = [
     *rows(ALL, "malformed"),
     *rows(ALL, "shape", value=[]),
     *rows(ALL, "shape", value={"status": 7}),
-    *rows(ALL, "shape", value="text"),
-    *rows(ALL, "shape", value=None),
+    *rows(API, "shape", value="text"),
+    *rows(API, "shape", value=None),
+    *rows("download", "shape", "cannot be read", value="text"),
+    *rows("download", "shape", "cannot be read", value=None),
     *rows(("start", "poll"), "redirect", "answered 302, which is not documented"),
     *rows(("link", "download"), "redirect"),
     # Connections.
@@ -119,6 +121,7 @@ MATRIX = [
     *rows("link", "link", link=""),
     *rows("link", "link", "the link is not https", link="http://example.invalid/file.csv"),
     *rows("link", "link", "the link is not https", link="file:///etc/passwd"),
+    *rows("link", "link", "the link is not a complete URL", link="/exports/file.csv"),
     # Files.
     *rows("download", "expire"),
     *rows("download", "expire", at=500),
@@ -126,9 +129,15 @@ MATRIX = [
     *rows("download", "etag", at=500),
     *rows("download", "truncate", "cannot be read: line", at=1000),
     *rows("download", "rest"),
-    *rows("download", "form"),
-    *rows("download", "storage-error", "object storage answered 400", code="InvalidArgument"),
-    *rows("download", "bomb", "inflates to over", megabytes=64),
+    *rows("download", "form", form="gzip"),
+    *rows("download", "form", content_type="application/json", content_encoding="UTF-8"),
+    *rows("download", "form", "is a ZIP archive", form="zip"),
+    *rows("download", "form", "is text in UTF-16", form="utf-16"),
+    *rows("download", "storage-error"),
+    *rows("download", "storage-error", status=404, code="NoSuchKey"),
+    *rows("download", "storage-error", "object storage has no file", status=404, code="NoSuchKey"),
+    *rows("download", "storage-error", "answered 400 InvalidArgument", code="InvalidArgument"),
+    *rows("download", "bomb", "over 10,000,000 bytes", megabytes=64),
     *rows("download", "body", "cannot be read: line 2", body=b"1772413200000|A|||||||\nrubbish\n"),
     *rows("download", "body", "WATCHLIST", body=b"\x00\xff\xfe" * 100),
 ]
@@ -149,8 +158,8 @@ def test_the_matrix_has_a_row_for_each_fault_at_each_call() -> None:
 def test_all_events_come_or_an_error_tells_why(
     service: Emulator, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So that the bomb need not fill a gigabyte before it is known for what it is.
-    monkeypatch.setattr("tap_barchart_events.api.download.INFLATED_AT_LEAST", 10_000_000)
+    # So that the bomb need not fill gigabytes before it is known for what it is.
+    monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 10_000_000)
     service.clear_faults()
     service.requests.clear()
     service.jobs.clear()

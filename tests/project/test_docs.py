@@ -283,8 +283,9 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Run the tap twice; return level and text of each log line.
 
     One run writes records, one BATCH files. The service runs two jobs at once. In both runs a
-    call fails, a job is too large, one fails, an export has rows of other windows, and the setting
-    ``columns`` misnames two columns and has one that the schema does not know.
+    call fails, a job is too large, one fails, an export has rows of other windows, one is labelled
+    falsely, and the setting ``columns`` misnames two columns and has one that the schema does
+    not know.
     """
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
@@ -299,6 +300,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
             service.fault("start", "job-timeout")
             service.fault("start", "job-failed", after=1)
             service.fault("download", "body", body=whole_day)
+            service.fault("download", "form", content_encoding="UTF-8")
             settings = settings_of(service, **misread, **output_mode(way, folder, batch_size=10))
             outcome = Tap(folder, settings).end()
         assert outcome.code == 0, outcome.log

@@ -1,0 +1,269 @@
+"""Whole syncs from object storage that labels, packs, cuts or refuses files in other ways."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator
+from tests.expected_events import arrived, expected_events
+from tests.raw_server import RawServer, http
+from tests.tap_runs import settings_of, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.raw_server import Request
+
+pytestmark = pytest.mark.usefixtures("hardly_waiting")
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(job_seconds=0.01, events_per_hour=50) as emulator:
+        yield emulator
+
+
+def check_complete(service: Emulator, **settings: Any) -> None:
+    """Run a sync; check that all events came, and that no call was made again."""
+    config = settings_of(service, **settings)
+    outcome = sync(config)
+    assert outcome.error is None
+    assert arrived(outcome.records) == expected_events(
+        service, config["products"], config["start_date"], config["end_date"]
+    )
+
+
+def one_window(service: Emulator, **more: Any) -> dict[str, Any]:
+    """Return settings for a sync of one window."""
+    return settings_of(service, end_date="2026-03-02T01:00:00.000+00:00", **more)
+
+
+def downloads(service: Emulator) -> int:
+    return sum(request.call == "download" for request in service.requests)
+
+
+def encoding_warnings(caplog: pytest.LogCaptureFixture) -> int:
+    return sum("Content-Encoding" in record.getMessage() for record in caplog.records)
+
+
+# Labels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding", "warnings"),
+    [
+        (None, "UTF-8", 1),
+        (None, "aws-chunked", 1),
+        (None, "binary", 1),
+        (None, "none", 1),
+        (None, "no such word", 1),
+        (None, "gzip", 1),
+        (None, "aws-chunked,gzip", 1),
+        (None, "br", 1),
+        (None, "", 0),
+        (None, "identity", 0),
+        ("gzip", "aws-chunked,gzip", 1),
+        ("gzip", "UTF-8", 1),
+        ("gzip", "gzip", 0),
+        ("gzip", "X-GZIP", 0),
+        ("gzip", None, 0),
+    ],
+)
+def test_the_bytes_of_a_file_say_whether_it_is_compressed(
+    service: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    form: str | None,
+    encoding: str | None,
+    warnings: int,
+) -> None:
+    service.fault("download", "form", times=None, form=form, content_encoding=encoding)
+    check_complete(service)
+    assert downloads(service) == 4, "none was refused"
+    assert encoding_warnings(caplog) == warnings
+
+
+@pytest.mark.parametrize("form", [None, "gzip"])
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "text/html; charset=utf-8", "application/xml", "application/x-gzip", "x"],
+)
+def test_a_file_is_read_whatever_its_content_type(
+    service: Emulator, kind: str, form: str | None
+) -> None:
+    service.fault("download", "form", times=None, form=form, content_type=kind)
+    check_complete(service)
+    assert downloads(service) == 4
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "UTF-8"])
+@pytest.mark.parametrize(("form", "name"), [("zip", "a ZIP archive"), ("utf-16", "text in UTF-16")])
+def test_a_file_in_another_form_is_named(
+    service: Emulator, form: str, name: str, encoding: str | None
+) -> None:
+    service.fault("download", "form", times=None, form=form, content_encoding=encoding)
+    outcome = sync(one_window(service))
+    assert re.match(
+        rf"TGAM/WATCHLIST 2026.*the file is {name}, and the tap reads text in UTF-8.*; check the "
+        r"proxy, or ask Barchart's support",
+        str(outcome.error),
+    )
+    assert (outcome.records, downloads(service)) == ([], 1)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "application/xml"])
+@pytest.mark.parametrize("body", ["<html>", "\ufeff \n{", "\n[1]", "", "\n\n"])
+def test_a_page_in_the_place_of_a_file_is_requested_again(
+    service: Emulator, kind: str, body: str
+) -> None:
+    with RawServer() as server:
+        left = [http(body.encode(), Content_Type=kind)] * 2
+        server.responses["download"] = lambda _, usual: left.pop() if left else usual
+        outcome = sync(settings_of(service, api_url=server.api_url, max_concurrent_jobs=1))
+    assert outcome.error is None
+    assert len(outcome.records) == 4 * 60
+    assert len(server.calls("download")) == 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_window"),
+    [
+        ({}, True),
+        ({"Content_Type": "text/csv"}, True),
+        ({"Content_Type": "binary/octet-stream", "Content_Encoding": "UTF-8"}, True),
+        ({"Content_Type": "text/csv", "Content_Encoding": "aws-chunked"}, True),
+        ({"Content_Type": "application/json"}, False),
+        ({"Content_Type": "text/html"}, False),
+        ({"Content_Encoding": "gzip"}, False),
+        ({"Content_Encoding": "aws-chunked, gzip"}, False),
+        ({"Content_Encoding": "br"}, False),
+        ({"Content_Type": "application/gzip"}, False),
+    ],
+    ids=repr,
+)
+def test_an_empty_body_is_a_window_without_events_unless_a_label_contradicts_it(
+    service: Emulator, labels: dict[str, Any], *, is_window: bool
+) -> None:
+    with RawServer() as server:
+        server.responses["download"] = lambda _, __: http(b"", **labels)
+        outcome = sync(one_window(service, api_url=server.api_url, max_retries=1))
+    assert outcome.records == []
+    if is_window:
+        assert outcome.error is None
+        assert outcome.bookmarks
+        return
+    assert not outcome.bookmarks
+    label = "".join(labels.values())
+    assert re.search(
+        rf"the response is not the file: it is empty, and is labelled '{label}'; given up after 2 "
+        "tries .*; check the proxy; if the error persists, ask Barchart's support",
+        str(outcome.error),
+    )
+
+
+# Ranges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content_range", [True, False])
+def test_a_range_that_is_answered_200_is_not_taken_for_the_file(
+    service: Emulator, *, content_range: bool
+) -> None:
+    # The file is cut between two rows, so that its rest can be read.
+    def respond(request: Request, usual: bytes) -> bytes | list[bytes]:
+        head, _, body = usual.partition(b"\r\n\r\n")
+        half = body.index(b"\n", len(body) // 2) + 1
+        if len(server.calls("download")) == 1:
+            return [head + b'\r\nETag: "one"\r\n\r\n' + body[:half]]
+        if "Range:" not in request.head:
+            return usual
+        span = f"bytes {half}-{len(body) - 1}/{len(body)}" if content_range else None
+        return http(body[half:], ETag='"one"', Content_Range=span)
+
+    with RawServer() as server:
+        server.responses["download"] = respond
+        outcome = sync(one_window(service, api_url=server.api_url))
+    assert outcome.error is None
+    assert len(outcome.records) == 60
+    ranged = ["Range:" in request.head for request in server.calls("download")]
+    assert ranged == [False, True, False]
+
+
+@pytest.mark.parametrize("content_range", [True, False])
+def test_the_rest_of_a_cut_download_does_not_replace_it(
+    service: Emulator, *, content_range: bool
+) -> None:
+    service.fault("download", "cut", at=1000, times=2)
+    service.fault("download", "rest", times=2, content_range=content_range)
+    check_complete(service, max_concurrent_jobs=1)
+
+
+# Errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeout", "TokenRefreshRequired"])
+def test_a_link_that_object_storage_no_longer_accepts_is_replaced(
+    service: Emulator, code: str
+) -> None:
+    service.fault("download", "storage-error", times=2, code=code)
+    check_complete(service)
+    assert sum(request.call == "link" for request in service.requests) == 4 + 2
+
+
+def test_a_transfer_continues_with_a_new_link(service: Emulator) -> None:
+    service.fault("download", "cut", at=1000)
+    service.fault("download", "storage-error")
+    check_complete(service, max_concurrent_jobs=1)
+    ranges = [r.headers.get("range") for r in service.requests if r.call == "download"]
+    assert ranges == [None, "bytes=1000-", "bytes=1000-", None, None, None]
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "NoSuchKey"), (403, "AccessDenied")])
+def test_a_link_without_a_file_says_so(service: Emulator, status: int, code: str) -> None:
+    service.fault("download", "storage-error", times=None, status=status, code=code)
+    outcome = sync(one_window(service, max_retries=2))
+    assert re.match(
+        rf"TGAM/WATCHLIST 2026.*could not download the export of job JOB-.*: object storage "
+        rf"answered {status} {code}; given up after 3 tries .*; the job is complete but object "
+        r"storage has no file, as it may be after an export without events; ",
+        str(outcome.error),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "tries"),
+    [
+        (400, "InvalidArgument", 1),
+        (400, "ExpiredToken", 2),
+        (403, "SignatureDoesNotMatch", 2),
+        (501, "NotImplemented", 1),
+        (503, "SlowDown", 2),
+    ],
+)
+def test_the_code_of_object_storage_stands_in_the_error(
+    service: Emulator, status: int, code: str, tries: int
+) -> None:
+    service.fault("download", "storage-error", times=None, status=status, code=code)
+    outcome = sync(one_window(service, max_retries=1))
+    assert f"object storage answered {status} {code};" in str(outcome.error)
+    assert "no file" not in str(outcome.error)
+    assert downloads(service) == tries
+
+
+@pytest.mark.parametrize(
+    "code", ["", "x" * 201, "https://storage.example/?signature=1", "\x1b[2J", "<b/>"]
+)
+def test_what_is_no_code_does_not_reach_the_error(service: Emulator, code: str) -> None:
+    service.fault("download", "storage-error", times=None, status=401, code=code)
+    outcome = sync(one_window(service))
+    assert "object storage answered 401; " in str(outcome.error)
+
+
+@pytest.mark.parametrize("link", ["/exports/file.csv", "//host/file.csv", "file.csv?u=https://x"])
+def test_a_link_without_a_host_is_no_complete_url(service: Emulator, link: str) -> None:
+    service.fault("link", "link", times=None, link=link)
+    outcome = sync(one_window(service))
+    assert "the link is not a complete URL; nothing was sent there; check api_url" in str(
+        outcome.error
+    )
