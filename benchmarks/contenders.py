@@ -55,6 +55,7 @@ def tap(api_url: str, credentials: tuple[str, str], folder: Path, **more: object
         "start_date": to_iso(START),
         "end_date": to_iso(END),
         "api_url": api_url,
+        "lookback_hours": 0,
         **more,
     }
     command = [sys.executable, "-m", "tap_barchart_events", "--config"]

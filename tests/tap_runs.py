@@ -34,7 +34,10 @@ START = "2026-03-02T00:00:00.000+00:00"
 
 
 def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
-    """Return the tap's settings for an emulator: four hours of one product, hour by hour."""
+    """Return the tap's settings for an emulator: four hours of one product, hour by hour.
+
+    There is no lookback, so that a run exports no window again.
+    """
     return {
         "api_url": emulator.api_url,
         "username": emulator.username,
@@ -44,6 +47,7 @@ def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
         "start_date": START,
         "end_date": "2026-03-02T04:00:00.000+00:00",
         "window_hours": 1,
+        "lookback_hours": 0,
         "poll_interval_seconds": 0.02,
         **more,
     }

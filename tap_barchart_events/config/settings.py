@@ -108,8 +108,9 @@ class Settings:
     )
     lookback_hours: float = number_setting(
         "Lookback",
-        "Hours before the bookmark that each sync exports again, for events that arrived late.",
-        default=0,
+        "Hours before the bookmark that each sync exports again, for events that arrived late. Set "
+        "0 for targets that append.",
+        default=24,
         minimum=0,
     )
     lag_minutes: float = number_setting(

@@ -34,7 +34,7 @@ def test_the_least_configuration_has_the_defaults_of_the_contract() -> None:
     settings = Settings.from_config(GOOD)
     assert settings.largest_window == 744 * 3_600_000
     assert settings.smallest_window == 1000
-    assert settings.lookback == 0
+    assert settings.lookback == 24 * 3_600_000
     assert settings.lag == 15 * 60_000
     assert settings.max_concurrent_jobs == 4
     assert settings.job_timeout_minutes == 20

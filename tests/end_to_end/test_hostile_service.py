@@ -50,6 +50,7 @@ def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:
         "start_date": START,
         "end_date": END,
         "window_hours": 1,
+        "lookback_hours": 0,
         "poll_interval_seconds": 0.02,
         "request_timeout_seconds": 2,
         **more,

@@ -71,6 +71,19 @@ def test_late_events_are_found_by_the_lookback_and_old_ones_keep_their_ids(
     assert early | arrived(third.records) == whole
 
 
+def test_by_default_a_run_reads_the_day_before_the_bookmark_again(service: Emulator) -> None:
+    settings = settings_of(service, end_date="2026-03-04T00:00:00Z", window_hours=12)
+    del settings["lookback_hours"]
+    service.late_share = 0.3
+    first = sync(settings)
+    service.release_late()
+    second = sync(settings, first.states[-1])
+    assert arrived(second.records) == expected_events(
+        service, ["WATCHLIST"], "2026-03-03T00:00:00.000+00:00", "2026-03-04T00:00:00.000+00:00"
+    )
+    assert not set(arrived(second.records)) <= set(arrived(first.records)), "none was late"
+
+
 def test_a_late_event_that_equals_another_is_an_event_of_its_own(service: Emulator) -> None:
     event = Event(FIRST + 5, "WATCHLIST-CREATED", {"userId": "u"})
     service.source = lambda *_: [event]

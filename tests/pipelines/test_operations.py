@@ -122,6 +122,7 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
             start_date=START,
             end_date=end,
             window_hours=window_hours,
+            lookback_hours=0,  # no window is exported again
         )
         command = [str(PROJECT / ".venv-meltano/bin/meltano"), "run"]
         options: dict[str, Any] = {
