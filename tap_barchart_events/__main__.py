@@ -14,9 +14,15 @@ def main() -> None:
     # The import takes half a second. Until handlers are set, Ctrl-C shows no traceback either.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from tap_barchart_events.command import command_line
+    from tap_barchart_events.exceptions import SettingError
     from tap_barchart_events.tap import TapBarchartEvents
 
-    TapBarchartEvents.cli()
+    try:
+        command = command_line(TapBarchartEvents)
+    except SettingError as error:
+        sys.exit(f"{TapBarchartEvents.name}: {error}")
+    command()
 
 
 if __name__ == "__main__":

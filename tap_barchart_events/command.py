@@ -9,13 +9,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
-from tap_barchart_events.config.parsers import is_nested_too_deeply
+from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX, is_nested_too_deeply
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output.signals import (
     CLOSED,
@@ -25,6 +25,9 @@ from tap_barchart_events.output.signals import (
     interrupt,
     stderr_is_writable,
 )
+
+if TYPE_CHECKING:
+    from singer_sdk import Tap
 
 JSON_KINDS = {
     type(None): "null",
@@ -37,6 +40,52 @@ JSON_KINDS = {
 
 UNSUPPORTED_NAMES = frozenset({"NameNotDefined", "FunctionNotDefined"})
 """Errors of expressions whose text shows a name that the user wrote, and no value."""
+
+
+def command_line(tap: type[Tap]) -> click.Command:
+    """Return the command line of a tap; the log is configured, so a line can be logged.
+
+    Raises:
+        SettingError: The file that configures the log cannot be used.
+    """
+    ignored = _unset_levels()
+    log_config = os.environ.get("SINGER_SDK_LOG_CONFIG")
+    if log_config == "":
+        del os.environ["SINGER_SDK_LOG_CONFIG"]
+    try:
+        command: click.Command = tap.cli
+    except Exception as error:
+        if not log_config:
+            raise
+        raise SettingError(
+            f"could not configure the log from {log_config!r}: {' '.join(str(error).split())[:300]}"
+            "; correct the file, or unset SINGER_SDK_LOG_CONFIG"
+        ) from None
+    for name, level in ignored.items():
+        tap.logger.warning(
+            "%s is %.100r, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, "
+            "WARNING, ERROR or CRITICAL",
+            name,
+            level,
+            ENVIRONMENT_PREFIX,
+        )
+    return command
+
+
+def _unset_levels() -> dict[str, str]:
+    """Unset the variables whose level Python does not know, and return those that are not empty.
+
+    LOGLEVEL can be meant for another program, whose levels have other names.
+    """
+    ignored = {}
+    for name in (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL"):
+        level = os.environ.get(name)
+        if level is None or isinstance(logging.getLevelName(level.upper()), int):
+            continue
+        del os.environ[name]
+        if level:
+            ignored[name] = level
+    return ignored
 
 
 class Command(SingerCommand):

@@ -441,6 +441,50 @@ def test_the_debug_log_has_the_place_of_an_error(service: Emulator, tmp_path: Pa
     assert "check username, password" in last_line(outcome)
 
 
+@pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_BARCHART_EVENTS_LOGLEVEL"])
+def test_a_level_of_the_log_that_is_none_is_ignored_with_a_warning(
+    service: Emulator, tmp_path: Path, name: str
+) -> None:
+    outcome = Tap(tmp_path, settings_of(service), environ={name: "trace"}).end()
+    assert outcome.code == 0, outcome.log[-2000:]
+    assert f"{name} is 'trace', which is no level, so it is ignored; set " in outcome.log
+    assert "TAP_BARCHART_EVENTS_LOGLEVEL to DEBUG, INFO, WARNING, ERROR or CRITICAL" in outcome.log
+
+
+def test_variables_of_the_log_that_are_empty_count_as_unset(
+    service: Emulator, tmp_path: Path
+) -> None:
+    environ = {"LOGLEVEL": "", "SINGER_SDK_LOG_CONFIG": ""}
+    outcome = Tap(tmp_path, settings_of(service), environ=environ).end()
+    assert outcome.code == 0, outcome.log[-2000:]
+    assert "WARNING" not in outcome.log
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "version: [",
+        "version: 2",
+        "hello",
+        "",
+        "version: 1\nhandlers: {x: {class: nope.Nope}}\nroot: {handlers: [x]}",
+        None,
+    ],
+)
+def test_a_file_for_the_log_that_cannot_be_used(
+    service: Emulator, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "log.yaml"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_text(content, encoding="utf-8")
+    outcome = refused(tmp_path, settings_of(service), environ={"SINGER_SDK_LOG_CONFIG": str(file)})
+    assert f"could not configure the log from '{file}': " in last_line(outcome)
+    assert "correct the file, or unset SINGER_SDK_LOG_CONFIG" in last_line(outcome)
+    assert service.requests == []
+
+
 def test_the_credentials_can_be_tried_without_a_sync(service: Emulator, tmp_path: Path) -> None:
     tap = Tap(tmp_path, settings_of(service, password="wrong"), arguments=("--test",))  # noqa: S106
     outcome = tap.end()
