@@ -100,6 +100,13 @@ class TapBarchartEvents(Tap):
             values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
             values["products"] = list(self.products)
             return None
+        for name in ("username", "password"):
+            if values[name] != getattr(settings, name):
+                self.logger.warning(
+                    "setting %s begins or ends with a line break, which is removed; store it "
+                    "without one",
+                    name,
+                )
         values |= settings.as_config()
         return settings
 

@@ -85,8 +85,9 @@ def is_nested_too_deeply(value: object) -> bool:
     return True
 
 
-def text(value: object) -> str:
-    """Read text that is not empty."""
+def password(value: object) -> str:
+    """Read a password. A secret that was made with ``echo`` ends with a line break."""
+    value = _without_line_breaks(value)
     if _is_text(value):
         return value
     raise ValueError("text that is not empty, in UTF-8")
@@ -101,9 +102,14 @@ def code(value: object) -> str:
 
 def username(value: object) -> str:
     """Read a user name; in Basic authentication a colon ends it."""
+    value = _without_line_breaks(value)
     if _is_text(value) and ":" not in value:
         return value
     raise ValueError("text that is not empty, in UTF-8, with no colon")
+
+
+def _without_line_breaks(value: object) -> object:
+    return value.strip("\r\n") if isinstance(value, str) else value
 
 
 def _is_text(value: object) -> TypeGuard[str]:

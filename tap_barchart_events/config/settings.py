@@ -42,15 +42,17 @@ class Settings:
         th.StringType,
         parsers.username,
         "User name",
-        "User name for HTTP Basic authentication; Barchart issues it.",
+        "User name for HTTP Basic authentication; Barchart issues it. Line breaks at its ends are "
+        "removed.",
         required=True,
         secret=True,
     )
     password: str = setting(
         th.StringType,
-        parsers.text,
+        parsers.password,
         "Password",
-        "Password for HTTP Basic authentication; Barchart issues it.",
+        "Password for HTTP Basic authentication; Barchart issues it. Line breaks at its ends are "
+        "removed.",
         required=True,
         secret=True,
     )

@@ -246,6 +246,11 @@ def test_the_environment_gives_the_settings_of_the_sdk_as_what_they_are() -> Non
     }
 
 
+def test_only_line_breaks_are_removed_from_the_ends_of_credentials() -> None:
+    settings = Settings.from_config({**GOOD, "username": "\r\n me \n", "password": " a\nb \n\n"})
+    assert (settings.username, settings.password) == (" me ", " a\nb ")
+
+
 def test_an_empty_quote_character_is_a_value() -> None:
     assert Settings.from_config({**GOOD, "quote_character": ""}).quote_character == ""
 

@@ -391,6 +391,29 @@ def test_a_secret_that_an_env_file_would_change_is_a_warning_without_its_value(
     assert "HOME" not in outcome.log
 
 
+@pytest.mark.parametrize("name", ["username", "password"])
+def test_line_breaks_at_the_ends_of_credentials_are_removed_with_a_warning(
+    service: Emulator, tmp_path: Path, name: str
+) -> None:
+    settings = settings_of(service)
+    settings[name] = f"\n{settings[name]}\r\n"
+    outcome = Tap(tmp_path, settings).end()
+    assert outcome.code == 0, outcome.log[-2000:]
+    assert (
+        f"setting {name} begins or ends with a line break, which is removed; store it without one"
+        in outcome.log
+    )
+    assert outcome.log.count("WARNING") == 1
+    assert settings[name].strip() not in outcome.log
+
+
+def test_credentials_of_nothing_but_line_breaks_are_refused(
+    service: Emulator, tmp_path: Path
+) -> None:
+    outcome = refused(tmp_path, settings_of(service, password="\n"))  # noqa: S106
+    assert "setting password must be text that is not empty" in last_line(outcome)
+
+
 def test_an_env_file_that_is_not_utf_8(service: Emulator, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"TAP_BARCHART_EVENTS_CUSTOMER=caf\xe9")
     settings = settings_of(service)
