@@ -292,8 +292,19 @@ def batch_config(value: object) -> dict[str, Any] | None:
         raise ValueError("an object whose encoding has the compression gzip or none")
     if not _is_text(storage.get("root")):
         raise ValueError("an object whose storage has a root, such as file:///var/tmp/events")
-    if storage.get("prefix", "") != "" and not _is_text(storage["prefix"]):
+    if not _is_plain(storage["root"]):
+        raise ValueError(
+            "an object whose storage has a root without %, ?, # and control characters, because "
+            "targets read URLs with these in different ways"
+        )
+    prefix = storage.get("prefix", "")
+    if prefix != "" and not _is_text(prefix):
         raise ValueError("an object whose storage has a prefix that is text, or none")
+    if "/" in prefix or not _is_plain(prefix):
+        raise ValueError(
+            "an object whose storage has a prefix without /, %, ?, # and control characters; "
+            "folders belong to the root"
+        )
     if not isinstance(storage.get("params", {}), dict):
         raise ValueError("an object whose storage has params that are an object, or none")
     read = number(minimum=SMALLEST_PARQUET if parquet else 1, whole=True)
@@ -303,6 +314,10 @@ def batch_config(value: object) -> dict[str, Any] | None:
         which = " for Parquet" if parquet else ""
         raise ValueError(f"an object whose batch_size is {error}{which}") from None
     return {"encoding": encoding, "storage": storage, "batch_size": size}
+
+
+def _is_plain(name: str) -> bool:
+    return not any(c in "%?#" or unicodedata.category(c) == "Cc" for c in name)
 
 
 def _keys(value: object, wanted: str, where: str, known: Sequence[str]) -> dict[str, Any]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
 from tap_barchart_events.exceptions import FileError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from singer_sdk.helpers._batch import BatchConfig, StorageTarget
 
@@ -33,8 +36,10 @@ def check_storage(storage: StorageTarget) -> None:
     try:
         get_filesystem_class(get_protocol(storage.root))
     except (ImportError, ValueError) as error:
+        # The text of a ValueError has a part of the value.
+        why = error if isinstance(error, ImportError) else "its protocol is not known"
         raise SettingError(
-            f"setting batch_config: storage.root: {error}; for s3:// install "
+            f"setting batch_config: storage.root: {why}; for s3:// install "
             "tap-barchart-events[s3], for another protocol the package of fsspec"
         ) from None
 
@@ -64,9 +69,27 @@ def store_all(
             yield url
     except OSError as error:
         raise FileError(
-            f"{what}: could not write a batch file: {error.strerror or error}; check space, "
+            f"{what}: could not write a batch file: {_reason(error, storage)}; check space, "
             "permissions and credentials where batch_config stores files, and space in TMPDIR"
         ) from None
+
+
+def _reason(error: OSError, storage: StorageTarget) -> str:
+    """Return why a file was not stored, without the values of the storage: some are secrets."""
+    if error.errno and error.strerror == os.strerror(error.errno):
+        return error.strerror
+    text = " ".join(str(error.strerror or error).split())
+    root = storage.root.partition("://")[2] or storage.root
+    values = [root, storage.prefix, *re.split("[/:@]", root)]
+    inner: list[Any] = [storage.params]
+    for value in inner:  # it grows meanwhile
+        inner += value.values() if isinstance(value, dict) else ()
+        inner += value if isinstance(value, list) else ()
+    values += [value.strip() for value in inner if isinstance(value, str)]
+    for value in sorted(filter(None, values), key=len, reverse=True):
+        # A shorter one is no secret, and may be a part of any word.
+        text = text.replace(value, "…") if len(value) > 3 else text
+    return text
 
 
 def store(path: Path, storage: StorageTarget, name: str) -> str:
@@ -89,4 +112,8 @@ def store(path: Path, storage: StorageTarget, name: str) -> str:
         raise
     except Exception as error:  # noqa: BLE001 - each store's library has its own errors
         raise OSError(f"{type(error).__name__}: {error}") from None
-    return storage.get_url(name)
+    # Targets of the SDK do not decode URLs. In a file's, the SDK's own get_url encodes some names,
+    # and leaves ~ as it is.
+    if isinstance(filesystem, LocalFileSystem):
+        return f"file://{Path(target).resolve().as_posix()}"
+    return f"{storage.root.rstrip('/')}/{name}"

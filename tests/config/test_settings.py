@@ -313,6 +313,14 @@ def test_what_batch_config_leaves_out_or_holds_as_null_has_a_default() -> None:
         ({"storage": {"root": "\ud800"}}, "a root"),
         ({"storage": {"root": "a", "prefix": 5}}, "a prefix"),
         ({"storage": {"root": "a", "params": "b"}}, "params"),
+        *(
+            ({"storage": {"root": "a", "prefix": prefix}}, "a prefix without")
+            for prefix in ("x/y-", "/x", "../x", "a?", "a#", "a%20", "a\n")
+        ),
+        *(
+            ({"storage": {"root": root}}, "a root without")
+            for root in ("/a?b", "file:///a#b", "s3://b/a%20b", "/a\nb", "s3://b/a\x85")
+        ),
         ({"batch_size": "abc"}, "a whole number of at least 1"),
         ({"batch_size": -5}, "a whole number of at least 1"),
         ({"batch_size": 0}, "a whole number of at least 1"),

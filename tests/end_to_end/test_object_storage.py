@@ -131,3 +131,30 @@ def test_without_credentials_the_last_line_says_so_and_no_bookmark_moves(
     assert "credentials where batch_config stores files" in last_line
     assert [message for message in outcome.messages if message["type"] == "BATCH"] == []
     assert outcome.bookmarks == {}
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {"root": "s3://s3cret part/x"},
+        {"root": "s3://s3cret", "params": {"key": "s3cret\n", "secret": "s3cret"}},
+        {"root": "s3://s3cret", "params": {"key": "key", "token": ["s3cret"]}},
+        {"root": "s3://s3cret", "params": {"endpoint_url": "http://s3cret.invalid:x"}},
+        {"root": "s3://s3cret", "params": {"client_kwargs": {"region_name": "s3cret%"}}},
+        {"root": "s3cret://bucket"},
+        {"root": "file:///dev/null/s3cret"},
+    ],
+)
+def test_no_error_about_a_storage_has_a_part_of_batch_config(
+    service: Emulator, s3: str, tmp_path: Path, storage: dict[str, Any]
+) -> None:
+    config = {"encoding": {"format": "parquet"}, "storage": storage}
+    settings = settings_of(service, batch_config=config)
+    environ = environ_of(s3, tmp_path)
+
+    outcome = Tap(tmp_path, settings, environ=environ).end()
+
+    assert outcome.code == 1, outcome.log[-3000:]
+    assert "batch_config" in outcome.log.splitlines()[-1]
+    assert "s3cret" not in outcome.log, outcome.log[-3000:]
+    assert "Traceback" not in outcome.log

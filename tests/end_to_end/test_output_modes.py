@@ -7,14 +7,17 @@ import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import duckdb
 import pytest
+from singer_sdk.helpers._batch import StorageTarget
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import COMMAND, START, Outcome, Tap, output_mode, settings_of
+from tests.tap_runs import COMMAND, START, Outcome, Tap, output_mode, settings_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -225,6 +228,50 @@ def test_batch_files_hold_the_records_cut_at_batch_size(
             assert not [r for r in missing if r["timestamp"] < claimed.get(r["product"], "")]
     assert [*map(without_window, found)] == [*map(without_window, in_bulk.records)]
     assert outcome.bookmarks == in_bulk.bookmarks
+
+
+@pytest.mark.parametrize(
+    ("root", "written"),
+    [
+        ("~/x", "home/x"),
+        ("file://~/x", "home/x"),
+        ("~", "home"),
+        ("out", "here/out"),
+        ("./out/", "here/out"),
+        ("../out", "out"),
+        ("file:out", "here/out"),
+        ("{}/a b", "a b"),
+        ("file://{}/a b", "a b"),
+        ("file://{}//a//", "a"),
+        ("{}/été:[x]*", "été:[x]*"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "a b:é~"])
+def test_a_manifest_names_the_file_that_was_written(
+    service: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    root: str,
+    written: str,
+    prefix: str,
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    more = output_mode("files", tmp_path, 10_000)
+    more["batch_config"]["storage"] = {"root": root.format(tmp_path), "prefix": prefix}
+
+    outcome = sync(settings_of(service, window_hours=WINDOWS, **more))
+
+    assert outcome.error is None
+    [url] = [url for m in outcome.messages if m["type"] == "BATCH" for url in m["manifest"]]
+    [file] = tmp_path.rglob("*.json.gz")
+    assert file.parent == tmp_path / written
+    assert file.name.startswith(prefix)
+    folder, name = StorageTarget.split_url(url)
+    with StorageTarget.from_url(folder).open(name) as by_a_target_of_the_sdk:
+        assert by_a_target_of_the_sdk.read() == file.read_bytes()
+    assert Path(url2pathname(urlsplit(url).path)) == file, "a reader of URLs finds another file"
 
 
 @pytest.mark.parametrize("test", ["records", "schema"])
