@@ -164,6 +164,10 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         except RecursionError:
             raise SettingError(f"{what} is nested too deeply") from None
         except json.JSONDecodeError as error:
+            if self._option == "state" and _has_several_lines(text):
+                raise SettingError(
+                    f"{what} holds several lines; pass the last line, alone in a file (tail -n 1)"
+                ) from None
             raise SettingError(f"{what} is not JSON: {error}; {hint}") from None
         except ValueError:
             raise SettingError(
@@ -176,6 +180,14 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         if is_nested_too_deeply(content):
             raise SettingError(f"{what} is nested too deeply")
         return value if self._option == "config" else io.StringIO(text)
+
+
+def _has_several_lines(text: str) -> bool:
+    """Return whether each line of a text is JSON, as the lines of a target are."""
+    try:
+        return len([json.loads(line) for line in text.splitlines() if line.strip()]) > 1
+    except (RecursionError, ValueError):
+        return False
 
 
 def _read(what: str, path: Path) -> str:

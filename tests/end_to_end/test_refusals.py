@@ -20,7 +20,7 @@ from tests.expected_events import arrived, expected_events
 from tests.tap_runs import QUICK_COMMAND, START, Outcome, Tap, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
@@ -352,6 +352,34 @@ def test_a_state_that_is_not_of_this_tap(
     outcome = refused(tmp_path, settings_of(service), state)
     assert "STATE was not written by this tap" in last_line(outcome)
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda state: {"singer_state": state},
+        lambda state: {"completed": {"singer_state": state}, "partial": {}},
+        lambda state: {"completed_state": {"singer_state": state}, "partial_state": None},
+        lambda state: {"singer_state": {}} if state else {},
+    ],
+)
+def test_a_state_as_meltano_keeps_it(
+    service: Emulator, tmp_path: Path, kept: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    state = kept({"bookmarks": {"events": {"partitions": []}}})
+    outcome = refused(tmp_path, settings_of(service), state)
+    assert "STATE is as Meltano keeps it; pass what stands under singer_state" in last_line(outcome)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("line", ['{"bookmarks": {}}', '{"type": "STATE", "value": {}}'])
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\n\n"])
+def test_a_state_file_of_several_lines(tmp_path: Path, line: str, between: str) -> None:
+    file = tmp_path / "states.jsonl"
+    file.write_bytes((line + between).encode() * 3)
+    outcome = refused_at_once(f"--state={file}")
+    assert f"the file {str(file)!r}, given as --state, holds several lines; pass the" in outcome
+    assert outcome.endswith("pass the last line, alone in a file (tail -n 1)")
 
 
 def test_a_state_with_two_bookmarks_of_one_product(service: Emulator, tmp_path: Path) -> None:
