@@ -134,9 +134,8 @@ class TapBarchartEvents(Tap):
         Raises:
             SettingError: This tap did not write it, so it would have no effect.
         """
-        # `meltano state get` prints the first, state backends keep the second or third.
-        kept = [state, state.get("completed"), state.get("completed_state")]
-        if any(isinstance(value, dict) and "singer_state" in value for value in kept):
+        # `meltano state get` prints it one level down, state backends keep it two levels down.
+        if any(isinstance(v, dict) and "singer_state" in v for v in (state, *state.values())):
             raise SettingError("STATE is as Meltano keeps it; pass what stands under singer_state")
         if not _is_own(state):
             raise SettingError(
