@@ -81,21 +81,20 @@ class ShardPlan:
         Raises:
             PlanError: One is missing or cannot be used.
         """
-        products = _read(environ, PREFIX + "PRODUCTS", parsers.products)
+        products = _read(environ, PREFIX + "PRODUCTS", _products)
         first = _month(_read(environ, PREFIX + "START_DATE", parsers.instant))
         handover = _month(_read(environ, "ORCHESTRATE_HANDOVER", _month_or_instant))
         if handover <= first:
             raise PlanError(
                 f"ORCHESTRATE_HANDOVER must be a later month than that of {PREFIX}START_DATE"
             )
-        pause = parsers.number(minimum=0)
         return cls(
             products,
             environ[PREFIX + "START_DATE"],
             first,
             handover,
             environ.get("ORCHESTRATE_LOADER") or cls.loader,
-            _read(environ, "ORCHESTRATE_RETRY_SECONDS", pause, str(cls.retry_seconds)),
+            _read(environ, "ORCHESTRATE_RETRY_SECONDS", _seconds, str(cls.retry_seconds)),
         )
 
     @property
@@ -136,6 +135,16 @@ def _read(
         return reader(text)
     except ValueError as error:
         raise PlanError(f"{name} must be {error}, not {text[:100]!r}") from None
+
+
+def _products(text: str) -> tuple[str, ...]:
+    return parsers.products(parsers.converted(text, {"type": "array"}))
+
+
+def _seconds(text: str) -> float:
+    schema = {"type": "number", "minimum": 0}
+    seconds: float = parsers.declared(parsers.converted(text, schema), schema)
+    return seconds
 
 
 def _month_or_instant(text: str) -> int:

@@ -13,12 +13,9 @@ from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_barchart_events.command import Command
 from tap_barchart_events.config.codes import did_you_mean
-from tap_barchart_events.config.parsers import (
-    ENVIRONMENT_PREFIX,
-    from_environment,
-    unknown_settings,
-)
-from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, Settings
+from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA
+from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX, unknown_settings
+from tap_barchart_events.config.settings import Settings, settings_of_the_sdk
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals, ignored_signals, signals_blocked
 from tap_barchart_events.output.writer import MessageWriter
@@ -70,11 +67,14 @@ class TapBarchartEvents(Tap):
         unknown = set(values) - set(known)
         if parse_env_config:
             environment = {**_dotenv(known), **os.environ}
-            values |= from_environment(known, environment)
+            variables = {name: environment.get(ENVIRONMENT_PREFIX + name.upper()) for name in known}
+            values |= {name: value for name, value in variables.items() if value is not None}
             unknown |= unknown_settings(known, environment)
         self._warn_of(unknown, known)
-        if values.get("stream_maps") is None:
-            values.pop("stream_maps", None)  # the SDK accepts null, but fails on it
+        for name, value in list(settings_of_the_sdk(values, known)):
+            values[name] = value
+            if value is None:
+                del values[name]  # the SDK accepts a null of stream_maps, but fails on it
         self.products = Settings.products_in(values)
         self.settings = self._read_settings(values, must_be_complete=validate_config)
         if isinstance(catalog, dict):
@@ -88,6 +88,12 @@ class TapBarchartEvents(Tap):
             )
             handle_signals(self.message_writer.interrupt, ignored)
         self._warn_of_lacking_columns()
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the SDK's own settings, one of them with the bound that the SDK leaves out."""
+        super().append_builtin_config(config_jsonschema)
+        config_jsonschema["properties"]["flattening_max_depth"]["minimum"] = 0
 
     def _read_settings(self, values: dict[str, Any], *, must_be_complete: bool) -> Settings | None:
         """Return the settings; replace their values by those that the SDK can check."""
@@ -217,14 +223,8 @@ class TapBarchartEvents(Tap):
 def _check_flattening(values: Mapping[str, Any]) -> None:
     if not values.get("flattening_enabled"):
         return
-    depth = values.get("flattening_max_depth")
-    if depth is None:
+    if values.get("flattening_max_depth") is None:
         raise SettingError("setting flattening_max_depth is missing: flattening_enabled needs it")
-    if not isinstance(depth, int) or depth < 0:
-        raise SettingError(
-            "setting flattening_max_depth must be a whole number of at least 0, "
-            f"not {str(depth)[:100]!r}"
-        )
 
 
 def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:

@@ -1,88 +1,187 @@
-"""How a setting is declared: once, as a field of ``Settings``; its JSON schema follows."""
+"""What ``--about`` shows of the tap's settings: names, types, bounds, defaults, meaning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk import typing as th
 
-from tap_barchart_events.config import parsers
+from tap_barchart_events.config.parsers import PRODUCTION
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+STAGING = "https://events-stage.aws.barchart.com"
 
+LARGEST = 1_000_000_000
+"""Largest number that a setting accepts: over 30 years in seconds."""
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: what ``--about`` shows, and how its value is read."""
+_POSITIVE = th.NumberType(exclusive_minimum=0, maximum=LARGEST)
+_FROM_0 = th.NumberType(minimum=0, maximum=LARGEST)
 
-    kind: th.JSONTypeHelper[Any] | type[th.JSONTypeHelper[Any]]
-    read: Callable[[Any], Any]
-    """Converts the given value to the typed one.
+CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "username",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="User name",
+        description="User name for HTTP Basic authentication; Barchart issues it. Line breaks at "
+        "its ends are removed.",
+    ),
+    th.Property(
+        "password",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="Password",
+        description="Password for HTTP Basic authentication; Barchart issues it. Line breaks at "
+        "its ends are removed.",
+    ),
+    th.Property(
+        "customer",
+        th.StringType,
+        required=True,
+        title="Customer",
+        description="Customer code, such as TGAM. Unknown codes are passed on to the service.",
+    ),
+    th.Property(
+        "products",
+        th.ArrayType(th.StringType),
+        required=True,
+        title="Products",
+        description="Different product codes, such as WATCHLIST; at least one. Each is a partition "
+        "of the stream with a bookmark of its own.",
+    ),
+    th.Property(
+        "event_types",
+        th.ArrayType(th.StringType),
+        title="Event types",
+        description="Event type codes to extract, such as WATCHLIST-CREATED. All types by default.",
+    ),
+    th.Property(
+        "start_date",
+        th.DateTimeType,
+        required=True,
+        title="Start date",
+        description="First instant to extract (ISO 8601, UTC if it has no offset).",
+    ),
+    th.Property(
+        "end_date",
+        th.DateTimeType,
+        title="End date",
+        description="Exclusive end of the range to extract (ISO 8601), after the start date. No "
+        "end by default.",
+    ),
+    th.Property(
+        "window_hours",
+        _POSITIVE,
+        default=744,
+        title="Window size",
+        description="Largest window of one export, in hours. The tap chooses the size of each "
+        "window.",
+    ),
+    th.Property(
+        "min_window_seconds",
+        _POSITIVE,
+        default=1,
+        title="Smallest window",
+        description="Smallest window, in seconds. The tap splits a window that is too large for "
+        "one export, but no window of this size.",
+    ),
+    th.Property(
+        "lookback_hours",
+        _FROM_0,
+        default=24,
+        title="Lookback",
+        description="Hours before the bookmark that each sync exports again, for events that "
+        "arrived late. Set 0 for targets that append.",
+    ),
+    th.Property(
+        "lag_minutes",
+        _FROM_0,
+        default=15,
+        title="Lag",
+        description="Minutes before now at which each sync ends, so that its windows are complete.",
+    ),
+    th.Property(
+        "max_concurrent_jobs",
+        th.IntegerType(minimum=1, maximum=LARGEST),
+        default=4,
+        title="Concurrent jobs",
+        description="Largest number of export jobs in flight, over all products.",
+    ),
+    th.Property(
+        "job_timeout_minutes",
+        _POSITIVE,
+        default=20,
+        title="Job timeout",
+        description="Minutes after which a running job counts as too large. Its window is then "
+        "split.",
+    ),
+    th.Property(
+        "poll_interval_seconds",
+        _POSITIVE,
+        default=2,
+        title="Poll interval",
+        description="Longest pause before the first poll of a job, in seconds, while no job times "
+        "are known. With job times, the first poll comes when the job is expected to end. No pause "
+        "exceeds 15 times this.",
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        th.NumberType(exclusive_minimum=0, maximum=86_400),
+        default=60,
+        title="Request timeout",
+        description="Timeout of a connection attempt and of each read, in seconds.",
+    ),
+    th.Property(
+        "max_retries",
+        th.IntegerType(minimum=0, maximum=LARGEST),
+        default=8,
+        title="Retries",
+        description="How often a failed call is retried, within a total time limit.",
+    ),
+    th.Property(
+        "delimiter",
+        th.StringType(min_length=1, max_length=1),
+        default="|",
+        title="Delimiter",
+        description="Field separator of the export files, one character. The tap sends it to the "
+        "service if it is not |.",
+    ),
+    th.Property(
+        "quote_character",
+        th.StringType(max_length=1),
+        default='"',
+        title="Quote character",
+        description="Quote character of the export files. If it is empty, quotes are data.",
+    ),
+    th.Property(
+        "columns",
+        th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
+        title="Columns",
+        description="Product code to the column names of its files, in order. It applies to files "
+        "without a header, instead of the known layouts.",
+    ),
+    th.Property(
+        "layout_check",
+        th.StringType,
+        default="error",
+        allowed_values=["error", "warning"],
+        title="Layout check",
+        description="What to do if event types contradict the layout of a file without a header: "
+        "fail the window (error) or continue (warning).",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default=PRODUCTION,
+        title="API URL",
+        description=f"Base URL of the service. Staging is {STAGING}. The scheme is https, or http "
+        "for a loopback host.",
+    ),
+).to_dict()
 
-    Raises ``ValueError`` whose text completes "must be …".
-    """
+OWN: dict[str, dict[str, Any]] = dict(CONFIG_JSONSCHEMA["properties"])
+"""JSON schemas of the tap's own settings. The SDK adds its settings to the other dictionary."""
 
-    title: str
-    description: str
-    bounds: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords of JSON Schema."""
-
-    name: str = ""
-    default: Any = None
-    required: bool = False
-    secret: bool = False
-    allowed_values: Sequence[str] | None = None
-
-    may_be_empty: bool = False
-    """Whether empty text is a value; otherwise it counts as unset."""
-
-
-def setting(*args: Any, **more: Any) -> Any:
-    """Declare a field of ``Settings``, which gives name and type, as a setting."""
-    declared = Setting(*args, **more)
-    return field(metadata={"setting": declared}, repr=not declared.secret)
-
-
-def number_setting(
-    title: str, description: str, *, whole: bool = False, default: float, **bounds: float
-) -> Any:
-    """Declare a setting that is a number within bounds, named as JSON Schema names them."""
-    bounds = {"maximum": parsers.LARGEST, **bounds}
-    keywords = {"exclusive_minimum": "exclusiveMinimum"}
-    return setting(
-        th.IntegerType if whole else th.NumberType,
-        parsers.number(whole=whole, **bounds),
-        title,
-        description,
-        default=default,
-        bounds={keywords.get(name, name): value for name, value in bounds.items()},
-    )
-
-
-def declared_settings(cls: Any) -> tuple[Setting, ...]:
-    """Return the settings that a dataclass declares, each with its name."""
-    return tuple(replace(f.metadata["setting"], name=f.name) for f in fields(cls) if f.metadata)
-
-
-def json_schema(settings: Sequence[Setting]) -> dict[str, Any]:
-    """Return the JSON schema of settings, bounds included."""
-    schema: dict[str, Any] = th.PropertiesList(
-        *(
-            th.Property(
-                s.name,
-                s.kind,
-                required=s.required,
-                default=s.default,
-                title=s.title,
-                description=s.description,
-                secret=s.secret,
-                allowed_values=list(s.allowed_values) if s.allowed_values else None,
-            )
-            for s in settings
-        )
-    ).to_dict()
-    for s in settings:
-        schema["properties"][s.name] |= s.bounds
-    return schema
+OWN["products"] |= {"minItems": 1, "uniqueItems": True}
+OWN["event_types"] |= {"uniqueItems": True}

@@ -1,7 +1,6 @@
 """How the value of each setting is read: from what a configuration may hold to a typed value.
 
-Numbers may be ``Decimal`` or text, lists and objects may be JSON text. A reader raises
-``ValueError`` whose text completes the sentence "setting … must be …".
+A reader raises ``ValueError`` whose text completes the sentence "setting … must be …".
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tap_barchart_events.urls import is_safe
 from tap_barchart_events.windows import from_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TypeGuard
 
 PRODUCTION = "https://events.aws.barchart.com"
@@ -28,37 +27,84 @@ ENVIRONMENT_PREFIX = "TAP_BARCHART_EVENTS_"
 BATCH_SIZE = 50_000
 """Records in a batch file, unless ``batch_config`` says otherwise."""
 
-LARGEST = 1_000_000_000
-"""Largest number that a setting accepts: over 30 years in seconds."""
-
 DEEPEST = 50
 """How many levels of objects and lists a value may have; each costs libraries stack frames."""
+
+NUMBERS = {"integer", "number"}
+"""What JSON Schema calls numbers."""
 
 SMALLEST_PARQUET = 2_048
 """Fewest records of a full Parquet file: DuckDB writes rows in vectors of this size."""
 
 
-def from_environment(
-    schema: Mapping[str, Any], environ: Mapping[str, str | None]
-) -> dict[str, Any]:
-    """Return the settings found in environment variables, ``TAP_BARCHART_EVENTS_<NAME>``.
+def converted(value: object, schema: Mapping[str, Any]) -> object:
+    """Return a value in its declared type; as it is, where that is not possible.
+
+    Numbers may be ``Decimal`` or text, all others may be JSON text, a list also text with commas.
+    Empty text is none, unless the type is text.
 
     Args:
-        schema: Name → JSON schema of all settings, the SDK's own included. A boolean, object or
-            integer is read as JSON; the rest is left to a setting's reader.
-        environ: The environment.
+        value: As a configuration or the environment holds it.
+        schema: JSON schema of the setting.
     """
-    config: dict[str, Any] = {}
-    for name, kind in schema.items():
-        value = environ.get(ENVIRONMENT_PREFIX + name.upper())
-        if value is None:
-            continue
-        config[name] = value
-        if {"boolean", "object", "integer"} & set(kind.get("type", ())):
-            with contextlib.suppress(RecursionError, ValueError):
-                plain = value.lower()
-                config[name] = json.loads(plain if plain in {"true", "false"} else value)
-    return config
+    kinds = _kinds(schema)
+    if "string" in kinds or isinstance(value, bool):
+        return value
+    with contextlib.suppress(OverflowError, RecursionError, TypeError, ValueError):
+        if value == "":
+            return None
+        if kinds & NUMBERS:
+            number = float(cast("float", value))
+            return int(number) if number.is_integer() else number
+        if isinstance(value, str):
+            text = value.strip()
+            if "array" in kinds and not text.startswith("["):
+                return [item.strip() for item in text.split(",")]
+            # No int can be read from NaN.
+            return json.loads(text.lower() if "boolean" in kinds else text, parse_constant=int)
+    return value
+
+
+def declared(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return a converted value that has its declared type, within bounds, or is none.
+
+    Raises:
+        ValueError: It has another one.
+    """
+    kinds = _kinds(schema)
+    if value is None:
+        return value
+    if kinds & NUMBERS:
+        return _number(value, schema)
+    if "boolean" in kinds and not isinstance(value, bool):
+        raise ValueError("true or false")
+    if "object" in kinds and not isinstance(value, dict):
+        raise ValueError("an object")
+    if is_nested_too_deeply(value):
+        raise ValueError(f"an object of at most {DEEPEST} levels")
+    if "string" in kinds and not isinstance(value, str):
+        raise ValueError("text")
+    return value
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
+    kinds = schema["type"]
+    return {kinds} if isinstance(kinds, str) else set(kinds)
+
+
+def _number(value: Any, schema: Mapping[str, Any]) -> float:
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    wanted = "a whole number" if "integer" in _kinds(schema) else "a number"
+    wanted += f" of at least {low:,}" if low is not None else ""
+    wanted += f" above {above}" if above is not None else ""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if "integer" not in _kinds(schema) and isinstance(value, float):
+        is_number = math.isfinite(value)
+    if not is_number or (low is not None and value < low) or (above is not None and value <= above):
+        raise ValueError(wanted)
+    if value > schema.get("maximum", math.inf):
+        raise ValueError(f"{wanted}, at most {schema['maximum']:,}")
+    return cast("float", value)
 
 
 def unknown_settings(schema: Mapping[str, Any], environ: Mapping[str, str | None]) -> set[str]:
@@ -125,33 +171,6 @@ def _is_code(value: object) -> TypeGuard[str]:
     return _is_text(value) and not any(unicodedata.category(c) == "Cc" for c in value)
 
 
-def number(
-    *,
-    exclusive_minimum: float | None = None,
-    minimum: float | None = None,
-    maximum: float = LARGEST,
-    whole: bool = False,
-) -> Callable[[Any], float]:
-    """Return the reader of a number within bounds; whole ones come as integers."""
-    above = exclusive_minimum
-    bounds = f" above {above}" if above is not None else f" of at least {minimum:,}"
-    wanted = ("a whole number" if whole else "a number") + bounds
-
-    def read(value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        low = (above is not None and number <= above) or (minimum is not None and number < minimum)
-        if not math.isfinite(number) or low or (whole and number != int(number)):
-            raise ValueError(wanted)
-        if number > maximum:
-            raise ValueError(f"{wanted}, at most {maximum:,}")
-        return int(number) if number == int(number) else number
-
-    return read
-
-
 def instant(value: object) -> int:
     """Read an ISO 8601 date or date-time; return milliseconds since the epoch."""
     try:
@@ -162,25 +181,12 @@ def instant(value: object) -> int:
         ) from None
 
 
-def _list(value: object, wanted: str) -> tuple[str, ...]:
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        value = [item.strip() for item in value.split(",")]
-    items = _json(value, wanted)
-    if not isinstance(items, list | tuple):
+def _codes(value: object, wanted: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(map(_is_code, value)):
         raise ValueError(wanted)
-    if not all(map(_is_code, items)) or len(set(items)) < len(items):
+    if len(set(value)) < len(value):
         raise ValueError(wanted)
-    return tuple(items)
-
-
-def _json(value: object, wanted: str) -> object:
-    try:
-        value = json.loads(value) if isinstance(value, str) else value
-    except (RecursionError, ValueError):
-        raise ValueError(wanted) from None
-    if is_nested_too_deeply(value):
-        raise ValueError(wanted)
-    return value
+    return tuple(value)
 
 
 def products(value: object) -> tuple[str, ...]:
@@ -189,7 +195,7 @@ def products(value: object) -> tuple[str, ...]:
         "a list of different product codes without control characters, at least one, "
         'such as ["WATCHLIST"]'
     )
-    items = _list(value, wanted)
+    items = _codes(value, wanted)
     if not items:
         raise ValueError(wanted)
     return items
@@ -201,7 +207,7 @@ def event_types(value: object) -> tuple[str, ...]:
         "a list of different event type codes without control characters, "
         'such as ["WATCHLIST-CREATED"]'
     )
-    return _list(value or [], wanted)
+    return _codes(value or [], wanted)
 
 
 def columns(value: object) -> dict[str, tuple[str, ...]]:
@@ -211,10 +217,10 @@ def columns(value: object) -> dict[str, tuple[str, ...]]:
         "with a letter or digit, timestamp and type among them, "
         'such as {"WATCHLIST": ["timestamp", "type", "userId"]}'
     )
-    value = _json(value or {}, wanted)
+    value = value or {}
     if not isinstance(value, dict) or not all(map(_is_text, value)):
         raise ValueError(wanted)
-    columns = {product: _list(names, wanted) for product, names in value.items()}
+    columns = {product: _codes(names, wanted) for product, names in value.items()}
     for names in columns.values():
         plain = [snake_case(name) for name in names]
         complete = {"timestamp", "type"} <= set(plain) and "" not in plain
@@ -282,7 +288,7 @@ def batch_config(value: object) -> dict[str, Any] | None:
         'an object such as {"encoding": {"format": "jsonl", "compression": "gzip"}, '
         '"storage": {"root": "file:///var/tmp/events"}}'
     )
-    config = _keys(_json(value, wanted), wanted, "", ("encoding", "storage", "batch_size"))
+    config = _keys(value, wanted, "", ("encoding", "storage", "batch_size"))
     encoding = _keys(config.get("encoding"), wanted, "encoding", ("format", "compression"))
     storage = _keys(config.get("storage"), wanted, "storage", ("root", "prefix", "params"))
     parquet = encoding.get("format") == "parquet"
@@ -307,9 +313,9 @@ def batch_config(value: object) -> dict[str, Any] | None:
         )
     if not isinstance(storage.get("params", {}), dict):
         raise ValueError("an object whose storage has params that are an object, or none")
-    read = number(minimum=SMALLEST_PARQUET if parquet else 1, whole=True)
+    schema = {"type": ["integer"], "minimum": SMALLEST_PARQUET if parquet else 1}
     try:
-        size = read(config.get("batch_size", BATCH_SIZE))
+        size = declared(converted(config.get("batch_size", BATCH_SIZE), schema), schema)
     except ValueError as error:
         which = " for Parquet" if parquet else ""
         raise ValueError(f"an object whose batch_size is {error}{which}") from None
@@ -322,7 +328,7 @@ def _is_plain(name: str) -> bool:
 
 def _keys(value: object, wanted: str, where: str, known: Sequence[str]) -> dict[str, Any]:
     """Return an object without its nulls: a null counts as left out."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or is_nested_too_deeply(value):
         raise ValueError(wanted)
     if not value.keys() <= set(known):
         whose = f"whose {where} has" if where else "with"

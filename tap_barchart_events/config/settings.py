@@ -1,4 +1,4 @@
-"""The settings: their names, meaning and defaults. Their values are converted once, here.
+"""The settings, typed. Their values are converted once, here.
 
 Values come from JSON files, Meltano and environment variables, so a number may be a
 ``Decimal`` or a string. The typed values are in milliseconds or seconds.
@@ -10,194 +10,67 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import typing as th
-
 from tap_barchart_events.config import parsers
 from tap_barchart_events.config.codes import refuse_misspellings
-from tap_barchart_events.config.declaration import (
-    Setting,
-    declared_settings,
-    json_schema,
-    number_setting,
-    setting,
-)
+from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA, OWN
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR, to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-STAGING = "https://events-stage.aws.barchart.com"
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MINUTE = 60_000
 SECOND = 1_000
 
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "username": parsers.username,
+    "password": parsers.password,
+    "customer": parsers.code,
+    "products": parsers.products,
+    "event_types": parsers.event_types,
+    "start_date": parsers.instant,
+    "end_date": lambda value: None if value is None else parsers.instant(value),
+    "delimiter": parsers.delimiter,
+    "quote_character": parsers.quote_character,
+    "columns": parsers.columns,
+    "layout_check": parsers.layout_check,
+    "api_url": parsers.api_url,
+    "batch_config": parsers.batch_config,
+}
+"""How a converted value is checked, beyond its declared type and bounds.
+
+A reader raises ``ValueError`` whose text completes "must be …".
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The tap's settings, declared and typed. A number is in the unit that its name says."""
+    """The tap's settings, typed. A number is in the unit that its name says."""
 
-    username: str = setting(
-        th.StringType,
-        parsers.username,
-        "User name",
-        "User name for HTTP Basic authentication; Barchart issues it. Line breaks at its ends are "
-        "removed.",
-        required=True,
-        secret=True,
-    )
-    password: str = setting(
-        th.StringType,
-        parsers.password,
-        "Password",
-        "Password for HTTP Basic authentication; Barchart issues it. Line breaks at its ends are "
-        "removed.",
-        required=True,
-        secret=True,
-    )
-    customer: str = setting(
-        th.StringType,
-        parsers.code,
-        "Customer",
-        "Customer code, such as TGAM. Unknown codes are passed on to the service.",
-        required=True,
-    )
-    products: tuple[str, ...] = setting(
-        th.ArrayType(th.StringType),
-        parsers.products,
-        "Products",
-        "Different product codes, such as WATCHLIST; at least one. Each is a partition of the "
-        "stream with a bookmark of its own.",
-        required=True,
-        bounds={"minItems": 1, "uniqueItems": True},
-    )
-    event_types: tuple[str, ...] = setting(
-        th.ArrayType(th.StringType),
-        parsers.event_types,
-        "Event types",
-        "Event type codes to extract, such as WATCHLIST-CREATED. All types by default.",
-        bounds={"uniqueItems": True},
-    )
-    start_date: int = setting(
-        th.DateTimeType,
-        parsers.instant,
-        "Start date",
-        "First instant to extract (ISO 8601, UTC if it has no offset).",
-        required=True,
-    )
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    customer: str
+    products: tuple[str, ...]
+    event_types: tuple[str, ...]
+    start_date: int
     """Milliseconds since the epoch, inclusive."""
-    end_date: int | None = setting(
-        th.DateTimeType,
-        parsers.instant,
-        "End date",
-        "Exclusive end of the range to extract (ISO 8601), after the start date. No end by "
-        "default.",
-    )
+    end_date: int | None
     """Milliseconds since the epoch, exclusive."""
-    window_hours: float = number_setting(
-        "Window size",
-        "Largest window of one export, in hours. The tap chooses the size of each window.",
-        default=744,
-        exclusive_minimum=0,
-    )
-    min_window_seconds: float = number_setting(
-        "Smallest window",
-        "Smallest window, in seconds. The tap splits a window that is too large for one export, "
-        "but no window of this size.",
-        default=1,
-        exclusive_minimum=0,
-    )
-    lookback_hours: float = number_setting(
-        "Lookback",
-        "Hours before the bookmark that each sync exports again, for events that arrived late. Set "
-        "0 for targets that append.",
-        default=24,
-        minimum=0,
-    )
-    lag_minutes: float = number_setting(
-        "Lag",
-        "Minutes before now at which each sync ends, so that its windows are complete.",
-        default=15,
-        minimum=0,
-    )
-    max_concurrent_jobs: int = number_setting(
-        "Concurrent jobs",
-        "Largest number of export jobs in flight, over all products.",
-        default=4,
-        minimum=1,
-        whole=True,
-    )
-    job_timeout_minutes: float = number_setting(
-        "Job timeout",
-        "Minutes after which a running job counts as too large. Its window is then split.",
-        default=20,
-        exclusive_minimum=0,
-    )
-    poll_interval_seconds: float = number_setting(
-        "Poll interval",
-        "Longest pause before the first poll of a job, in seconds, while no job times are known. "
-        "With job times, the first poll comes when the job is expected to end. No pause exceeds 15 "
-        "times this.",
-        default=2,
-        exclusive_minimum=0,
-    )
-    request_timeout_seconds: float = number_setting(
-        "Request timeout",
-        "Timeout of a connection attempt and of each read, in seconds.",
-        default=60,
-        exclusive_minimum=0,
-        maximum=86_400,
-    )
-    max_retries: int = number_setting(
-        "Retries",
-        "How often a failed call is retried, within a total time limit.",
-        default=8,
-        minimum=0,
-        whole=True,
-    )
-    delimiter: str = setting(
-        th.StringType,
-        parsers.delimiter,
-        "Delimiter",
-        "Field separator of the export files, one character. The tap sends it to the service if "
-        "it is not |.",
-        default="|",
-        bounds={"minLength": 1, "maxLength": 1},
-    )
-    quote_character: str = setting(
-        th.StringType,
-        parsers.quote_character,
-        "Quote character",
-        "Quote character of the export files. If it is empty, quotes are data.",
-        default='"',
-        may_be_empty=True,
-        bounds={"maxLength": 1},
-    )
-    columns: Mapping[str, Sequence[str]] = setting(
-        th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
-        parsers.columns,
-        "Columns",
-        "Product code to the column names of its files, in order. It applies to files without a "
-        "header, instead of the known layouts.",
-    )
-    layout_check: str = setting(
-        th.StringType,
-        parsers.layout_check,
-        "Layout check",
-        "What to do if event types contradict the layout of a file without a header: fail the "
-        "window (error) or continue (warning).",
-        default="error",
-        allowed_values=["error", "warning"],
-    )
-    api_url: str = setting(
-        th.StringType,
-        parsers.api_url,
-        "API URL",
-        f"Base URL of the service. Staging is {STAGING}. The scheme is https, or http for a "
-        "loopback host.",
-        default=parsers.PRODUCTION,
-    )
+    window_hours: float
+    min_window_seconds: float
+    lookback_hours: float
+    lag_minutes: float
+    max_concurrent_jobs: int
+    job_timeout_minutes: float
+    poll_interval_seconds: float
+    request_timeout_seconds: float
+    max_retries: int
+    delimiter: str
+    quote_character: str
+    columns: Mapping[str, Sequence[str]]
+    layout_check: str
+    api_url: str
     batch_config: Mapping[str, Any] | None = field(repr=False)
     """As the SDK takes it, ``batch_size`` included; None: events come as RECORD messages."""
 
@@ -228,9 +101,8 @@ class Settings:
         Raises:
             SettingError: They cannot be used.
         """
-        given = config.get("products")
-        setting = next(setting for setting in SETTINGS if setting.name == "products")
-        return _value(setting, config) if given else tuple(PRODUCTS)
+        given: tuple[str, ...] = _own("products", config) if config.get("products") else ()
+        return given or tuple(PRODUCTS)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -240,14 +112,12 @@ class Settings:
             SettingError: One is missing or cannot be used; the message names it and says which
                 values are valid.
         """
-        missing = [s for s in SETTINGS if s.required and config.get(s.name) in (None, "")]
+        missing = [n for n in CONFIG_JSONSCHEMA["required"] if config.get(n) in (None, "")]
         if missing:
             raise SettingError(_missing(missing))
         settings = cls(
-            **{setting.name: _value(setting, config) for setting in SETTINGS},
-            batch_config=_read(
-                "batch_config", parsers.batch_config, config.get("batch_config"), secret=True
-            ),
+            **{name: _own(name, config) for name in OWN},
+            batch_config=_read("batch_config", config.get("batch_config"), {"type": ["object"]}),
         )
         if settings.end_date is not None and settings.end_date <= settings.start_date:
             raise SettingError(
@@ -273,13 +143,24 @@ class Settings:
         return config
 
 
-SETTINGS = declared_settings(Settings)
+def settings_of_the_sdk(
+    config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of each setting of the SDK's own, in its declared type.
 
-CONFIG_JSONSCHEMA = json_schema(SETTINGS)
+    Args:
+        config: The configuration; None and empty text, where it is no text, are none.
+        schemas: Name → JSON schema of all settings.
+
+    Raises:
+        SettingError: One has another type, or is out of bounds.
+    """
+    for name, schema in schemas.items():
+        if name in config and name not in OWN and name not in _READERS:
+            yield name, _read(name, config[name], schema)
 
 
-def _missing(missing: Sequence[Setting]) -> str:
-    names = [setting.name for setting in missing]
+def _missing(names: Sequence[str]) -> str:
     listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
     verb = "s {} are missing. Set them" if len(names) > 1 else " {} is missing. Set it"
     variables = ", ".join(parsers.ENVIRONMENT_PREFIX + name.upper() for name in names)
@@ -289,20 +170,21 @@ def _missing(missing: Sequence[Setting]) -> str:
     )
 
 
-def _value(setting: Setting, config: Mapping[str, Any]) -> Any:
-    value = config.get(setting.name)
+def _own(name: str, config: Mapping[str, Any]) -> Any:
+    value = config.get(name)
     # An empty environment variable counts as unset.
-    if value is None or (value == "" and not setting.may_be_empty):
-        value = setting.default
-        if value is None and setting.kind is th.DateTimeType:
-            return None
-    return _read(setting.name, setting.read, value, secret=setting.secret)
+    if value is None or (value == "" and name != "quote_character"):
+        value = OWN[name].get("default")
+    return _read(name, value, OWN[name])
 
 
-def _read(name: str, read: Callable[[Any], Any], value: object, *, secret: bool) -> Any:
+def _read(name: str, given: object, schema: Mapping[str, Any]) -> Any:
+    value = parsers.converted(given, schema)
     try:
-        return read(value)
+        return _READERS[name](value) if name in _READERS else parsers.declared(value, schema)
     except ValueError as error:
         wanted = str(error)
-    found = "" if secret or "@" in str(value) else f", not {str(value)[:100]!r}"
+    # Maps and storages can hold secrets as well.
+    is_secret = schema.get("secret") or (name not in OWN and "object" in schema["type"])
+    found = "" if is_secret or "@" in str(given) else f", not {str(given)[:100]!r}"
     raise SettingError(f"setting {name} must be {wanted}{found}")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from singer_sdk.plugin_base import JSONSchemaValidator
 
-from tap_barchart_events.config.parsers import from_environment
-from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA, SETTINGS, Settings
+from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA, OWN
+from tap_barchart_events.config.settings import Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
-
-if TYPE_CHECKING:
-    from tap_barchart_events.config.declaration import Setting
 
 GOOD: dict[str, Any] = {
     "username": "someone",
@@ -165,26 +163,26 @@ def test_text_that_is_no_utf_8_is_refused_in_words_that_are(name: str, value: ob
     assert "codec" not in str(caught.value)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_the_json_schema_shows_the_bounds_that_a_value_is_held_to(setting: Setting) -> None:
-    shown = CONFIG_JSONSCHEMA["properties"][setting.name]
+@pytest.mark.parametrize("name", OWN)
+def test_the_json_schema_shows_the_bounds_that_a_value_is_held_to(name: str) -> None:
+    shown = CONFIG_JSONSCHEMA["properties"][name]
     assert shown["title"]
     assert shown["description"]
-    assert shown.get("secret", False) == (setting.name in {"username", "password"})
+    assert shown.get("secret", False) == (name in {"username", "password"})
     if not {"number", "integer"} & set(shown["type"]):
         return
     # min_window_seconds must not exceed window_hours
     others = {**GOOD, "window_hours": 10**9}
-    Settings.from_config({**others, setting.name: shown["maximum"]})
+    Settings.from_config({**others, name: shown["maximum"]})
     with pytest.raises(SettingError, match=f"at most {shown['maximum']:,}"):
-        Settings.from_config({**others, setting.name: shown["maximum"] + 1})
+        Settings.from_config({**others, name: shown["maximum"] + 1})
     if "exclusiveMinimum" in shown:
         low = shown["exclusiveMinimum"]
     else:
-        Settings.from_config({**others, setting.name: shown["minimum"]})
+        Settings.from_config({**others, name: shown["minimum"]})
         low = shown["minimum"] - 1
-    with pytest.raises(SettingError, match=f"setting {setting.name} must be"):
-        Settings.from_config({**others, setting.name: low})
+    with pytest.raises(SettingError, match=f"setting {name} must be"):
+        Settings.from_config({**others, name: low})
 
 
 def test_lists_and_characters_have_bounds_in_the_json_schema_too() -> None:
@@ -223,32 +221,125 @@ def test_the_password_is_not_in_the_representation() -> None:
     assert "s3cret-word" not in repr(Settings.from_config(GOOD))
 
 
-def test_the_environment_gives_every_setting() -> None:
-    environ = {f"TAP_BARCHART_EVENTS_{s.name.upper()}": "x" for s in SETTINGS}
-    names = [s.name for s in SETTINGS]
-    assert from_environment(CONFIG_JSONSCHEMA["properties"], environ) == dict.fromkeys(names, "x")
-
-
-def test_the_environment_gives_the_settings_of_the_sdk_as_what_they_are() -> None:
-    environ = {
-        "TAP_BARCHART_EVENTS_FLATTENING_ENABLED": "True",
-        "TAP_BARCHART_EVENTS_FLATTENING_MAX_DEPTH": "2",
-        "TAP_BARCHART_EVENTS_FLATTENING_SEPARATOR": "__",
-        "TAP_BARCHART_EVENTS_STREAM_MAPS": '{"events": {"userId": "__NULL__"}}',
-    }
+def test_the_environment_gives_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = {**CONFIG_JSONSCHEMA}
     TapBarchartEvents.append_builtin_config(schema)
-    assert from_environment(schema["properties"], environ) == {
+    given = {
+        **{name: str(shown["default"]) for name, shown in OWN.items() if "default" in shown},
+        **GOOD,
+        "products": '["WATCHLIST"]',
+        "event_types": "WATCHLIST-CREATED",
+        "end_date": "2020-01-01T00:00:00.000+00:00",
+        "columns": '{"X": ["timestamp", "type"]}',
+        "flattening_enabled": "True",
+        "flattening_max_depth": "2",
+        "flattening_max_key_length": "50",
+        "flattening_separator": "__",
+        "stream_maps": '{"events": {"user_id": "__NULL__"}}',
+        "stream_map_config": '{"a": 1}',
+        "faker_config": '{"seed": 1}',
+        "batch_config": "",
+    }
+    assert given.keys() == schema["properties"].keys()
+    for name, value in given.items():
+        monkeypatch.setenv(f"TAP_BARCHART_EVENTS_{name.upper()}", value)
+    assert TapBarchartEvents(parse_env_config=True).config == {
+        **{name: shown["default"] for name, shown in OWN.items() if "default" in shown},
+        **GOOD,
+        "start_date": "2019-10-14T00:00:00.000+00:00",
+        "event_types": ["WATCHLIST-CREATED"],
+        "end_date": "2020-01-01T00:00:00.000+00:00",
+        "columns": {"X": ["timestamp", "type"]},
         "flattening_enabled": True,
         "flattening_max_depth": 2,
+        "flattening_max_key_length": 50,
         "flattening_separator": "__",
-        "stream_maps": {"events": {"userId": "__NULL__"}},
+        "stream_maps": {"events": {"user_id": "__NULL__"}},
+        "stream_map_config": {"a": 1},
+        "faker_config": {"seed": 1},
+        "batch_config": None,
     }
 
 
 def test_only_line_breaks_are_removed_from_the_ends_of_credentials() -> None:
     settings = Settings.from_config({**GOOD, "username": "\r\n me \n", "password": " a\nb \n\n"})
     assert (settings.username, settings.password) == (" me ", " a\nb ")
+
+
+@pytest.mark.parametrize(
+    ("name", "same", "expected"),
+    [
+        ("flattening_max_depth", [2, 2.0, Decimal(2), Decimal("2.0"), "2", " 2 "], 2),
+        ("flattening_max_key_length", [9, Decimal(9), "9"], 9),
+        ("flattening_max_key_length", [None, ""], None),
+        ("flattening_enabled", [True, "true", "True"], True),
+        ("flattening_separator", ["."], "."),
+        ("stream_map_config", [{"a": "1"}, '{"a": "1"}'], {"a": "1"}),
+        ("stream_map_config", [None, ""], None),
+        ("faker_config", [{"seed": 1}, '{"seed": 1}'], {"seed": 1}),
+        ("max_retries", [3, 3.0, Decimal(3), "3"], 3),
+        ("products", [["ALERT"], '["ALERT"]', "ALERT"], ["ALERT"]),
+        ("customer", ["TGAM"], "TGAM"),
+    ],
+)
+def test_a_setting_of_any_origin_has_its_declared_type(
+    name: str, same: list[Any], expected: object
+) -> None:
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    for value in same:
+        tap = TapBarchartEvents(config={**GOOD, **flat, name: value})
+        assert tap.config.get(name) == expected, value
+        assert type(tap.config.get(name)) is type(expected), value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("flattening_enabled", "yes", "true or false, not 'yes'"),
+        ("flattening_enabled", 1, "true or false, not '1'"),
+        ("flattening_max_depth", "deep", "a whole number of at least 0, not 'deep'"),
+        ("flattening_max_depth", -1, "a whole number of at least 0, not '-1'"),
+        ("flattening_max_depth", 1.5, "a whole number of at least 0, not '1.5'"),
+        ("flattening_max_depth", True, "a whole number of at least 0, not 'True'"),
+        ("flattening_max_depth", float("nan"), "a whole number of at least 0, not 'nan'"),
+        ("flattening_max_key_length", Decimal("NaN"), "a whole number, not 'NaN'"),
+        ("flattening_max_key_length", "long", "a whole number, not 'long'"),
+        ("flattening_separator", 5, "text, not '5'"),
+        ("stream_maps", "12345678", "an object"),
+        ("stream_maps", '["12345678"]', "an object"),
+        ("stream_map_config", "12345678", "an object"),
+        ("stream_map_config", '{"12345678": NaN}', "an object"),
+        ("faker_config", ["12345678"], "an object"),
+        ("batch_config", "12345678", "an object"),
+    ],
+)
+def test_a_bad_value_of_a_setting_of_the_sdk_is_refused_as_those_of_the_tap_are(
+    name: str, value: object, wanted: str
+) -> None:
+    flat = {"flattening_enabled": True, "flattening_max_depth": 1}
+    with pytest.raises(SettingError) as caught:
+        TapBarchartEvents(config={**GOOD, **flat, name: value})
+    assert f"setting {name} must be {wanted}" in str(caught.value)
+    assert "12345678" not in str(caught.value)
+
+
+def test_the_validation_of_the_sdk_enforces_the_bounds() -> None:
+    validator = JSONSchemaValidator(CONFIG_JSONSCHEMA)
+    assert list(validator.iter_errors({**GOOD})) == []
+    for name, shown in CONFIG_JSONSCHEMA["properties"].items():
+        assert shown["title"], name
+        assert shown["description"], name
+        for bad in (
+            *([shown["minimum"] - 1] if "minimum" in shown else []),
+            *([shown["exclusiveMinimum"]] if "exclusiveMinimum" in shown else []),
+            *([shown["maximum"] + 1] if "maximum" in shown else []),
+            *([[]] if "minItems" in shown else []),
+            *([["A", "A"]] if "uniqueItems" in shown else []),
+            *(["ab"] if "maxLength" in shown else []),
+            *([""] if "minLength" in shown else []),
+            *(["none of them"] if "enum" in shown else []),
+        ):
+            assert list(validator.iter_errors({**GOOD, name: bad})), (name, bad)
 
 
 def test_an_empty_quote_character_is_a_value() -> None:

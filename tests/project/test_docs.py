@@ -19,7 +19,7 @@ import yaml
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
-from tap_barchart_events.config.settings import CONFIG_JSONSCHEMA
+from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
