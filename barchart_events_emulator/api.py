@@ -115,7 +115,7 @@ class _ServiceCalls:
         try:
             query, output = start_request(content_type, await request.body())
         except InvalidRequestError as error:
-            return service_error("REQUEST_GENERAL_FAILURE", str(error))
+            return service_error("SCHEMA_VALIDATION_FAILURE", str(error))
         service = self._service
         if service.is_busy:
             return refusal(service.refusal_status, service.refusal_retry_after)
@@ -192,6 +192,7 @@ class _ServiceCalls:
 def _other_filter(query: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     keys = ("customer", "product", "types", "start", "end")
     changed = {key: details[key] for key in keys if details[key] is not None}
+    changed |= dict.fromkeys(details["nulls"])
     return {k: v for k, v in (query | changed).items() if k not in details["left_out"]}
 
 

@@ -32,7 +32,11 @@ _RESPONSES = {
         as_date=False,
         body=None,
     ),
-    "error": FaultKind("the documented error response, status 500", code="EVENT_JOB_GET_FAILED"),
+    "error": FaultKind(
+        "the documented error response, by default with status 500",
+        code="EVENT_JOB_GET_FAILED",
+        status=500,
+    ),
     "html": FaultKind("status 200 with an HTML page"),
     "empty": FaultKind("status 200 with an empty body"),
     "malformed": FaultKind("status 200 with incomplete JSON"),
@@ -69,12 +73,13 @@ _JOB = {
 }
 _FILTER = {
     "filter": FaultKind(
-        "the job object has another filter: other values, or some keys left out",
+        "the job object has another filter: other values, nulls, or some keys left out",
         customer=None,
         product=None,
         types=None,
         start=None,
         end=None,
+        nulls=(),
         left_out=(),
     ),
     "no-filter": FaultKind("the job object has no filter"),

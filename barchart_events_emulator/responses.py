@@ -32,10 +32,10 @@ def refusal(status: int, retry_after: float | None) -> JSONResponse:
     return response
 
 
-def service_error(code: str, message: str) -> JSONResponse:
+def service_error(code: str, message: str, status: int = 500) -> JSONResponse:
     """Return the service's documented error response."""
     error = {"value": {"code": code, "message": message}, "children": []}
-    return JSONResponse([error], status_code=500)
+    return JSONResponse([error], status_code=status)
 
 
 def storage_error(status: int, code: str, message: str) -> Response:
@@ -83,7 +83,9 @@ def _status(fault: Fault, now: float) -> Response:
 
 
 _RESPONSES: dict[str, Callable[[Fault], Response]] = {
-    "error": lambda fault: service_error(fault.details["code"], "For unspecified reason(s)."),
+    "error": lambda fault: service_error(
+        fault.details["code"], "For unspecified reason(s).", fault.details["status"]
+    ),
     "storage-error": lambda fault: storage_error(**fault.details),
     "html": lambda _: HTMLResponse(_PAGE.format("Please stand by")),
     "empty": lambda _: Response(b"", media_type="application/json"),

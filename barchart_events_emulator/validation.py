@@ -1,9 +1,12 @@
-"""Validation of start requests."""
+"""Validation of start requests, as strict as the vendor's public schema reader."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+FILTER = ("customer", "product", "types", "start", "end")
+"""The keys of a filter, in the order in which they have to come."""
 
 
 class InvalidRequestError(Exception):
@@ -24,7 +27,9 @@ def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[
         raise InvalidRequestError("The body is no JSON.") from error
     if "filter" not in request:
         raise InvalidRequestError("The body must hold a filter.")
-    query = _keys(request["filter"], "filter", {"customer", "product", "types", "start", "end"})
+    query = _keys(request["filter"], "filter", set(FILTER))
+    in_order = list(query) == [key for key in FILTER if key in query]
+    _refuse_unless(in_order, f"The keys of the filter must be in the order {', '.join(FILTER)}.")
     for key in ("customer", "product"):
         _refuse_unless(_is_code(query.get(key)), f"filter.{key} must be a code.")
     for key in ("start", "end"):

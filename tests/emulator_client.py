@@ -73,7 +73,7 @@ class Client:
 
     def export(self, start: int = START, end: int = START + HOUR, **query: object) -> str:
         """Run a job to its end; return its link."""
-        source = self.start(start=start, end=end, **query).json()["source"]
+        source = self.start(**query, start=start, end=end).json()["source"]
         assert self.finish(source) in {"COMPLETE", "COMPLETED"}
         return str(self.link(source).json()["link"])
 

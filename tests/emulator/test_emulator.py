@@ -160,6 +160,10 @@ SOUND = {"customer": "TGAM", "product": "ALERT"}
         {"filter": {**SOUND, "start": True}},
         {"filter": {**SOUND, "start": None}},
         {"filter": {**SOUND, "start": 2, "end": 1}},
+        {"filter": {**SOUND, "start": "1", "end": "2"}},
+        {"filter": {**SOUND, "end": 2, "start": 1}},
+        {"filter": {**SOUND, "start": 1, "types": ["ALERT-CREATED"]}},
+        {"filter": dict(reversed(SOUND.items()))},
         {"filter": {**SOUND, "types": "ALERT-CREATED"}},
         {"filter": {**SOUND, "types": []}},
         {"filter": {**SOUND, "types": [1]}},
@@ -175,7 +179,7 @@ def test_a_start_that_is_not_as_documented_is_refused(client: Client, body: obje
     response = client.post(body)
     assert response.status_code == 500
     (error,) = response.json()
-    assert error["value"]["code"] == "REQUEST_GENERAL_FAILURE"
+    assert error["value"]["code"] == "SCHEMA_VALIDATION_FAILURE"
     assert error["value"]["message"]
     assert error["children"] == []
     assert client.emulator.jobs == []
@@ -186,7 +190,7 @@ def test_a_start_that_is_no_json_is_refused(client: Client, data: str, kind: str
     url = f"{client.emulator.api_url}/reports"
     response = client.session.post(url, data=data, headers={"Content-Type": kind}, timeout=5)
     assert response.status_code == 500
-    assert response.json()[0]["value"]["code"] == "REQUEST_GENERAL_FAILURE"
+    assert response.json()[0]["value"]["code"] == "SCHEMA_VALIDATION_FAILURE"
 
 
 def test_unknown_codes_are_no_mistake(client: Client) -> None:
