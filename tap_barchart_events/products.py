@@ -71,6 +71,17 @@ def columns_of(products: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in RESERVED]
 
 
+def types_of_others(product: str) -> dict[str, str]:
+    """Return the event types that only other known products have: code → product."""
+    own = PRODUCTS[product].event_types if product in PRODUCTS else ()
+    return {
+        code: other.code
+        for other in PRODUCTS.values()
+        for code in other.event_types
+        if code not in own
+    }
+
+
 def products_with_column(column: str, products: Sequence[str] | None = None) -> list[str]:
     """Return the codes of the products (of those given, or of all) that have a column."""
     return [

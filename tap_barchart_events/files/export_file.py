@@ -32,7 +32,7 @@ from tap_barchart_events.files.queries import (
 )
 from tap_barchart_events.files.scanner import Dialect, Scanner
 from tap_barchart_events.files.validation import Order, RowStats
-from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.products import PRODUCTS, types_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +111,7 @@ class ExportFile:
         schema_columns: Sequence[str],
         file_format: FileFormat,
         directory: Path,
+        has_null_product: bool = False,
     ) -> None:
         """Take a file; nothing is read yet.
 
@@ -123,6 +124,7 @@ class ExportFile:
             schema_columns: The schema's columns; a file's other columns go to ``extra``.
             file_format: What the settings say.
             directory: An existing private directory, for what DuckDB spills and batch files.
+            has_null_product: Whether rows with an event type of another product are an error.
         """
         self.path = path
         self.customer = customer
@@ -132,6 +134,7 @@ class ExportFile:
         self._schema_columns = frozenset(schema_columns)
         self._format = file_format
         self._directory = directory
+        self._types_of_others = types_of_others(product) if has_null_product else {}
         self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
         self._scanner = Scanner(path, self._dialect)
         self._engine: Engine | None = None
@@ -185,7 +188,7 @@ class ExportFile:
         self._engine = Engine(self.path, self._directory, memory)
         # a header needs no cross-check
         product = None if layout.header else PRODUCTS.get(self.product)
-        types = product.event_types if product else ()
+        types = [*(product.event_types if product else ()), *self._types_of_others]
         stats = RowStats.read(self._engine, source, self.window, types)
         if stats is None or not stats.matches_byte_count(content_bytes):
             self._scanner.locate_error(len(layout.names), layout.names.index("timestamp"), skip)
@@ -194,6 +197,7 @@ class ExportFile:
                 "quoted value; set quote_character to empty if the file does not quote its values"
             )
         stats.check_range()
+        stats.check_types(self.product, self._types_of_others)
         warning = stats.check_layout(product, self._format.layout_check) if product else ""
         extra = self._extra_columns(layout, stats)
         query = self._events_query(self._engine, source, stats, extra)

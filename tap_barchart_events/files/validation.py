@@ -10,7 +10,7 @@ from enum import IntEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.exceptions import LayoutError, WrongRangeError
+from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeError
 from tap_barchart_events.files.engine import UnreadableRowError
 from tap_barchart_events.files.layout import layout_conflicts
 from tap_barchart_events.files.memory import FETCH_ROWS
@@ -19,7 +19,7 @@ from tap_barchart_events.files.sql import identifier, literal
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tap_barchart_events.files.engine import Engine
     from tap_barchart_events.products import Product
@@ -191,6 +191,20 @@ class RowStats:
             f"{_instant(self.first)} to {_instant(self.last)}. The service, or a cache in "
             "between, sent another export; run again; if the error persists, ask Barchart's support"
         )
+
+    def check_types(self, product: str, of_others: Mapping[str, str]) -> None:
+        """Check that no row has an event type of another product, by code → product.
+
+        Raises:
+            FileError: A row has one.
+        """
+        for code, *_ in self.by_type:
+            if code in of_others:
+                raise FileError(
+                    f"it has rows of the event type {code}, which product {of_others[code]} has "
+                    f"and {product} does not, and the service gave no product for the export: it "
+                    f"may not know {product}; check products"
+                )
 
     def check_layout(self, product: Product, layout_check: str) -> str:
         """Cross-check a layout that was chosen by its number of columns; return a warning or "".
