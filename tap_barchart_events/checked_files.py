@@ -84,6 +84,7 @@ class CheckedFiles:
                     settings.layout_check,
                 ),
                 directory=self._sync.folder,
+                has_null_product=export.has_null_product,
             ) as file:
                 contents = self._check(export, file)
                 self._warn(export, contents)

@@ -4,7 +4,7 @@
     ├── SettingError            a setting, the catalog or STATE cannot be used
     ├── ServiceError            the service did not answer as documented
     │   ├── CredentialsError    401 or 403: never retried
-    │   ├── JobRefusedError     no more jobs at once: continue with those in flight
+    │   ├── StartRejectedError  an error of the service's own: start again, a few times
     │   ├── JobForgottenError   the service has no such job: start a new one
     │   └── JobNotReadyError    the link was requested before the file was ready
     ├── ExportError             an export is not available
@@ -36,18 +36,22 @@ class SettingError(BarchartEventsError):
 class ServiceError(BarchartEventsError):
     """The service failed, or its response is not documented."""
 
+    status: int | None = None
+    """The HTTP status of the answer; None if there was none."""
+
 
 class CredentialsError(ServiceError):
     """The service refuses the credentials (401 or 403)."""
 
 
-class JobRefusedError(ServiceError):
-    """The service starts no more jobs (429 or 503) while jobs of this sync are in flight."""
+class StartRejectedError(ServiceError):
+    """The service answers a start with an error code of its own, not a gateway's."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        """Keep the seconds of ``Retry-After``, if the response had one."""
-        super().__init__(message)
-        self.retry_after = retry_after
+    advice = "check customer, products, event_types and delimiter"
+    """What to do when the tries are used up."""
+
+    is_final = False
+    """Whether no retry helps: the service cannot read the request."""
 
 
 class JobForgottenError(ServiceError):

@@ -23,10 +23,11 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
+from tap_barchart_events.private_folder import private_folder
 from tap_barchart_events.progress import RoundedTimer
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.state import ProductState, log_warnings
-from tap_barchart_events.sync import open_sync, private_folder
+from tap_barchart_events.sync import open_sync
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:

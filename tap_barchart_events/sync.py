@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
-import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.first_start import first_job
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.ranges import range_to_cover
@@ -23,13 +19,13 @@ from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
 from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
 from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.files.sampling import events_by_hour
-from tap_barchart_events.output.signals import signals_held
 from tap_barchart_events.progress import Progress, counted, hours
 from tap_barchart_events.windows import EARLIEST, HOUR, Window, to_iso
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from tap_barchart_events.api.retry import RetryPolicy
     from tap_barchart_events.config.settings import Settings
@@ -94,12 +90,8 @@ def open_sync(
         stream: Name of the stream, for metrics.
         logger: Where progress goes.
         retry: How calls are retried; the setting ``max_retries`` replaces ``attempts``.
-        job_retry: When a job that failed is replaced by a new one.
+        job_retry: When a job that failed is replaced by a new one; ``retry`` replaces ``starts``.
         is_connection_test: Whether one event is enough.
-
-    Raises:
-        CredentialsError: The service refuses the credentials.
-        ServiceError: The service failed at each try.
     """
     stopped = threading.Event()
     if is_connection_test:
@@ -107,14 +99,17 @@ def open_sync(
     progress = Progress(
         logger, customer=settings.customer, stream=stream, is_connection_test=is_connection_test
     )
+    retry = replace(retry, attempts=1 + settings.max_retries)
+    job_retry = replace(job_retry, starts=retry)
     with progress, closing(_client(settings, retry, stopped, progress)) as client:
-        client.authenticate()
-        ranges = _ranges(settings, states, _now(client, logger), logger)
+        is_first = is_connection_test or all(s.bookmark is None for s in states.values())
+        is_accepted = client.authenticate(is_first_sync=is_first)
         request = Request(settings.customer, settings.event_types, settings.delimiter)
-        saved_jobs = _saved_jobs(settings, request, states, ranges, int(client.now))
-        plans = _plans(settings, request, states, ranges, saved_jobs)
+        ranges, saved_jobs, plans = _what_to_export(
+            settings, request, states, client, logger, may_start=not is_connection_test
+        )
         if is_connection_test:
-            _log_coverage(settings, request, states, plans, logger)
+            _log_coverage(settings, request, states, plans, logger, is_accepted=is_accepted)
             ranges = {product: _newest(covered, settings) for product, covered in ranges.items()}
             saved_jobs = {}
             plans = _plans(settings, request, {}, ranges, saved_jobs)
@@ -123,6 +118,32 @@ def open_sync(
         ) as exports:
             progress.begin(sum(covered.size for covered in ranges.values()), exports)
             yield Sync(folder, ranges, exports, progress, request)
+
+
+def _what_to_export(
+    settings: Settings,
+    request: Request,
+    states: Mapping[str, ProductState],
+    client: ReportsClient,
+    logger: logging.Logger,
+    *,
+    may_start: bool = False,
+) -> tuple[dict[str, Window], dict[str, list[SavedJob]], dict[str, WindowPlanner]]:
+    """Return ranges, jobs of an earlier run, and plans; start a job first if the time is unknown.
+
+    A job that is started here is used, as one of an earlier run, if its window is still covered
+    when the service's time is known.
+    """
+    ranges = _ranges(settings, states, _now(client, logger), logger)
+    saved_jobs = _saved_jobs(settings, request, states, ranges, int(client.now))
+    plans = _plans(settings, request, states, ranges, saved_jobs)
+    if client.clock_offset is not None or not may_start:
+        return ranges, saved_jobs, plans
+    if first := first_job(client, request, plans):
+        product, job = first
+        state = states[product]
+        states = {**states, product: replace(state, jobs=[*state.jobs, job.to_json()])}
+    return _what_to_export(settings, request, states, client, logger)
 
 
 def _client(
@@ -134,7 +155,7 @@ def _client(
         settings.password,
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
-        retry=replace(retry, attempts=1 + settings.max_retries),
+        retry=retry,
         connections=2 * settings.max_concurrent_jobs,
         on_request=progress.request,
     )
@@ -300,9 +321,12 @@ def _log_coverage(
     states: Mapping[str, ProductState],
     plans: Mapping[str, WindowPlanner],
     logger: logging.Logger,
+    *,
+    is_accepted: bool,
 ) -> None:
-    """Log that the credentials are right, and what a sync would cover, but for empty ranges."""
-    logger.info("%s accepts the credentials", settings.api_url)
+    """Log whether the credentials are right, and what a sync would cover, but for empty ranges."""
+    if is_accepted:
+        logger.info("%s accepts the credentials", settings.api_url)
     for product, plan in plans.items():
         if plan.span.size:
             is_learnt = states[product].learnt.get("types") == request.types_fingerprint
@@ -321,26 +345,3 @@ def _newest(covered: Window, settings: Settings) -> Window:
     """Return the last part of a range, which a connection test reads."""
     size = min(settings.largest_window, LONGEST_TEST)
     return Window(max(covered.start, covered.end - size), covered.end)
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """Make a temporary folder that only its owner can read, and remove it with its content."""
-    with signals_held():  # Python tests the place by writing a file there
-        place = tempfile.gettempdir()
-    if not place.isascii() and place.encode(errors="ignore").decode() != place:
-        raise FileError(
-            f"the folder for temporary files, {place!a}, has a name that is not UTF-8; set "
-            "TMPDIR to another one"
-        )
-    # The name comes first: a signal may arrive just after the folder is made.
-    folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
-    try:
-        folder.mkdir(mode=0o700)
-        yield folder
-    finally:
-        # Only the first signal raises, so at least one of the two calls completes.
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

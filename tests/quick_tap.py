@@ -8,6 +8,7 @@ from tap_barchart_events.exports.job_retry import JobRetryPolicy
 QUICK = JobRetryPolicy(
     wait_initial=0.05,
     wait_factor=2,
+    forgotten_grace=0,
     forgotten_timeout=60,
     forgotten_wait_initial=0.05,
     wait_max=1,

@@ -5,23 +5,21 @@ Nothing here depends on a particular call, except where the meaning of a status 
 
 from __future__ import annotations
 
+import http.client
 import json
-import threading
 import time
-from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tap_barchart_events.api.clock import ServiceClock
 from tap_barchart_events.api.connection import transfer_of
 from tap_barchart_events.api.redaction import replace_errors, without_url
-from tap_barchart_events.api.responses import Json, error_code
+from tap_barchart_events.api.responses import Json, error_of, presentable
 from tap_barchart_events.api.retry import (
+    REFUSALS,
     TRANSIENT_STATUSES,
     RetryPolicy,
-    StartPause,
     TransientError,
-    UnreachableError,
     retry_after,
 )
 from tap_barchart_events.api.session import Session
@@ -30,39 +28,34 @@ from tap_barchart_events.exceptions import (
     JobFailedError,
     JobForgottenError,
     JobNotReadyError,
-    JobRefusedError,
     ServiceError,
+    StartRejectedError,
     SyncStopped,
 )
-from tap_barchart_events.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import threading
+    from collections.abc import Callable, Sequence
 
     import requests
     from requests.auth import AuthBase
+
+    from tap_barchart_events.exceptions import BarchartEventsError
 
 T = TypeVar("T")
 
 LONGEST_RESPONSE = 1 << 20
 """Bytes of a response of the API, at most; a longer one is an error."""
 
-UNREACHABLE_TIMEOUT = 10
-"""Seconds within which the last try begins if the host is unreachable and has never answered."""
-
 ERRORS = {
-    "EVENT_JOB_GET_FAILED": JobFailedError,
     "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
     "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
+    "EVENT_JOB_GET_FAILED": JobFailedError,
 }
+"""Documented codes of polls and links; the special ones first."""
 
-
-UNKNOWN_CALL = frozenset({404, 405, 501})
-"""Statuses of a service that does not have the call."""
-
-
-class UnknownCallError(ServiceError):
-    """The service does not have the call."""
+UNREADABLE = ("SCHEMA_VALIDATION", "MALFORMED")
+"""Parts of the codes by which the service says that it cannot read a request."""
 
 
 class Caller:
@@ -73,23 +66,25 @@ class Caller:
         api_url: str,
         auth: AuthBase,
         *,
+        secrets: Sequence[str],
         stopped: threading.Event,
         timeout: float,
         retry: RetryPolicy,
         connections: int,
         on_request: Callable[[str], None] | None,
     ) -> None:
-        """Open no connection yet; ``ReportsClient`` documents the arguments."""
+        """Open no connection yet; ``ReportsClient`` documents the arguments.
+
+        ``secrets`` are what an answer may repeat of the request, and no log may hold.
+        """
         self.clock = ServiceClock()
         self._api_url = api_url
         self._stopped = stopped
         self._timeout = timeout
         self._retry = retry
         self._on_request = on_request
-        self._is_reached = False
+        self._secrets = secrets
         self._refusal = ""
-        self._first = threading.Lock()
-        self._is_accepted = False
         self._session = Session(connections)
         self._session.auth = auth
         # Without it the service answers a call for a link with a redirect.
@@ -102,6 +97,14 @@ class Caller:
         self._session.close()
 
     def call(
+        self, endpoint: str, method: str, path: str, what: str, *, parse: Callable[[Json], T]
+    ) -> T:
+        """Make one call of the API, with retries; ``request`` documents the arguments."""
+        return self._retry.run(
+            lambda: self.request(endpoint, method, path, what, parse=parse), self._stopped
+        )
+
+    def request(
         self,
         endpoint: str,
         method: str,
@@ -110,10 +113,11 @@ class Caller:
         body: dict[str, Any] | None = None,
         *,
         parse: Callable[[Json], T],
-        is_refusal: Callable[[int | None], bool] = lambda _: False,
-        pause: StartPause | None = None,
+        connect_timeout: float | None = None,
     ) -> T:
-        """Make one call of the API, with retries; return its parsed response.
+        """Make one call of the API, once; return its parsed response.
+
+        A ServiceError has the status of the answer, if there was one.
 
         Args:
             endpoint: The call, for metrics.
@@ -121,84 +125,23 @@ class Caller:
             path: Path and query.
             what: What fails with it, for errors: ``poll job …``.
             body: Sent as JSON.
-            parse: Parses the response; its KeyError, TypeError and ValueError are retried.
-            is_refusal: Returns, by the status, whether a failure is not to be retried.
-            pause: A pause that all calls of the kind share.
+            parse: Parses the response; its KeyError, TypeError and ValueError are transient.
+            connect_timeout: To connect, in seconds, if it is not that of each read.
 
         Raises:
-            JobRefusedError: The call is refused: ``is_refusal`` is true of the response's status,
-                or the pause of another call is under way. There is no retry.
+            CredentialsError: The service refuses the credentials now, or has done so before.
         """
-
-        def attempt() -> T:
-            is_paused = False
-            try:
-                with self._one_by_one():
-                    if pause and pause.left:
-                        text = f"could not {what}: Retry-After of an earlier start has not passed"
-                        raise JobRefusedError(text, pause.left)
-                    return self._request(endpoint, method, path, what, body, parse)
-            except TransientError as error:
-                if pause and error.retry_after:
-                    is_paused = pause.left > 0
-                    pause.extend(error.retry_after)
-                if isinstance(error, UnreachableError) and not self._is_reached:
-                    self._shorten(error)
-                if not (is_paused or is_refusal(error.status)):
-                    raise
-                refusal = JobRefusedError(str(error), error.retry_after)
-            raise refusal
-
-        return self._retry.run(attempt, self._stopped)
-
-    def _shorten(self, error: UnreachableError) -> None:
-        """Give up soon: a host that has never answered may not be there at all."""
-        error.timeout = UNREACHABLE_TIMEOUT
-        error.advice = (
-            "is the emulator running? barchart-events-emulator starts it"
-            if is_loopback(self._api_url)
-            else "check api_url, the network and the proxy"
-        )
-
-    @contextmanager
-    def _one_by_one(self) -> Iterator[None]:
-        """Send one request at a time until the service has accepted the credentials.
-
-        So wrong credentials are sent once, whatever the first call is: more refusals could lock
-        the account.
-
-        Raises:
-            CredentialsError: The service has refused the credentials.
-            SyncStopped: The sync has ended meanwhile.
-        """
-        with ExitStack() as held:
-            if not self._is_accepted:
-                held.enter_context(self._first)
-            if self._is_accepted:
-                held.close()
-            if self._refusal:
-                raise CredentialsError(self._refusal)
-            if self._stopped.is_set():
-                raise SyncStopped
-            yield
-
-    def _request(
-        self,
-        endpoint: str,
-        method: str,
-        path: str,
-        what: str,
-        body: dict[str, Any] | None,
-        parse: Callable[[Json], T],
-    ) -> T:
-        """Make a request; return its parsed response."""
+        if self._refusal:  # more refusals could lock the account
+            raise CredentialsError(self._refusal)
+        if self._stopped.is_set():
+            raise SyncStopped
         sent = time.monotonic()
         response = without_url(
             lambda: self._session.request(
                 method,
                 self._api_url + path,
                 json=body,
-                timeout=self._timeout,
+                timeout=(connect_timeout or self._timeout, self._timeout),
                 stream=True,
                 # A redirect could lead credentials elsewhere.
                 allow_redirects=False,
@@ -206,21 +149,30 @@ class Caller:
             what,
             self._api_url,
         )
+        self.clock.observe(response.headers.get("Date"), sent, time.monotonic())
+        return self._parsed(endpoint, what, response, parse)
+
+    def _parsed(
+        self, endpoint: str, what: str, response: requests.Response, parse: Callable[[Json], T]
+    ) -> T:
+        if self._on_request:
+            self._on_request(endpoint)
         with response:
-            transfer = transfer_of(response)
-            self._is_reached = True
-            self.clock.observe(response.headers.get("Date"), sent, time.monotonic())
-            content = without_url(lambda: self._read(response, what), what, self._api_url)
-            if self._on_request:
-                self._on_request(endpoint)
-            value = self._json(endpoint, what, response, content)
-            parsed = replace_errors(
-                lambda: parse(value),
-                (KeyError, TypeError, ValueError),
-                lambda _: TransientError(f"could not {what}: the response is not as documented"),
-            )
+            try:
+                transfer = transfer_of(response)
+                content = without_url(lambda: self._read(response, what), what, self._api_url)
+                value = self._json(endpoint, what, response, content)
+                parsed = replace_errors(
+                    lambda: parse(value),
+                    (KeyError, TypeError, ValueError),
+                    lambda _: TransientError(
+                        f"could not {what}: the response is not as documented"
+                    ),
+                )
+            except ServiceError as error:
+                error.status = response.status_code
+                raise
             transfer.is_complete = True
-            self._is_accepted = True
             return parsed
 
     @staticmethod
@@ -237,34 +189,12 @@ class Caller:
         return body
 
     def _json(self, endpoint: str, what: str, response: requests.Response, body: bytes) -> Json:
-        """Return the JSON of a response's body, or raise what its status means."""
-        status = response.status_code
-        if status in {401, 403}:
-            refusal = (
-                f"could not {what}: the service answered {status}; check username, password "
-                "and customer, and that api_url is the host that they are for"
-            )
-            if status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
-                self._refusal = refusal
-            raise CredentialsError(refusal)
+        """Return the JSON of a response's body, or raise what an error response means."""
         location = response.headers.get("Location")
-        if status in {302, 303, 307} and location and endpoint == "link":
+        if response.status_code in {302, 303, 307} and location and endpoint == "link":
             return {"link": location}
-        code = error_code(body) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
-        if code in ERRORS and endpoint in {"poll", "link"}:
-            raise ERRORS[code](f"could not {what}: the service answered {code}")
-        if status in TRANSIENT_STATUSES:
-            raise TransientError(
-                f"could not {what}: the service answered {status}" + (f" {code}" if code else ""),
-                retry_after(response.headers),
-                status,
-            )
         if not response.ok or response.is_redirect:
-            kind = UnknownCallError if status in UNKNOWN_CALL else ServiceError
-            raise kind(
-                f"could not {what}: the service answered {status}, which is not documented; "
-                "check api_url"
-            )
+            raise self._error(endpoint, what, response, body)
         return replace_errors(
             lambda: json.loads(body),
             (ValueError, RecursionError),
@@ -273,3 +203,38 @@ class Caller:
                 "in between"
             ),
         )
+
+    def _error(
+        self, endpoint: str, what: str, response: requests.Response, body: bytes
+    ) -> BarchartEventsError:
+        """Return what an error response means for a call."""
+        status = response.status_code
+        codes, message = error_of(body)
+        answered = f"could not {what}: the service answered {status}"
+        if message == http.client.responses.get(status):  # as a gateway says
+            message = ""
+        if said := presentable(": ".join(filter(None, [", ".join(codes), message])), self._secrets):
+            answered += f" ({said})"
+        if status == HTTPStatus.UNAUTHORIZED or (
+            status == HTTPStatus.FORBIDDEN and endpoint != "authenticate"
+        ):
+            answered += (
+                "; check username, password and customer, and that api_url is the host that they "
+                "are for"
+            )
+            if status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
+                self._refusal = answered
+            return CredentialsError(answered)
+        if endpoint == "authenticate":
+            return ServiceError(answered)
+        if endpoint in {"poll", "link"}:
+            known = next((kind for code, kind in ERRORS.items() if code in codes), None)
+            if known or status == HTTPStatus.NOT_FOUND:
+                return (known or JobForgottenError)(answered)
+        if endpoint == "start" and codes and status not in REFUSALS:
+            rejected = StartRejectedError(answered)
+            rejected.is_final = any(part in code for part in UNREADABLE for code in codes)
+            return rejected
+        if status in TRANSIENT_STATUSES:
+            return TransientError(answered, retry_after(response.headers))
+        return ServiceError(answered + ", which is not documented; check api_url")

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager, suppress
+from base64 import b64encode
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.api.caller import Caller, UnknownCallError
+from tap_barchart_events.api.caller import Caller
 from tap_barchart_events.api.download import Download
 from tap_barchart_events.api.responses import ExportFilter, Job, Json, parse_job, parse_link
-from tap_barchart_events.api.retry import RetryPolicy, StartPause, TransientError
+from tap_barchart_events.api.retry import RetryPolicy, TransientError, UnreachableError
 from tap_barchart_events.api.session import Session
-from tap_barchart_events.exceptions import (
-    JobForgottenError,
-    JobMismatchError,
-)
+from tap_barchart_events.exceptions import JobMismatchError, ServiceError
+from tap_barchart_events.urls import is_loopback
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -33,8 +32,11 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_DELIMITER = "|"
 
-REFUSALS = frozenset({429, 503})
-"""Statuses by which the service refuses one more job, beside those in flight."""
+UNREACHABLE_TIMEOUT = 10
+"""Seconds within which the last try begins if the host of a first sync cannot be reached."""
+
+CONNECT_TIMEOUT = 5
+"""Longest time to connect in a first sync, in seconds: it ends within 15 seconds."""
 
 PROGRESS = 1 << 20
 """Bytes that a broken transfer must have received to count as progress, not as a failure."""
@@ -70,9 +72,12 @@ class ReportsClient:
         self._stopped = stopped
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
+        self._api_url = api_url
+        given = f"{username}:{password}".encode()
         self._api = Caller(
             api_url,
             HTTPBasicAuth(username.encode(), password.encode()),
+            secrets=(b64encode(given).decode(), password, username),
             stopped=stopped,
             timeout=timeout,
             retry=self._retry,
@@ -80,8 +85,7 @@ class ReportsClient:
             on_request=on_request,
         )
         self._requested: dict[str, ExportFilter] = {}
-        self._warned_of_types = False
-        self._start_pause = StartPause()
+        self._warnings: dict[str, object] = {}
         self._storage = Session(connections)
         self._encodings_warned_of: dict[str, object] = {}
 
@@ -103,26 +107,56 @@ class ReportsClient:
         """The present time, in seconds since the epoch: the service's if it is the earlier one."""
         return time.time() + min(0.0, self.clock_offset or 0.0)
 
-    @property
-    def starts_paused_until(self) -> float:
-        """Until when no job may be started, by ``Retry-After``; of the monotonic clock."""
-        return self._start_pause.until
-
-    def authenticate(self) -> None:
+    def authenticate(self, *, is_first_sync: bool = True) -> bool:
         """Check the credentials, and get the service's time: ``GET /service/authenticate``.
 
         A sync makes this call before all others, so that wrong credentials are refused before a job
-        is started. A service may lack the call; that is no failure.
+        is started. Any other answer than 401 or the documented one is a warning.
+
+        Args:
+            is_first_sync: Whether to give up soon if the host cannot be reached: it may not be
+                there at all.
+
+        Returns:
+            Whether the service accepts the credentials.
 
         Raises:
             CredentialsError: The credentials are wrong.
-            ServiceError: The service cannot be reached, or failed at each try.
+            ServiceError: The service gave no answer at any try.
         """
-        path = "/service/authenticate"
-        with suppress(UnknownCallError):
-            self._api.call(
-                "authenticate", "GET", path, "check the credentials", parse=lambda _: None
+        what = "check the credentials"
+
+        def attempt() -> ServiceError | None:
+            try:
+                self._api.request(
+                    "authenticate",
+                    "GET",
+                    "/service/authenticate",
+                    what,
+                    parse=lambda _: None,
+                    connect_timeout=min(self._timeout, CONNECT_TIMEOUT) if is_first_sync else None,
+                )
+            except UnreachableError as error:
+                if is_first_sync:
+                    error.timeout = UNREACHABLE_TIMEOUT
+                error.advice = (
+                    "is the emulator running? barchart-events-emulator starts it"
+                    if is_loopback(self._api_url)
+                    else "check api_url, the network and the proxy"
+                )
+                raise
+            except ServiceError as error:
+                if error.status in {None, HTTPStatus.UNAUTHORIZED}:
+                    raise
+                return error
+            return None
+
+        error = self._retry.run(attempt, self._stopped)
+        if error:
+            logger.warning(
+                "%s; the start of the first export job shows whether they are right", error
             )
+        return error is None
 
     def start(
         self,
@@ -133,9 +167,8 @@ class ReportsClient:
         end: int,
         types: Sequence[str] = (),
         delimiter: str = DEFAULT_DELIMITER,
-        is_only_job: Callable[[], bool] = lambda: True,
     ) -> Job:
-        """Start an export job: ``POST /reports``.
+        """Start an export job, with one try: ``POST /reports``.
 
         Args:
             customer: Customer code.
@@ -144,28 +177,26 @@ class ReportsClient:
             end: Last instant, in milliseconds; whether it is inclusive is not documented.
             types: Event type codes; none for all.
             delimiter: Field separator; the service's default is not sent.
-            is_only_job: Returns whether no other job is in flight. A refusal is then retried.
 
         Raises:
             CredentialsError: The credentials are wrong.
             JobMismatchError: The service answered with the job of another export.
-            JobRefusedError: The service starts no more jobs beside those in flight.
-            ServiceError: The service failed at each try.
+            StartRejectedError: The service answered with an error code of its own.
+            TransientError: The service failed, or starts no more jobs.
+            ServiceError: The answer is not documented.
         """
         requested = ExportFilter(customer, product, start, end, tuple(types))
         body: dict[str, Any] = {"filter": requested.as_json()}
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
-        return self._api.call(
+        return self._api.request(
             "start",
             "POST",
             "/reports",
             what,
             body,
             parse=lambda value: self._new_job(parse_job(value), what, requested),
-            is_refusal=lambda status: status in REFUSALS and not is_only_job(),
-            pause=self._start_pause,
         )
 
     def _new_job(self, job: Job, what: str, requested: ExportFilter) -> Job:
@@ -210,17 +241,7 @@ class ReportsClient:
             self._check_job(job, what, self._requested.get(source))
             return job
 
-        with self._without_forgotten(source):
-            return self._api.call("poll", "GET", path, what, parse=parse)
-
-    @contextmanager
-    def _without_forgotten(self, source: str) -> Iterator[None]:
-        """Remove what is expected of a job that the service does not have: names may recur."""
-        try:
-            yield
-        except JobForgottenError:
-            self._requested.pop(source, None)
-            raise
+        return self._api.call("poll", "GET", path, what, parse=parse)
 
     def _check_job(self, job: Job, what: str, requested: ExportFilter | None) -> None:
         """Compare the filter that the service echoes with the requested one."""
@@ -232,13 +253,18 @@ class ReportsClient:
                 f"could not {what}: the service answered with job {job.source} of another export "
                 f"(other {' and '.join(differences)}); a cache in between may be the reason"
             )
-        if requested.has_other_types(job.filter) and not self._warned_of_types:
-            self._warned_of_types = True
-            logger.warning(
-                "job %s: the service echoes other event types than those of the setting "
-                "event_types; check that no type is missing",
-                job.source,
+        for unknown in requested.unknown_codes(job.filter):
+            self._warn_once(f"the service may not know {unknown}: it echoes null; check the code")
+        if requested.has_other_types(job.filter):
+            self._warn_once(
+                "the service echoes other event types than those of the setting event_types; "
+                "check that no type is missing"
             )
+
+    def _warn_once(self, text: str) -> None:
+        own = object()
+        if self._warnings.setdefault(text, own) is own:  # also if two threads come at once
+            logger.warning("%s", text)
 
     def link(self, source: str) -> str:
         """Get a link to a job's file, valid for 15 minutes: ``GET /reports/{source}``.
@@ -252,8 +278,7 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        with self._without_forgotten(source):
-            return self._api.call("link", "GET", path, what, parse=parse_link)
+        return self._api.call("link", "GET", path, what, parse=parse_link)
 
     def download(self, source: str, path: Path) -> int:
         """Download the file of a job, complete and decompressed.

@@ -40,7 +40,6 @@ NETWORK_ERRORS = (
 NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 REASONS: dict[type[Exception], str] = {
-    requests.ConnectTimeout: "no connection within request_timeout_seconds",
     requests.ReadTimeout: "no response within request_timeout_seconds",
     urllib3.exceptions.ReadTimeoutError: "no response within request_timeout_seconds",
     EndlessResponseError: "the response does not end",
@@ -110,6 +109,8 @@ def _replacement(error: Exception, what: str, host: str) -> ServiceError:
         return UnreachableError(f"could not {what}: {host}: connection refused")
     if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in causes):
         return UnreachableError(f"could not {what}: {host}: no route to the host")
+    if has(requests.ConnectTimeout):
+        return UnreachableError(f"could not {what}: {host}: no connection in time")
     reason = next(
         (text for kind, text in REASONS.items() if has(kind)),
         f"the connection broke ({type(causes[-1]).__name__})",

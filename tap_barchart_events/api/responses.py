@@ -1,4 +1,4 @@
-"""The service's responses, parsed: job objects, links, error codes. Makes no call.
+"""The service's responses, parsed: job objects, links, errors. Makes no call.
 
 Every parser raises ``KeyError``, ``TypeError`` or ``ValueError`` for a response that is not as
 documented.
@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tap_barchart_events.windows import from_iso
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Json: TypeAlias = Any
 """A value of parsed JSON."""
 
 LONGEST_SOURCE = 200
 """Characters of a ``source``; the service's have 40."""
+
+LONGEST_MESSAGE = 200
+"""Characters of what the service says about an error, at most."""
+
+URL = re.compile(r"\S*(//|\?\S*=)\S*")
+"""A word that is, or holds, a URL with a scheme, a host or a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,10 @@ class ExportFilter:
     """Event type codes; none for all."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the ``filter`` of a request."""
+        """Return the ``filter`` of a request.
+
+        The vendor's public schema reader depends on the order of the keys, and on numbers.
+        """
         body: dict[str, Any] = {"customer": self.customer, "product": self.product}
         if self.types:
             body["types"] = list(self.types)
@@ -47,21 +59,37 @@ class ExportFilter:
     def differences(self, echo: Mapping[str, Any]) -> list[str]:
         """Return the keys in which an echoed filter names another export.
 
-        A key that the echo leaves out is not compared. A number may come as text. Types are
-        compared by ``has_other_types``.
+        A range that covers the requested one is no difference; its end may be the last
+        millisecond. A key that the echo leaves out, or whose value cannot be read, is skipped.
         """
-        own = self.as_json()
-        found = [key for key in ("customer", "product") if echo.get(key, own[key]) != own[key]]
-        return found + [
-            key for key in ("start", "end") if _number(echo.get(key, own[key])) != own[key]
-        ]
+        customer, product = _code(echo.get("customer")), _code(echo.get("product"))
+        start, end = _instant(echo.get("start")), _instant(echo.get("end"))
+        differs = {
+            "customer": customer is not None and customer != _code(self.customer),
+            "product": product is not None and product != _code(self.product),
+            "start": start is not None and start > self.start,
+            "end": end is not None and end < self.end - 1,
+        }
+        return [key for key, value in differs.items() if value]
+
+    def unknown_codes(self, echo: Mapping[str, Any]) -> list[str]:
+        """Return what an echoed filter gives as null: the service reads an unknown code so."""
+        types = echo.get("types")
+        has_null_type = isinstance(types, list) and any(map(_is_null, types))
+        unknown = {
+            f"customer {self.customer}": _is_null(echo.get("customer", "")),
+            f"product {self.product}": _is_null(echo.get("product", "")),
+            "all event types of event_types": has_null_type,
+        }
+        return [what for what, value in unknown.items() if value]
 
     def has_other_types(self, echo: Mapping[str, Any]) -> bool:
         """Return whether types were requested and an echoed filter names another set of them."""
-        types = echo.get("types", list(self.types))
-        if not self.types:
+        types = echo.get("types")
+        if not self.types or not isinstance(types, list):
             return False
-        return not isinstance(types, list) or {*map(repr, types)} != {*map(repr, self.types)}
+        codes = {*map(_code, types)}
+        return None not in codes and codes != {*map(_code, self.types)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +108,22 @@ class Job:
     filter: Mapping[str, Any] = field(default_factory=dict)
     """What it exports, as the service echoes it: the keys that are there, unchecked."""
 
+    @property
+    def has_null_product(self) -> bool:
+        """Whether the service gives no product for it: it may not know the requested one."""
+        return _is_null(self.filter.get("product", ""))
+
 
 def parse_job(value: Json) -> Job:
-    """Return the job of a job object."""
+    """Return the job of a job object; its status in upper case, without blanks."""
     source, status = value["source"], value["status"]
-    if not all(isinstance(text, str) and text and text.isprintable() for text in (source, status)):
+    if not isinstance(source, str) or not isinstance(status, str):
         raise TypeError
-    if not is_source(source):
+    status = status.strip().upper()
+    if not is_source(source) or not status or not status.isprintable():
         raise ValueError
     echo = value.get("filter")
-    items = echo.items() if isinstance(echo, dict) else ()
-    known = {key: value for key, value in items if value is not None}
+    known = echo if isinstance(echo, dict) else {}
     return Job(source, status, _seconds(value.get("timing")), known)
 
 
@@ -108,24 +141,68 @@ def parse_link(value: Json) -> str:
     return link
 
 
-def error_code(body: bytes) -> str | None:
-    """Return the code of a documented error body."""
+def error_of(body: bytes) -> tuple[tuple[str, ...], str]:
+    """Return the codes of an error body, and its first message.
+
+    The service's errors are trees of ``{value: {code, message}, children}``. A gateway's are
+    ``{message}``, without a code.
+    """
     try:
-        code = json.loads(body)[0]["value"]["code"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return code[:60] if isinstance(code, str) and code.isprintable() else None
+        todo = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return (), ""
+    codes: dict[str, None] = {}
+    messages: list[str] = []
+    while todo:
+        match todo.pop():
+            case list(nodes):
+                todo += reversed(nodes)
+            case {"value": dict(own), **more}:
+                todo.append(more.get("children"))
+                if isinstance(code := own.get("code"), str) and code.strip():
+                    codes[code.strip()] = None
+                if isinstance(message := own.get("message"), str):
+                    messages.append(message)
+            case {"message": str(message)}:
+                messages.append(message)
+    return tuple(codes), next((text for text in messages if text.strip()), "")
 
 
-def _number(value: object) -> Decimal | None:
-    """Return a number, also one that comes as text."""
+def presentable(text: str, secrets: Iterable[str]) -> str:
+    """Return what the service says in a form that may be logged.
+
+    Without URLs and credentials, which a gateway may repeat; in printable characters.
+    """
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    text = "".join(c if c.isprintable() else " " for c in URL.sub("…", text))
+    return " ".join(text.split())[:LONGEST_MESSAGE].rstrip(" .")
+
+
+def _code(value: object) -> str | None:
+    """Return a code to compare, also one of an object; None if it cannot be read."""
+    if isinstance(value, dict):
+        value = value.get("code")
+    return value.strip().casefold() or None if isinstance(value, str) else None
+
+
+def _is_null(value: object) -> bool:
+    """Return whether a code, or the one of an object, is null."""
+    return value is None or (isinstance(value, dict) and value.get("code", "") is None)
+
+
+def _instant(value: object) -> Decimal | None:
+    """Return milliseconds since the epoch, also of text; None if they cannot be read."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = Decimal(value)
     except InvalidOperation:
-        return None
-    return None if number.is_nan() else number  # some of those cannot be compared
+        try:
+            return Decimal(from_iso(str(value)))
+        except ValueError:
+            return None
+    return number if number.is_finite() else None
 
 
 def _seconds(timing: Json) -> float | None:

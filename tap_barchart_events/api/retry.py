@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -27,6 +25,9 @@ T = TypeVar("T")
 LONGEST_RETRY_AFTER = 10**9
 """Longest ``Retry-After``, in seconds: a longer one stands for no time either."""
 
+REFUSALS = frozenset({429, 503})
+"""Statuses by which the service refuses one more job, beside those in flight."""
+
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -39,13 +40,10 @@ class TransientError(ServiceError):
     advice = "run again later: the next run continues from the bookmark"
     """What to do when the tries are used up."""
 
-    def __init__(
-        self, message: str, retry_after: float | None = None, status: int | None = None
-    ) -> None:
-        """Keep the seconds of ``Retry-After``, if the response had one, and the HTTP status."""
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        """Keep the seconds of ``Retry-After``, if the response had one."""
         super().__init__(message)
         self.retry_after = retry_after
-        self.status = status
 
 
 class UnreachableError(TransientError):
@@ -71,53 +69,49 @@ class RetryPolicy:
     def run(self, call: Callable[[], T], stopped: threading.Event) -> T:
         """Call until it does not raise ``TransientError``.
 
-        A pause is never shorter than ``Retry-After``. If that exceeds ``timeout``, no further try
-        is made.
-
         Raises:
             ServiceError: The last failure, when no further try is allowed.
             SyncStopped: The sync is ending.
         """
-        began = time.monotonic()
-        for attempt in itertools.count(1):
-            if stopped.is_set():
-                raise SyncStopped
+        began, attempt = time.monotonic(), 0
+        while not stopped.is_set():
             try:
                 return call()
             except TransientError as error:
-                last = error
-            ceiling = min(self.wait_initial * 2.0 ** min(attempt - 1, 64), self.wait_max)
-            pause = max(backoff.full_jitter(ceiling), last.retry_after or 0)
-            timeout = self.timeout if last.timeout is None else min(last.timeout, self.timeout)
-            if attempt >= self.attempts:
-                why = "setting max_retries"
-                break
-            if time.monotonic() - began + pause > timeout:
-                why = f"no try begins after {timeout:g} s"
-                if pause > ceiling:
-                    why = f"Retry-After is {pause:.0f} s"
-                break
-            logger.warning("%s; try %d of %d in %.1f s", last, attempt + 1, self.attempts, pause)
-            if stopped.wait(pause):
-                raise SyncStopped
+                last, attempt = error, attempt + 1
+            seconds = time.monotonic() - began
+            stopped.wait(self.pause(last, attempt, seconds, backoff.full_jitter(1)))
+        raise SyncStopped
+
+    def pause(self, error: TransientError, attempt: int, seconds: float, jitter: float) -> float:
+        """Return the pause before the next try, and log it.
+
+        It is never shorter than ``Retry-After``. If that exceeds ``timeout``, no further try is
+        made.
+
+        Args:
+            error: The failure.
+            attempt: How many tries there have been.
+            seconds: How long ago the first one began.
+            jitter: Between 0 and 1.
+
+        Raises:
+            ServiceError: The failure, when no further try is allowed.
+        """
+        ceiling = min(self.wait_initial * 2.0 ** min(attempt - 1, 64), self.wait_max)
+        pause = max(ceiling * jitter, error.retry_after or 0)
+        timeout = self.timeout if error.timeout is None else min(error.timeout, self.timeout)
+        if attempt >= self.attempts:
+            why = "setting max_retries"
+        elif seconds + pause > timeout:
+            why = f"no try begins after {timeout:g} s"
+            if pause > ceiling:
+                why = f"Retry-After is {pause:.0f} s"
+        else:
+            logger.warning("%s; try %d of %d in %.1f s", error, attempt + 1, self.attempts, pause)
+            return pause
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
-        raise ServiceError(f"{last}; given up after {tries} ({why}); {last.advice}")
-
-
-class StartPause:
-    """Until when no start may be sent, by the ``Retry-After`` of refused ones."""
-
-    until = -math.inf
-    """In seconds of the monotonic clock."""
-
-    def extend(self, seconds: float) -> None:
-        """Begin a pause, unless a longer one is under way."""
-        self.until = max(self.until, time.monotonic() + seconds)
-
-    @property
-    def left(self) -> float:
-        """Seconds that the pause still lasts; 0 if none is under way."""
-        return max(0.0, self.until - time.monotonic())
+        raise ServiceError(f"{error}; given up after {tries} ({why}); {error.advice}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

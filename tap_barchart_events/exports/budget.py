@@ -78,31 +78,22 @@ class JobBudget:
             self._rounds = 1
             self._ended = self._limit
 
-    def refused(self, now: float, retry_after: float | None) -> float:
-        """Lower the limit to the jobs in flight: the service accepts no more.
-
-        Args:
-            now: The time.
-            retry_after: Seconds before which no job may be started, if the service gave them.
-
-        Returns:
-            Seconds of the pause that begins by that; 0 if none begins.
-        """
+    def refused(self, now: float) -> None:
+        """Lower the limit to the jobs in flight: the service accepts no more."""
         self._starting -= 1
         self._limit = max(1, min(self._limit, self.in_flight(now)))
         self._rounds = min(2 * self._rounds, LONGEST_WAIT) if self._is_probing else 1
         self._is_probing = False
         self._ended = 0
-        return 0 if retry_after is None else self.pause(now + retry_after, now)
 
     def pause(self, until: float, now: float) -> float:
-        """Start no job before a time; return the seconds of the pause that begins by that, or 0."""
-        begins = self._not_before <= now < until
+        """Start no job before a time; return by how many seconds the pause gets longer."""
+        longer = until - max(self._not_before, now)
         self._not_before = max(self._not_before, until)
-        return until - now if begins else 0
+        return max(0.0, longer)
 
     def pause_left(self, now: float) -> float:
-        """Return the seconds until the ``Retry-After`` of each start has passed."""
+        """Return the seconds until starts may be sent again; 0 if there is no pause."""
         return max(0.0, self._not_before - now)
 
     def start_failed(self) -> None:

@@ -76,9 +76,7 @@ class Exporter:
             saved_jobs: Jobs of an earlier run, by product; the planners got their windows as taken.
             count_events: Counts the events of a downloaded file.
         """
-        self._runner = JobRunner(
-            client, request, is_only_job=self._is_only_job, count_events=count_events
-        )
+        self._runner = JobRunner(client, request, count_events=count_events)
         self._customer = request.customer
         self._stopped = stopped
         lock = threading.RLock()
@@ -201,10 +199,6 @@ class Exporter:
             return error
         return type(error)(f"{self._customer}/{task.queue.product} {task.window}: {error}")
 
-    def _is_only_job(self) -> bool:
-        with self._changed:
-            return self._scheduler.is_only_job(time.monotonic())
-
     # Threads ------------------------------------------------------------------------------
 
     def _ensure_thread(self) -> None:
@@ -245,7 +239,6 @@ class Exporter:
         with self._changed:
             while not self._stopped.is_set():
                 now = time.monotonic()
-                self._scheduler.pause_starts(self._runner.starts_paused_until, now)
                 task = self._scheduler.next_call(now)
                 if task:
                     self._ensure_thread()  # another one waits for the next call

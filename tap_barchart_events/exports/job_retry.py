@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tap_barchart_events.api.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +15,15 @@ class JobRetryPolicy:
     three pauses after failures add up to between 3.6 and 7.2 minutes, so that an outage of
     several minutes does not end a sync. A job that was forgotten does not show that its
     window is at fault. So the first pause after it is shorter, and only the total time bounds the
-    number of new jobs.
+    number of new jobs. No call can cancel a job that the service does not know yet: a young one
+    is asked for again.
     """
+
+    starts: RetryPolicy = field(default_factory=RetryPolicy)
+    """How a start is retried that the service, or the network, did not answer as documented."""
+
+    rejections: int = 3
+    """Tries of a start that the service answers with a code of its own, at most."""
 
     attempts: int = 4
     """Jobs of one window that may fail; after the last one the sync fails."""
@@ -27,6 +36,9 @@ class JobRetryPolicy:
 
     mismatch_wait: float = 3
     """Longest pause after a job for another export, in seconds: waiting does not help there."""
+
+    forgotten_grace: float = 60
+    """Seconds after its start in which a job is asked for again if the service has none."""
 
     forgotten_timeout: float = 3600
     """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
@@ -51,6 +63,12 @@ class JobRetryPolicy:
         if failures >= self.attempts:
             return None
         return self._wait(self.wait_initial * self.wait_factor ** (failures - 1), jitter)
+
+    def wait_after_rejection(self, rejections: int, jitter: float) -> float | None:
+        """Return the pause before a start that was rejected is sent again; None if it is not."""
+        if rejections >= min(self.rejections, self.starts.attempts):
+            return None
+        return self.wait_after_failure(rejections, jitter)
 
     def wait_after_forgotten(self, times: int, seconds: float, jitter: float) -> float | None:
         """Return the pause before a new job, in seconds; None if there is to be none.

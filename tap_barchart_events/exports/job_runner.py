@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.api.client import ReportsClient
-    from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-    from tap_barchart_events.exports.tasks import RunningJob, WindowTask
+    from tap_barchart_events.exports.tasks import Outcome, RunningJob, WindowTask
 
     CountEvents = Callable[[str, Path], Mapping[int, int]]
     """Product, file → its events by hours since the epoch."""
@@ -28,7 +27,6 @@ class JobRunner:
         client: ReportsClient,
         request: Request,
         *,
-        is_only_job: Callable[[], bool],
         count_events: CountEvents | None = None,
     ) -> None:
         """Make no call yet.
@@ -36,18 +34,11 @@ class JobRunner:
         Args:
             client: The service.
             request: What all exports have in common.
-            is_only_job: Returns, when a start is refused, whether no other job is in flight.
             count_events: Counts the events of a downloaded file.
         """
         self._client = client
         self._request = request
-        self._is_only_job = is_only_job
         self._count_events = count_events
-
-    @property
-    def starts_paused_until(self) -> float:
-        """Until when the service accepts no start, in seconds of the monotonic clock."""
-        return self._client.starts_paused_until
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Expect responses about a job that an earlier run has started."""
@@ -82,7 +73,6 @@ class JobRunner:
             end=task.window.end,
             types=self._request.types,
             delimiter=self._request.delimiter,
-            is_only_job=self._is_only_job,
         )
 
     def _download(self, task: WindowTask, job: RunningJob) -> Outcome:

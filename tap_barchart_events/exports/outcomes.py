@@ -15,13 +15,13 @@ from tap_barchart_events.exceptions import (
     JobForgottenError,
     JobMismatchError,
     JobNotReadyError,
-    JobRefusedError,
     ResourceError,
     ServiceError,
     SyncStopped,
     TooLargeError,
 )
 from tap_barchart_events.exports.poll_schedule import PollSchedule
+from tap_barchart_events.exports.starts import Starts
 from tap_barchart_events.exports.tasks import (
     CALLS,
     Downloaded,
@@ -36,17 +36,12 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.budget import JobBudget
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.tasks import Limits, WindowTask
-
-    Outcome = Job | Downloaded | Exception
+    from tap_barchart_events.exports.tasks import Limits, Outcome, WindowTask
 
 logger = logging.getLogger(__name__)
 
 MISMATCHES = 3
 """Polls of a job that are answered about another export, after which a new job replaces it."""
-
-LONG_PAUSE = 60
-"""Seconds without new jobs, from which on the log says so."""
 
 GOLDEN = (5**0.5 - 1) / 2
 """Steps of the golden ratio spread the polls of jobs that started together evenly."""
@@ -71,7 +66,7 @@ class Outcomes:
             budget: The jobs in flight.
             customer: Customer code, for the log.
             limits: Jobs at once, and how long and how often they are polled.
-            retry: When a job that failed is replaced by a new one.
+            retry: When a start is tried again, and a job that failed replaced by a new one.
             rng: For jitter.
             unix_time: When the scheduler's clock was 0, in seconds since the epoch.
         """
@@ -80,6 +75,7 @@ class Outcomes:
         self._limits = limits
         self._retry = retry
         self._rng = rng
+        self._starts = Starts(budget, retry, rng)
         self._unix_time = unix_time
         self._polls = PollSchedule(limits.poll_interval)
         self._jitter = rng.random()
@@ -104,7 +100,10 @@ class Outcomes:
         """Apply the outcome of the call that the window's state names."""
         call, task.state = task.state, CALLS[task.state]
         if call is TaskState.STARTING:
-            self._count_start(outcome, now)
+            result = self._starts.apply(task, outcome, now)
+            if result is None:
+                return
+            outcome = result
         match outcome:
             case Downloaded():
                 self._downloaded(task, outcome)
@@ -116,37 +115,11 @@ class Outcomes:
         if reason:
             logger.info("%s/%s: %s", self._customer, task.queue.product, reason)
 
-    def _count_start(self, outcome: Outcome, now: float) -> None:
-        match outcome:
-            case JobRefusedError():
-                self._log_pause(self._budget.refused(now, outcome.retry_after))
-            case Exception():
-                self._budget.start_failed()
-            case _:
-                self._budget.accepted()
-        limit = self._budget.limit_to_report()
-        if limit is not None:
-            logger.info(
-                "the service accepts %d export jobs at once (max_concurrent_jobs is %d)",
-                limit,
-                self._budget.maximum,
-            )
-
-    def pause_starts(self, until: float, now: float) -> None:
-        """Start no job before a time: a start that the client retries has got a ``Retry-After``."""
-        self._log_pause(self._budget.pause(until, now))
-
-    @staticmethod
-    def _log_pause(seconds: float) -> None:
-        if seconds >= LONG_PAUSE:
-            logger.warning(
-                "no export job starts for %.0f min (Retry-After of the service)", seconds / 60
-            )
-
     def _answered(self, task: WindowTask, reported: Job, now: float) -> None:
         if task.job is None:
             task.job = self._new_job(task, reported.source)
         job, elapsed = task.job, now - task.job.began
+        job.has_null_product |= reported.has_null_product
         is_plausible = reported.seconds is not None and 0 < reported.seconds <= elapsed
         seconds = reported.seconds if is_plausible and reported.seconds else elapsed
         match reported.status:
@@ -185,8 +158,6 @@ class Outcomes:
         match error:
             case SyncStopped():
                 pass  # the window is in its state before the call
-            case JobRefusedError():
-                logger.debug("%s: %s", self._where(task), error)
             case JobNotReadyError() if call is TaskState.POLLING and task.job:
                 self._answered(task, Job(task.job.source, "RUNNING", None), now)
             case JobNotReadyError() if now - task.ready < self._limits.job_timeout:
@@ -236,7 +207,13 @@ class Outcomes:
         task.state = TaskState.ON_DISK
         began = task.ready if task.began is None else task.began
         task.export = Export(
-            task.queue.product, task.window, task.path, task.ready - began, file.seconds, file.size
+            task.queue.product,
+            task.window,
+            task.path,
+            task.ready - began,
+            file.seconds,
+            file.size,
+            has_null_product=task.job is not None and task.job.has_null_product,
         )
         if file.events_by_hour is not None:
             task.events = sum(file.events_by_hour.values())
@@ -274,6 +251,12 @@ class Outcomes:
         self._replace_job(task, error, wait, now)
 
     def _job_forgotten(self, task: WindowTask, error: JobForgottenError, now: float) -> None:
+        if task.job and now - task.job.began < self._retry.forgotten_grace:
+            logger.debug("%s: %s", self._where(task), error)
+            task.due = now + self._limits.poll_interval
+            if task.state is TaskState.RUNNING:
+                self._polled(task, now)
+            return
         if self._is_dropped(task, error):
             return
         task.forgotten += 1

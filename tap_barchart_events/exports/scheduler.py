@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.outcomes import Outcome
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
-    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits
+    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, Outcome
     from tap_barchart_events.windows import Window
 
 LONGEST_PAUSE = 3600
@@ -120,10 +119,6 @@ class Scheduler:
         """Begin no more calls."""
         self._closed = True
 
-    def pause_starts(self, until: float, now: float) -> None:
-        """Start no job before a time, by the ``Retry-After`` of a start that the client retries."""
-        self._outcomes.pause_starts(until, now)
-
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started; the planner got its window as taken."""
         task = self._new_task(self._by_product[product], job.window)
@@ -201,10 +196,6 @@ class Scheduler:
                 times.append(task.due)
         return min((time for time in times if time > now), default=math.inf)
 
-    def is_only_job(self, now: float) -> bool:
-        """Return whether no job is in flight but one, whose start is under way."""
-        return self._budget.in_flight(now) <= 1
-
     def _tasks(self) -> Iterator[WindowTask]:
         for queue in self._queues:
             yield from queue.tasks.values()
@@ -246,6 +237,8 @@ class Scheduler:
     def _next_to_start(self, now: float) -> WindowTask | None:
         for queue in self._reading_order():
             failed = queue.first_failed
+            if failed is None and queue.waits_after_rejection(now):
+                continue
             waiting = min(
                 (
                     task.window.start

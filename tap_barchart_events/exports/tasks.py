@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tap_barchart_events.api.responses import Job
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.windows import Window
+
+    Outcome: TypeAlias = "Job | Downloaded | Exception"
+    """What a call led to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Export:
     download_seconds: float
     size: int
     """Bytes transferred."""
+    has_null_product: bool = False
+    """Whether the service gave no product for its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class RunningJob:
     """When it was last polled, in seconds after ``began``."""
     polls: int = 0
     """How often it has been polled."""
+    has_null_product: bool = False
+    """Whether the service gave no product for it: it may not know the requested one."""
     mismatches: int = 0
     """How many polls in a row were answered about another export."""
 
@@ -132,6 +140,12 @@ class WindowTask:
     job: RunningJob | None = None
     ready: float = 0.0
     """When its job had completed."""
+    tries: int = 0
+    """Starts of its next job that got no documented answer."""
+    first_try: float = 0.0
+    """When the first one of these was sent."""
+    rejections: int = 0
+    """Starts of its next job that the service answered with a code of its own."""
     failures: int = 0
     """Jobs that failed."""
     forgotten: int = 0
@@ -160,3 +174,10 @@ class ProductQueue:
         """Start of the first window that cannot be exported; nothing after it will be read."""
         failed = (start for start, task in self.tasks.items() if task.state is TaskState.FAILED)
         return min(failed, default=None)
+
+    def waits_after_rejection(self, now: float) -> bool:
+        """Return whether a start that the service rejected has to wait; the others then do too."""
+        return any(
+            task.rejections and task.state is TaskState.WAITING and task.due > now
+            for task in self.tasks.values()
+        )

@@ -65,14 +65,18 @@ MATRIX = [
     *rows(API, "status", CREDENTIALS, code=403),
     *rows("download", "status", code=403),
     *rows("download", "status", "object storage answered 401", code=401),
-    *rows(API, "status", "answered 404, which is not documented; check api_url", code=404),
+    *rows("start", "status", "answered 404, which is not documented; check api_url", code=404),
+    *rows(("poll", "link"), "status", code=404),
     *rows("download", "status", code=404),
     *(
         row
         for code in ("", "_RUNNING", "_NO_JOB")
         for row in rows(ALL, "error", code="EVENT_JOB_GET_FAILED" + code)
     ),
+    *rows(("poll", "link"), "error", code="EVENT_JOB_GET_FAILED_NO_JOB", status=404),
     *rows(ALL, "error", code="REQUEST_GENERAL_FAILURE"),
+    *rows("start", "error", "given up after 3 tries; check customer", code="UNKNOWN", status=400),
+    *rows("start", "error", "MALFORMED.*; check customer", code="REQUEST_INPUT_MALFORMED"),
     *rows(ALL, "html"),
     *rows(ALL, "empty"),
     *rows(ALL, "malformed"),
@@ -106,10 +110,11 @@ MATRIX = [
     *rows(("start", "poll"), "no-filter"),
     *rows(("start", "poll"), "filter", left_out=["customer", "product", "start", "end"]),
     *rows(("start", "poll"), "filter", types=["ANOTHER-TYPE"]),
+    *rows(("start", "poll"), "filter", nulls=["customer", "product", "start", "end"]),
     *(
         row
         for error in (None, "4 export jobs failed.*of another export")
-        for echo in ({"customer": "OTHER"}, {"product": "ALERT"}, {"start": 0}, {"end": 1})
+        for echo in ({"customer": "OTHER"}, {"product": "ALERT"}, {"start": 1 << 50}, {"end": 1})
         for row in rows(("start", "poll"), "filter", error, **echo)
     ),
     *rows("start", "same-job"),

@@ -108,21 +108,6 @@ def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
     assert len(server.calls("poll")) <= 3
 
 
-def test_wrong_credentials_are_sent_once_also_without_a_call_to_check_them(
-    server: RawServer,
-) -> None:
-    def refuse(_: Request, __: bytes) -> bytes:
-        time.sleep(0.2)  # so that all starts would be under way
-        return http({"message": "Unauthorized"}, "401 Unauthorized")
-
-    server.responses["authenticate"] = lambda _, __: http({}, "404 Not Found")
-    server.responses["start"] = refuse
-    products = ["WATCHLIST", "ALERT", "PORTFOLIO"]
-    outcome = sync(settings_of(server, products=products, max_concurrent_jobs=16))
-    assert "401" in str(outcome.error)
-    assert len(server.calls("start")) == 1
-
-
 def test_the_credentials_are_checked_once_before_all_else(server: RawServer) -> None:
     assert sync(settings_of(server)).error is None
     assert [request.call for request in server.requests].count("authenticate") == 1

@@ -137,7 +137,7 @@ def test_no_more_jobs_are_taken_over_than_files_may_wait(tmp_path: Path) -> None
 
 
 def test_after_an_error_no_job_is_started_twice(service: Emulator) -> None:
-    fault = service.fault("link", "status", code=404, after=3, times=None)
+    fault = service.fault("link", "status", code=400, after=3, times=None)
     config = settings_of(service, end_date=END)
     failed = sync(config)
     assert failed.error is not None

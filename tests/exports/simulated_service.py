@@ -1,8 +1,7 @@
 """The service and the clock simulated: a whole sync of hours of jobs takes no time.
 
-The scheduler, the planner and the policies are the tap's own. Each call takes its time, as many
-run at once as the exporter has threads, and a start that is refused while no other job is in flight
-is sent again as the client does it.
+The scheduler, the planner and the policies are the tap's own. Each call takes its time, and as many
+run at once as the exporter has threads.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.responses import Job
-from tap_barchart_events.api.retry import RetryPolicy
-from tap_barchart_events.exceptions import JobRefusedError, ServiceError
+from tap_barchart_events.api.retry import TransientError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
@@ -28,8 +26,7 @@ from tap_barchart_events.windows import Window
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_barchart_events.exports.outcomes import Outcome
-    from tap_barchart_events.exports.tasks import WindowTask
+    from tap_barchart_events.exports.tasks import Outcome, WindowTask
 
 HOUR = 3_600_000
 LATENCY = 0.1
@@ -77,7 +74,7 @@ class SimulatedSync:
         """Read all windows; return how long it took, in seconds."""
         self._rng = random.Random(self.seed)  # noqa: S311 - a seeded service
         self._running: dict[str, _Running] = {}
-        self._calls: list[tuple[float, int, WindowTask, int]] = []
+        self._calls: list[tuple[float, int, WindowTask]] = []
         self._numbers = itertools.count()
         span = Window(0, self.windows * HOUR)
         self._scheduler = Scheduler(
@@ -108,41 +105,31 @@ class SimulatedSync:
             return
         while len(self._calls) < 2 * self.jobs and (task := self._scheduler.next_call(self.now)):
             seconds = DOWNLOAD if task.state is TaskState.DOWNLOADING else LATENCY
-            self._send(task, seconds, tries=1)
+            heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), task))
         change = self._scheduler.next_change(self.now)
         if self._calls and self._calls[0][0] <= change:
-            self.now, _, task, tries = heapq.heappop(self._calls)
-            outcome = self._answer(task, tries)
-            if outcome:
-                self._scheduler.finished(task, outcome, self.now)
+            self.now, _, task = heapq.heappop(self._calls)
+            self._scheduler.finished(task, self._answer(task), self.now)
         else:
             assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
             self.now = change
 
-    def _send(self, task: WindowTask, seconds: float, tries: int) -> None:
-        heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), task, tries))
-
-    def _answer(self, task: WindowTask, tries: int) -> Outcome | None:
-        """Return what a call led to; None if the client sends it again."""
+    def _answer(self, task: WindowTask) -> Outcome:
+        """Return what a call led to."""
         match task.state, task.job:
             case TaskState.STARTING, _:
-                return self._start(task, tries)
+                return self._start(task)
             case TaskState.POLLING, job if job:
                 return self._job(job.source)
         return Downloaded(1000, DOWNLOAD, {task.window.start // HOUR: 60})
 
-    def _start(self, task: WindowTask, tries: int) -> Outcome | None:
+    def _start(self, task: WindowTask) -> Outcome:
         running = sum(job.ends > self.now for job in self._running.values())
         if running >= self.limit(self.now):
             self.refused += 1
-            if not self._scheduler.is_only_job(self.now):
-                return JobRefusedError("429", self.retry_after)
-            policy = RetryPolicy()
-            if tries >= policy.attempts:
-                return ServiceError("given up")
-            pause = self._rng.uniform(0, min(policy.wait_max, policy.wait_initial * 2**tries))
-            self._send(task, max(pause, self.retry_after or 0) + LATENCY, tries + 1)
-            return None
+            refusal = TransientError("429", self.retry_after)
+            refusal.status = 429
+            return refusal
         source = f"JOB-{self.started}"
         self.started += 1
         spread = self._rng.uniform(-self.job_variation, self.job_variation)

@@ -19,10 +19,10 @@ def end(budget: JobBudget, jobs: int) -> None:
         budget.ended()
 
 
-def refuse_one(budget: JobBudget, now: float = 0, retry_after: float | None = None) -> None:
+def refuse_one(budget: JobBudget, now: float = 0) -> None:
     assert budget.may_start(now)
     budget.start(now)
-    budget.refused(now, retry_after)
+    budget.refused(now)
 
 
 def test_no_more_jobs_start_than_were_set() -> None:
@@ -45,10 +45,10 @@ def test_four_starts_at_once_find_a_limit_of_one() -> None:
     budget = JobBudget(4)
     for _ in range(4):
         budget.start(0)
-    budget.refused(0, None)
-    budget.refused(0, None)
+    budget.refused(0)
+    budget.refused(0)
     budget.accepted()
-    budget.refused(0, None)
+    budget.refused(0)
     assert budget.limit == 1
     assert budget.limit_to_report() == 1
     assert budget.limit_to_report() is None, "reported once"
@@ -58,14 +58,15 @@ def test_the_limit_is_not_reported_while_starts_have_no_response() -> None:
     budget = JobBudget(4)
     for _ in range(4):
         budget.start(0)
-    budget.refused(0, None)
+    budget.refused(0)
     assert budget.limit_to_report() is None
 
 
 def test_no_job_starts_before_retry_after_has_passed() -> None:
     budget = JobBudget(4)
     start_and_accept(budget, 1)
-    refuse_one(budget, now=0, retry_after=30)
+    refuse_one(budget)
+    assert budget.pause(30, now=0) == 30
     end(budget, 1)
     assert not budget.may_start(29.9)
     assert budget.next_change(0) == 30
@@ -122,8 +123,8 @@ def test_a_limit_of_at_least_one_is_left_when_all_starts_are_refused() -> None:
     budget = JobBudget(2)
     budget.start(0)
     budget.start(0)
-    budget.refused(0, None)
-    budget.refused(0, None)
+    budget.refused(0)
+    budget.refused(0)
     assert budget.limit == 1
     assert budget.in_flight(0) == 0
     assert budget.may_start(0)

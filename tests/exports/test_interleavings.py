@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_barchart_events.api.responses import Job
+from tap_barchart_events.api.retry import RetryPolicy, TransientError
 from tap_barchart_events.exceptions import (
     JobFailedError,
     JobForgottenError,
     JobMismatchError,
     JobNotReadyError,
-    JobRefusedError,
     ServiceError,
     SyncStopped,
     TooLargeError,
@@ -34,9 +34,7 @@ from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, Win
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_barchart_events.exports.outcomes import Outcome
+    from tap_barchart_events.exports.tasks import Outcome
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -45,7 +43,9 @@ RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.m
 """Interleavings, one a seed; many thousands of each test in `make soak`."""
 REQUEST = Request("TGAM", (), "|")
 UNIX_TIME = 1_800_000_000
-NEVER_FAILS = JobRetryPolicy(attempts=10_000, forgotten_timeout=math.inf)
+NEVER_FAILS = JobRetryPolicy(
+    starts=RetryPolicy(10_000, timeout=math.inf), attempts=10_000, forgotten_timeout=math.inf
+)
 
 
 @dataclass
@@ -70,7 +70,6 @@ class Service:
     busiest: int = 0
     broken: tuple[str, int] | None = None
     """Product and start of a window about whose job all calls fail."""
-    is_only_job: Callable[[float], bool] = lambda _: True
     names: itertools.count[int] = field(default_factory=itertools.count)
 
     def answer(self, task: WindowTask, now: float) -> Outcome:
@@ -94,13 +93,11 @@ class Service:
         assert not refused < task.called < until, "started before Retry-After had passed"
         running = sum(end > now for end in self.ends.values())
         if running >= self.accepts:
-            if self.is_only_job(now):  # then the client tries it again, until it is accepted
-                self.ends = {source: min(end, now) for source, end in self.ends.items()}
-                running = 0
-            else:
-                if self.retry_after is not None:
-                    self.refusal = now, max(self.refusal[1], now + self.retry_after)
-                return JobRefusedError("429", self.retry_after)
+            if self.retry_after is not None:
+                self.refusal = now, max(self.refusal[1], now + self.retry_after)
+            refusal = TransientError("429", self.retry_after)
+            refusal.status = 429
+            return refusal
         if self.rng.random() < self.faults:
             errors: list[Exception] = [JobMismatchError("another export"), JobFailedError("FAILED")]
             return self.rng.choice(errors)
@@ -210,7 +207,6 @@ class Run:
         for product, jobs in saved.items():
             for job in jobs:
                 self.scheduler.take_over(product, job)
-        self.service.is_only_job = self.scheduler.is_only_job
         self.reading = iter(self.products)
         self.product = next(self.reading)
         self.calls: list[WindowTask] = []

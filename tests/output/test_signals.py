@@ -23,7 +23,7 @@ import pytest
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.output.signals import SIGNALS, Interrupted
 from tap_barchart_events.output.writer import MessageWriter
-from tap_barchart_events.sync import private_folder
+from tap_barchart_events.private_folder import private_folder
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events, identified

@@ -1,0 +1,477 @@
+"""The answers to the calls of the API: which ones stop a sync, and which are only a warning."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.streams import EventsStream
+from tap_barchart_events.windows import from_iso, to_iso
+from tests.quick_tap import QUICK
+from tests.raw_server import RawServer, http
+from tests.tap_runs import Tap, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.raw_server import Request
+
+pytestmark = pytest.mark.usefixtures("hardly_waiting")
+
+START = "2026-03-02T00:00:00.000+00:00"
+END = "2026-03-02T04:00:00.000+00:00"
+EVENTS = 4 * 60
+"""One a minute."""
+
+HOUR = 3_600_000
+NO_JOB = [{"value": {"code": "EVENT_JOB_GET_FAILED_NO_JOB", "message": "none"}, "children": []}]
+ERROR = "500 Internal Server Error"
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:
+    return {
+        "api_url": server.api_url,
+        "username": "user-of-the-tap",
+        "password": "s3cret",
+        "customer": "TGAM",
+        "products": ["WATCHLIST"],
+        "start_date": START,
+        "end_date": END,
+        "window_hours": 1,
+        "poll_interval_seconds": 0.02,
+        "request_timeout_seconds": 2,
+        **more,
+    }
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+def tree(code: str, message: str, *children: Any) -> dict[str, Any]:
+    return {"value": {"code": code, "message": message}, "children": list(children)}
+
+
+# GET /service/authenticate ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http({"message": "Missing Authentication Token"}, "403 Forbidden"),
+        http({"message": "Bad Request"}, "400 Bad Request"),
+        http({}, "404 Not Found"),
+        http([tree("REQUEST_GENERAL_FAILURE", "no")], ERROR),
+        http(b"", "503 Service Unavailable", Retry_After=3600),
+        http(b"", "204 No Content"),
+        http(b"fine"),
+        http(b"", "301 Moved Permanently", Location="/elsewhere"),
+    ],
+    ids=lambda answer: answer[9:12].decode(),
+)
+def test_any_answer_to_authenticate_but_401_is_one_warning_after_one_try(
+    server: RawServer, caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    server.responses["authenticate"] = lambda _, __: answer
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+    assert len(server.calls("authenticate")) == 1
+    (warning,) = warnings(caplog)
+    assert "could not check the credentials: the " in warning
+    assert warning.endswith("; the start of the first export job shows whether they are right")
+
+
+def test_a_connection_test_says_nothing_of_credentials_that_no_answer_has_accepted(
+    server: RawServer, tmp_path: Path
+) -> None:
+    server.responses["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    outcome = Tap(tmp_path, settings_of(server), arguments=("--test",)).end()
+    assert outcome.code == 0
+    before, _, after = outcome.log.partition("would cover")
+    assert "accepts the credentials" not in before
+    assert "OK: " in after
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", ERROR])
+def test_the_date_of_an_error_of_authenticate_bounds_what_is_exported(
+    server: RawServer, status: str
+) -> None:
+    server.responses["authenticate"] = lambda _, __: http(
+        {}, status, Date=formatdate(time.time() - 7200, usegmt=True)
+    )
+    begin = to_iso(round((time.time() - 3 * 3600) * 1000))
+    outcome = sync(settings_of(server, start_date=begin, end_date=None, lag_minutes=0))
+    assert outcome.error is None
+    assert max(job["end"] for job in server.jobs.values()) / 1000 <= time.time() - 7200 + 1
+
+
+def test_without_a_date_of_authenticate_that_of_the_first_start_bounds_what_is_exported(
+    server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def behind(request: Request, _: bytes) -> bytes:
+        source = f"JOB-{len(server.jobs) - 1}" if request.call == "start" else request.source
+        return http(server.job(source), Date=formatdate(time.time() - 7200, usegmt=True))
+
+    server.responses["authenticate"] = lambda _, __: http({}, Date=None)
+    server.responses["start"] = server.responses["poll"] = behind
+    begin = to_iso(round((time.time() - 3 * 3600) * 1000))
+    settings = settings_of(
+        server, start_date=begin, end_date=None, lag_minutes=0, window_hours=24, lookback_hours=0
+    )
+    outcome = sync(settings)
+    assert outcome.error is None
+    assert from_iso(outcome.bookmarks["WATCHLIST"]) / 1000 <= time.time() - 7200 + 1
+    assert "JOB-0" not in [request.source for request in server.calls("link")], "dropped"
+    assert sum("the clocks differ" in warning for warning in warnings(caplog)) == 1
+
+
+def test_the_first_job_without_a_date_of_authenticate_is_used_if_the_clocks_agree(
+    server: RawServer,
+) -> None:
+    server.responses["authenticate"] = lambda _, __: http({}, Date=None)
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+    assert len(server.calls("start")) == 4
+
+
+def test_a_refused_first_start_bounds_what_is_exported_as_well(server: RawServer) -> None:
+    answers = iter([ERROR])
+
+    def behind(_: Request, __: bytes) -> bytes:
+        date = formatdate(time.time() - 7200, usegmt=True)
+        source = f"JOB-{len(server.jobs) - 1}"
+        return http(server.job(source), next(answers, "200 OK"), Date=date)
+
+    server.responses["authenticate"] = lambda _, __: http({}, Date=None)
+    server.responses["start"] = behind
+    begin = to_iso(round((time.time() - 3 * 3600) * 1000))
+    outcome = sync(settings_of(server, start_date=begin, end_date=None, lag_minutes=0))
+    assert outcome.error is None
+    assert from_iso(outcome.bookmarks["WATCHLIST"]) / 1000 <= time.time() - 7200 + 1
+
+
+def test_wrong_credentials_are_sent_at_most_once_for_each_job_that_may_start_at_once(
+    server: RawServer,
+) -> None:
+    def refuse(_: Request, __: bytes) -> bytes:
+        time.sleep(0.2)  # so that all starts are under way
+        return http({"message": "Unauthorized"}, "401 Unauthorized")
+
+    server.responses["authenticate"] = lambda _, __: http({}, "404 Not Found")
+    server.responses["start"] = refuse
+    products = ["WATCHLIST", "ALERT", "PORTFOLIO"]
+    outcome = sync(settings_of(server, products=products, max_concurrent_jobs=3))
+    assert "401; check username, password" in str(outcome.error)
+    assert 1 <= len(server.calls("start")) <= 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_host_that_accepts_no_connection_ends_a_first_sync_soon(
+    server: RawServer, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with ExitStack() as held:
+        full = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)  # noqa: FBT003 - as there
+            waiting.connect_ex(full.getsockname())
+        settings = settings_of(
+            server,
+            api_url=f"http://127.0.0.1:{full.getsockname()[1]}",
+            request_timeout_seconds=60,
+        )
+        began = time.monotonic()
+        outcome = Tap(tmp_path, settings, arguments=arguments).end()
+    assert time.monotonic() - began < 20, "15 seconds, and those that Python takes to start"
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert "no connection" in last
+    assert "is the emulator running?" in last
+
+
+def test_a_later_sync_waits_for_a_host_that_cannot_be_reached_as_for_any_call(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_barchart_events.api.client.UNREACHABLE_TIMEOUT", 0)
+    monkeypatch.setattr(EventsStream, "retry", RetryPolicy(wait_initial=0.01))
+    state = sync(settings_of(server)).states[-1]
+    settings = settings_of(server, api_url="http://127.0.0.1:1", max_retries=3)
+    assert "given up after 1 try" in str(sync(settings).error)
+    assert "given up after 4 tries (setting max_retries)" in str(sync(settings, state).error)
+
+
+# The filter that a job echoes --------------------------------------------------------------------
+
+
+ASKED = {"start": from_iso(START), "end": from_iso(START) + HOUR}
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"end": ASKED["end"] - 1},
+        {"start": ASKED["start"] - HOUR, "end": ASKED["end"] + HOUR},
+        {"start": str(ASKED["start"]), "end": float(ASKED["end"])},
+        {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T01:00:00"},
+        {"start": "2026-03-02", "end": "2026-03-02T02:00:00.000+01:00"},
+        {"customer": "tgam", "product": "watchlist"},
+        {"customer": {"code": "TGAM"}, "product": {"code": "Watchlist", "name": "Lists"}},
+        {"customer": ["TGAM"], "product": 5, "start": "noon", "end": {}},
+        {"start": True, "end": "NaN"},
+    ],
+    ids=repr,
+)
+def test_an_echoed_filter_that_covers_what_was_asked_is_accepted(
+    server: RawServer, caplog: pytest.LogCaptureFixture, echo: dict[str, Any]
+) -> None:
+    server.responses["start"] = lambda _, __: http({**server.job("JOB-0"), "filter": echo})
+    outcome = sync(settings_of(server, end_date="2026-03-02T01:00:00Z"))
+    assert outcome.error is None
+    assert len(outcome.records) == 60
+    assert len(server.jobs) == 1
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"customer": "OTHER"},
+        {"product": {"code": "ALERT"}},
+        {"end": ASKED["end"] - 2},
+        {"end": "2026-03-02T00:59:59.997+00:00"},
+        {"start": "2026-03-02T00:00:00.001Z"},
+        {"start": ASKED["start"] + 1},
+    ],
+    ids=repr,
+)
+def test_an_echoed_filter_of_another_export_is_four_jobs_and_an_error(
+    server: RawServer, echo: dict[str, Any]
+) -> None:
+    server.responses["start"] = lambda _, __: http(
+        {**server.job(f"JOB-{len(server.jobs) - 1}"), "filter": echo}
+    )
+    outcome = sync(settings_of(server, end_date="2026-03-02T01:00:00Z"))
+    assert "4 export jobs failed" in str(outcome.error)
+    assert "of another export" in str(outcome.error)
+    assert len(server.jobs) == 4
+
+
+@pytest.mark.parametrize(
+    ("echo", "unknown"),
+    [
+        ({"customer": None}, "customer TGAM"),
+        ({"product": None}, "product WATCHLIST"),
+        ({"product": {"code": None}}, "product WATCHLIST"),
+        ({"types": ["WATCHLIST-CREATED", None]}, "all event types of event_types"),
+    ],
+    ids=repr,
+)
+def test_a_null_code_of_an_echoed_filter_is_one_warning(
+    server: RawServer, caplog: pytest.LogCaptureFixture, echo: dict[str, Any], unknown: str
+) -> None:
+    server.responses["start"] = lambda _, usual: http(
+        {**json.loads(usual.partition(b"\r\n\r\n")[2]), "filter": echo}
+    )
+    outcome = sync(settings_of(server, event_types=["WATCHLIST-CREATED", "WATCHLIST-DELETED"]))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+    (warning,) = warnings(caplog)
+    assert f"the service may not know {unknown}" in warning
+
+
+@pytest.mark.parametrize("header", [b"", b"timestamp|type|userId|a|b|c|d|e|f\n"])
+@pytest.mark.parametrize(("product", "fails"), [(None, True), ("WATCHLIST", False)])
+def test_rows_of_another_product_fail_the_window_after_a_null_product(
+    server: RawServer, header: bytes, product: str | None, *, fails: bool
+) -> None:
+    def start(_: Request, __: bytes) -> bytes:
+        source = f"JOB-{len(server.jobs) - 1}"
+        echo = {**server.jobs[source], "product": product}
+        return http({**server.job(source), "filter": echo})
+
+    def download(request: Request, _: bytes) -> bytes:
+        lines = server.file(request.source).splitlines(keepends=True)
+        lines[5] = lines[5].replace(b"WATCHLIST-CREATED", b"ALERT-CREATED")
+        return http(header + b"".join(lines), Content_Type="text/csv")
+
+    server.responses["start"] = start
+    server.responses["download"] = download
+    outcome = sync(settings_of(server))
+    if not fails:
+        assert outcome.error is None
+        assert len(outcome.records) == EVENTS
+        return
+    assert "TGAM/WATCHLIST 2026-03-02 00:00 → 01:00" in str(outcome.error)
+    assert "ALERT-CREATED, which product ALERT has and WATCHLIST does not" in str(outcome.error)
+    assert outcome.records == []
+    assert outcome.bookmarks == {}
+
+
+# Jobs that the service does not know yet, or no more ----------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["poll", "link"])
+@pytest.mark.parametrize(
+    "answer",
+    [http(NO_JOB, ERROR), http(NO_JOB, "404 Not Found"), http({}, "404 Not Found")],
+    ids=["500 NO_JOB", "404 NO_JOB", "404"],
+)
+def test_a_young_job_that_is_not_found_is_asked_for_again(
+    server: RawServer, tmp_path: Path, call: str, answer: bytes
+) -> None:
+    began: dict[str, float] = {}
+
+    def start(_: Request, __: bytes) -> bytes:
+        source = f"JOB-{len(server.jobs) - 1}"
+        began[source] = time.monotonic()
+        return http(server.job(source, "RUNNING" if call == "poll" else "COMPLETE"))
+
+    def not_yet(request: Request, usual: bytes) -> bytes:
+        return answer if time.monotonic() - began[request.source] < 2 else usual
+
+    server.responses = {"start": start, call: not_yet}
+    outcome = Tap(tmp_path, settings_of(server)).end()
+    assert outcome.code == 0, outcome.log
+    assert len(outcome.records) == EVENTS
+    assert len(server.calls("start")) == 4
+    assert len(server.calls(call)) > 8
+
+
+def test_a_job_that_is_not_found_after_a_minute_is_started_anew(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, forgotten_grace=1))
+    server.responses["link"] = lambda request, usual: (
+        http(NO_JOB, ERROR) if request.source == "JOB-0" else usual
+    )
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+    starts = server.calls("start")
+    assert len(starts) == 5
+    (again,) = [r.at for r in starts[1:] if r.body == starts[0].body]
+    assert again - starts[0].at >= 1
+
+
+# Statuses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["complete", "Complete", " Complete ", "COMPLETED\n"])
+def test_a_status_is_compared_without_case_and_blanks(server: RawServer, status: str) -> None:
+    server.responses["start"] = lambda _, __: http(
+        server.job(f"JOB-{len(server.jobs) - 1}", " running")
+    )
+    server.responses["poll"] = lambda request, _: http(server.job(request.source, status))
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+
+
+# Starts that the service refuses -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "status", [ERROR, "400 Bad Request", "404 Not Found", "422 Unprocessable Content"]
+)
+def test_a_refused_start_tells_what_the_service_said(server: RawServer, status: str) -> None:
+    body = [
+        tree(
+            "REPORT_START_FAILED",
+            "The report could\nnot start, see https://internal.example/x?token=SECRET .",
+            tree("CUSTOMER_UNKNOWN", "There is no such customer."),
+        )
+    ]
+    server.responses["start"] = lambda _, __: http(body, status)
+    outcome = sync(settings_of(server, max_concurrent_jobs=1))
+    assert (
+        f"the service answered {status[:3]} (REPORT_START_FAILED, CUSTOMER_UNKNOWN: The report "
+        "could not start, see …); given up after 3 tries; check customer, products, event_types "
+        "and delimiter"
+    ) in str(outcome.error)
+    assert "internal.example" not in str(outcome.error)
+    assert len(server.calls("start")) == 3
+
+
+@pytest.mark.parametrize(("max_retries", "tries"), [(0, 1), (1, 2), (2, 3), (8, 3)])
+def test_a_start_refused_with_a_code_is_tried_three_times_at_most(
+    server: RawServer, max_retries: int, tries: int
+) -> None:
+    server.responses["start"] = lambda _, __: http([tree("NO_SUCH_THING", "x")], ERROR)
+    outcome = sync(settings_of(server, max_retries=max_retries, max_concurrent_jobs=1))
+    assert "NO_SUCH_THING: x" in str(outcome.error)
+    assert len(server.calls("start")) == tries
+
+
+def test_starts_refused_with_a_code_get_the_pauses_of_failed_jobs_and_no_company(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, wait_initial=0.4, wait_factor=2))
+    answer = http([tree("NO_SUCH_THING", "x")], ERROR)
+    server.responses["start"] = lambda _, __: answer
+    outcome = sync(settings_of(server, window_hours=0.1, max_concurrent_jobs=4))
+    assert "NO_SUCH_THING" in str(outcome.error)
+    starts = server.calls("start")
+    windows = {request.body["filter"]["start"] for request in starts}
+    assert len(windows) <= 4, "no further window starts while these wait"
+    assert len(starts) <= 3 * 4
+    first = [r.at for r in starts if r.body == starts[0].body]
+    pauses = [b - a for a, b in itertools.pairwise(first)]
+    assert pauses[0] >= 0.2
+    assert pauses[1] >= 0.4
+
+
+@pytest.mark.parametrize(
+    "code", ["SCHEMA_VALIDATION_FAILURE", "REQUEST_INPUT_MALFORMED", "REQUEST_PARAMETER_MALFORMED"]
+)
+def test_a_start_whose_body_the_service_cannot_read_is_not_tried_again(
+    server: RawServer, code: str
+) -> None:
+    body = [tree("REQUEST_GENERAL_FAILURE", "no", tree(code, "filter.start"))]
+    server.responses["start"] = lambda _, __: http(body, ERROR)
+    outcome = sync(settings_of(server, max_concurrent_jobs=1))
+    assert code in str(outcome.error)
+    assert len(server.calls("start")) == 1
+
+
+def test_a_start_refused_with_a_code_that_passes_loses_nothing(server: RawServer) -> None:
+    numbers = itertools.count()
+    server.responses["start"] = lambda _, usual: (
+        http([tree("BUSY", "x")], ERROR) if next(numbers) in {0, 2, 3} else usual
+    )
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+
+
+@pytest.mark.parametrize("call", ["authenticate", "start"])
+def test_an_answer_that_repeats_the_credentials_does_not_bring_them_into_the_log(
+    server: RawServer, tmp_path: Path, call: str
+) -> None:
+    def echo(request: Request, _: bytes) -> bytes:
+        given = request.head.partition("Authorization: ")[2].splitlines()[0]
+        return http({"message": f"{given} of user-of-the-tap:s3cret is no key=value pair"}, "403 x")
+
+    server.responses[call] = echo
+    outcome = Tap(tmp_path, settings_of(server)).end()
+    assert "is no key=value pair" in outcome.log
+    assert "s3cret" not in outcome.log
+    assert "user-of-the-tap" not in outcome.log
+    assert "dXNlci" not in outcome.log
