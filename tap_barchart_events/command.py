@@ -15,7 +15,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
-from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX, is_nested_too_deeply
+from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output.signals import (
     CLOSED,
@@ -29,17 +29,9 @@ from tap_barchart_events.output.signals import (
 if TYPE_CHECKING:
     from singer_sdk import Tap
 
-JSON_KINDS = {
-    type(None): "null",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "an array",
-}
-
-UNSUPPORTED_NAMES = frozenset({"NameNotDefined", "FunctionNotDefined"})
-"""Errors of expressions whose text shows a name that the user wrote, and no value."""
+ERRORS_OF_NAMES = {"NameNotDefined", "FunctionNotDefined"}
+"""Errors of expressions whose text shows a name that the user wrote. That of others may show a
+value."""
 
 
 def command_line(tap: type[Tap]) -> click.Command:
@@ -149,55 +141,38 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         """Return what the SDK expects: the path of a configuration, an open file otherwise.
 
         Raises:
-            SettingError: The file does not hold a JSON object.
+            SettingError: It cannot be read, or does not hold a JSON object.
         """
         if self._option == "config" and value == "ENV":
             return value
         what = f"the file {str(value)!r}, given as --{self._option},"
-        text = _read(what, Path(value))
         hint = {
             "state": "an empty STATE is passed by leaving out --state",
             "config": "a file .env is read with --config=ENV",
         }.get(self._option, "make one with --discover")
         try:
+            text = Path(value).read_text(encoding="utf-8")
             content = json.loads(text, parse_constant=int)  # no int can be read from NaN
-        except RecursionError:
-            raise SettingError(f"{what} is nested too deeply") from None
-        except json.JSONDecodeError as error:
-            if self._option == "state" and _has_several_lines(text):
+        except OSError as error:
+            raise SettingError(f"{what} cannot be read: {error.strerror}; check the path") from None
+        except (RecursionError, ValueError) as error:
+            if self._option == "state" and _has_several_lines(error):
                 raise SettingError(
                     f"{what} holds several lines; pass the last line, alone in a file (tail -n 1)"
                 ) from None
-            raise SettingError(f"{what} is not JSON: {error}; {hint}") from None
-        except ValueError:
-            raise SettingError(
-                f"{what} holds a number of more than 4,300 digits, or one that JSON does not have, "
-                "such as NaN; correct it"
-            ) from None
+            raise SettingError(f"{what} is not a JSON object: {error}; {hint}") from None
         if not isinstance(content, dict):
-            kind = JSON_KINDS[type(content)]
-            raise SettingError(f"{what} must hold a JSON object, not {kind}; {hint}")
-        if is_nested_too_deeply(content):
-            raise SettingError(f"{what} is nested too deeply")
+            raise SettingError(f"{what} is not a JSON object; {hint}")
         return value if self._option == "config" else io.StringIO(text)
 
 
-def _has_several_lines(text: str) -> bool:
+def _has_several_lines(error: Exception) -> bool:
     """Return whether each line of a text is JSON, as the lines of a target are."""
+    text = error.doc if isinstance(error, json.JSONDecodeError) else ""
     try:
         return len([json.loads(line) for line in text.splitlines() if line.strip()]) > 1
     except (RecursionError, ValueError):
         return False
-
-
-def _read(what: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise SettingError(f"{what} is not UTF-8; save it in that encoding") from None
-    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingError(f"{what} cannot be read: {reason}; check the path") from None
 
 
 def _discard_stdout() -> None:
@@ -217,8 +192,8 @@ def describe_error(error: Exception) -> str:
         case ConfigValidationError():
             return f"the configuration cannot be used: {'; '.join(error.errors)}"
         case MappingError():
-            # An unknown name stands in the user's expression; other reasons may show a value.
-            reason = f" {error.__cause__}" if _shows_only_a_name(error.__cause__) else ""
+            cause = error.__cause__
+            reason = f" {cause}" if type(cause).__name__ in ERRORS_OF_NAMES else ""
             return f"setting stream_maps cannot be used: {text}{reason}"
         case _ if _is_of_stream_map(error):
             kind = type(error).__name__
@@ -226,10 +201,6 @@ def describe_error(error: Exception) -> str:
         case OSError():
             return f"operating system error: {text}; check permissions and free space (TMPDIR)"
     return f"unexpected {type(error).__name__}: {text}; report it with the log at the level DEBUG"
-
-
-def _shows_only_a_name(cause: BaseException | None) -> bool:
-    return type(cause).__name__ in UNSUPPORTED_NAMES
 
 
 def _is_of_stream_map(error: Exception) -> bool:
