@@ -12,13 +12,14 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
 from demo.environment import clean_environment
-from tap_barchart_events.output.signals import signals_held
+from tap_barchart_events.output.signals import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +133,7 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
     """
     running: subprocess.Popen[str] | None = None
     try:
-        with signals_held():
+        with _signals_held():
             # With a session of its own, Ctrl-C ends the command only through this block.
             running = subprocess.Popen(
                 command,
@@ -143,8 +144,23 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         yield running
     finally:
         if running is not None:
-            with signals_held():
+            with _signals_held():
                 _end(running)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Delay signals until the block ends. A signal mask would be passed on to the command."""
+    waiting: list[int] = []
+    numbers = SIGNALS if threading.current_thread() is threading.main_thread() else []
+    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def _end(running: subprocess.Popen[str]) -> None:

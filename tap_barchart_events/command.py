@@ -17,14 +17,7 @@ from singer_sdk.plugin_base import SingerCommand
 
 from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
-from tap_barchart_events.output.signals import (
-    CLOSED,
-    Interrupted,
-    handle_signals,
-    ignored_signals,
-    interrupt,
-    stderr_is_writable,
-)
+from tap_barchart_events.output.signals import CLOSED, Interrupted, Signals, handle_signals
 
 if TYPE_CHECKING:
     from singer_sdk import Tap
@@ -102,20 +95,19 @@ class Command(SingerCommand):
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
         if sys.stdout is None:  # it was closed before the start
             sys.exit(CLOSED)
-        handle_signals(interrupt, ignored_signals())
+        handle_signals(Signals().handle)
         try:
             try:
                 return super().main(*args, **kwargs)
             except Exception as error:
                 self.logger.debug("Traceback of the error:", exc_info=error)
                 self.logger.error("%s", describe_error(error))  # noqa: TRY400 - no traceback
+                code = 1
         except Interrupted as end:
-            if not stderr_is_writable():
-                # A thread that logs blocks on stderr, and Python's exit would wait for the thread.
-                os._exit(int(end.code or 0))
-            raise
-        _discard_stdout()
-        sys.exit(1)
+            code = int(end.code or 0)
+        # Python's exit would wait for threads that log to a stderr that nobody reads, let another
+        # signal kill the process, and write again what stdout has not taken.
+        os._exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback, with warnings going to the log."""
@@ -173,14 +165,6 @@ def _has_several_lines(error: Exception) -> bool:
         return len([json.loads(line) for line in text.splitlines() if line.strip()]) > 1
     except (RecursionError, ValueError):
         return False
-
-
-def _discard_stdout() -> None:
-    """Drop what cannot be written to stdout: Python would try again at exit, with an error."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe_error(error: Exception) -> str:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.output.signals import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_barchart_events.output.signals import Signals
+
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
+def private_folder(signals: Signals) -> Iterator[Path]:
     """Make a temporary folder that only its owner can read, and remove it with its content."""
-    with signals_held():  # Python tests the place by writing a file there
+    with signals.deferred():  # Python tests the place by writing a file there
         place = tempfile.gettempdir()
     if not place.isascii() and place.encode(errors="ignore").decode() != place:
         raise FileError(
@@ -27,7 +28,7 @@ def private_folder() -> Iterator[Path]:
             "TMPDIR to another one"
         )
     # The name comes first: a signal may arrive just after the folder is made.
-    folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
+    signals.folder = folder = Path(place, f"tap-barchart-events-{uuid.uuid4().hex}")
     try:
         folder.mkdir(mode=0o700)
         yield folder

@@ -141,7 +141,8 @@ class EventsStream(Stream):
         """Open what a sync needs; close and remove it however the sync ends."""
         self._states = self._read_states()
         log_warnings(self._states, self.settings, self.logger)
-        with private_folder() as folder:
+        signals = self._writer.signals
+        with private_folder(signals) as folder:
             try:
                 with open_sync(
                     self.settings,
@@ -155,17 +156,17 @@ class EventsStream(Stream):
                 ) as self._sync_now:
                     yield
             except (Exception, Interrupted, KeyboardInterrupt):
-                if self._sync_now and not self._writer.interrupted:
+                if self._sync_now and not signals.interrupted:
                     with suppress(Interrupted):  # a signal, or nobody reads any more
                         self._write_state()  # so that the next run can use the jobs of this one
-                if not self._writer.interrupted:
+                if not signals.interrupted:
                     raise
                 # Whatever came after a signal was caused by it: a library may have replaced it.
                 self._writer.discard()
                 self.logger.warning("interrupted; the next run continues from the bookmarks")
                 with suppress(Interrupted):
                     self._write_state()
-                raise self._writer.interrupted from None
+                raise signals.interrupted from None
             finally:
                 self._sync_now = None
 
@@ -294,7 +295,7 @@ class EventsStream(Stream):
         what = f"{file.customer}/{file.product} {file.window}"
         return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
 
-    # The SDK's private names and wording are used from here on and nowhere else, with reasons.
+    # The SDK's private names and wording are used from here on, with reasons. tap.py has one more.
 
     def _emit_state(self) -> None:
         self._tap.state_writer.write_state(self.tap_state)

@@ -17,7 +17,7 @@ from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA
 from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX, unknown_settings
 from tap_barchart_events.config.settings import Settings, settings_of_the_sdk
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.output.signals import handle_signals, ignored_signals, signals_blocked
+from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import STREAM, checked_catalog, columns_with_property, schema
@@ -35,7 +35,6 @@ class TapBarchartEvents(Tap):
 
     name = "tap-barchart-events"
     config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
-    message_writer_class = MessageWriter
     message_writer: MessageWriter
 
     def __init__(
@@ -80,13 +79,15 @@ class TapBarchartEvents(Tap):
         if isinstance(catalog, dict):
             catalog = checked_catalog(catalog)
         _check_flattening(values)
-        ignored = ignored_signals()
-        # The SDK's handlers would write a STATE without bookmarks, and end with the exit code 0.
-        with signals_blocked():
-            super().__init__(
-                config=values, validate_config=validate_config, catalog=catalog, **kwargs
-            )
-            handle_signals(self.message_writer.interrupt, ignored)
+        writer = MessageWriter()
+        handle_signals(writer.signals.handle)
+        super().__init__(
+            config=values,
+            validate_config=validate_config,
+            catalog=catalog,
+            message_writer=writer,
+            **kwargs,
+        )
         self._warn_of_lacking_columns()
 
     @classmethod
@@ -218,6 +219,12 @@ class TapBarchartEvents(Tap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line, with this tap's exit codes and last line."""
         return Command(super().get_singer_command(), cls.logger)
+
+    # The one private name of the SDK outside streams.py.
+
+    def _setup_signal_handlers(self) -> None:
+        # The SDK's handlers would write a STATE without bookmarks, and end with the exit code 0.
+        pass
 
 
 def _check_flattening(values: Mapping[str, Any]) -> None:

@@ -207,17 +207,16 @@ class Tap:
                 **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
 
-    def end(self, timeout: float = 60, *, stood_still: bool = False) -> Outcome:
+    def end(self, timeout: float = 60, *, may_be_torn: bool = False) -> Outcome:
         """Read all that is left and wait for the end.
 
         Args:
             timeout: Seconds to wait.
-            stood_still: Whether nobody read for longer than the tap's grace after a signal: the
-                last line may then be torn.
+            may_be_torn: Whether the last line may be incomplete, as after a second signal.
         """
         written, _ = self.process.communicate(timeout=timeout)
         written = written or b""
-        return self.outcome(written[: written.rfind(b"\n") + 1] if stood_still else written)
+        return self.outcome(written[: written.rfind(b"\n") + 1] if may_be_torn else written)
 
     def outcome(self, written: bytes) -> Outcome:
         """Return how it ended.

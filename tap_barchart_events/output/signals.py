@@ -1,15 +1,20 @@
-"""The signals that end the tap, and their handlers. Depends on no stream and no message."""
+"""The signals that end the tap. Depends on no stream and no message."""
 
 from __future__ import annotations
 
+import logging
+import os
 import select
+import shutil
 import signal
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import FrameType
 
 SIGNALS = [
@@ -22,88 +27,84 @@ SIGNALS = [
 CLOSED = 141
 """Exit code when stdout was closed: 128 + SIGPIPE."""
 
+ONE_SIGNAL_SECONDS = 1.0
+"""Signals that come so soon after the first one count as that one: after one Ctrl-C a tap under
+Meltano gets SIGINT and, 27 ms later, SIGTERM."""
+
 
 class Interrupted(SystemExit):
     """A signal has ended the tap; the exit code is 128 + the signal's number."""
 
 
-def ignored_signals() -> set[int]:
-    """Return the signals that the caller has set to be ignored, as nohup does; never SIGTERM."""
-    return {n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN} - {signal.SIGTERM}
+class Signals:
+    """The handler of all signals: the first one ends the tap, a later one ends it at once."""
+
+    folder: Path | None = None
+    """The temporary files, which are removed when the tap is ended at once."""
+
+    def __init__(self) -> None:
+        """Begin without a signal."""
+        self._number: int | None = None
+        self._came = 0.0
+        self._is_deferred = False
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """What to raise if a signal has come and its exception was lost on the way."""
+        return Interrupted(128 + self._number) if self._number else None
+
+    def handle(self, signum: int, frame: FrameType | None = None) -> None:
+        """Handle a signal.
+
+        Raises:
+            Interrupted: It is the first one, and not deferred.
+        """
+        if self._number is None:
+            self._came = time.monotonic()
+            self._number = signum
+            if not _stderr_is_writable():
+                logging.disable()  # a log line would wait for the reader without end
+            if not self._is_deferred:
+                raise Interrupted(128 + signum)
+        elif time.monotonic() - self._came >= ONE_SIGNAL_SECONDS:
+            self._end_at_once(signum)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let a block come to its end before the first signal takes effect.
+
+        Raises:
+            Interrupted: A signal came, in the block or before it.
+        """
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+        if self.interrupted:
+            raise self.interrupted
+
+    def _end_at_once(self, signum: int) -> None:
+        if self.folder:
+            removed = self.folder.with_name(f"{self.folder.name}-removed")
+            with suppress(OSError):  # a thread that still works then adds no file
+                self.folder.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
+        os._exit(128 + signum)
 
 
-def handle_signals(handler: Callable[[int, FrameType | None], None], ignored: set[int]) -> None:
-    """Set the handler of each signal but the ignored ones; only the main thread can do so."""
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Set the handler of each signal; only the main thread can do so.
+
+    A signal that the caller has set to be ignored, as nohup does, stays ignored; but not SIGTERM.
+    """
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN if number in ignored else handler)
-        if hasattr(signal, "SIGALRM"):
-            signal.signal(signal.SIGALRM, _wake)
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
 
 
-def wake_blocked_calls(every: float) -> None:
-    """Interrupt blocked calls of the main thread from now on; 0 ends that.
-
-    A signal that comes just before a call blocks would otherwise be handled only after the call.
-
-    Args:
-        every: Seconds.
-    """
-    if hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is _wake:
-        signal.setitimer(signal.ITIMER_REAL, every, every)
-
-
-def _wake(signum: int, frame: FrameType | None) -> None:
-    pass
-
-
-def interrupt(signum: int, frame: FrameType | None) -> None:
-    """End the tap at once; for the time before the first message.
-
-    Raises:
-        Interrupted: Always.
-    """
-    raise Interrupted(128 + signum)
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Delay signals while a library sets handlers of its own, which are replaced before the end.
-
-    Unlike ``signals_held`` this holds whatever handlers are set. A thread of a library could still
-    get a signal, so it is for the start, when there is none.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Delay signals until the block ends, in the main thread.
-
-    A signal mask does not suffice: another thread then receives the signal, and Python runs the
-    handler in the main thread all the same.
-    """
-    waiting: list[int] = []
-    here = threading.current_thread() is threading.main_thread()
-    numbers = SIGNALS if here else []
-    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in waiting:
-            signal.raise_signal(number)
-
-
-def stderr_is_writable() -> bool:
+def _stderr_is_writable() -> bool:
     """Return whether a line can be written to stderr without waiting for its reader."""
     if not hasattr(select, "poll"):
         return True
