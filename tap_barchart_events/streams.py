@@ -15,6 +15,7 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.metrics import Metric, Tag
+from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_barchart_events.api.retry import RetryPolicy
@@ -212,7 +213,9 @@ class EventsStream(Stream):
             if state != self._written.get(product):  # the SDK looks partitions up one by one
                 state.write_to(self.get_context_state(context), REPLICATION_KEY)
                 self._written[product] = state
-        self._emit_state()
+        # The SDK's writer leaves out a STATE that is the same as the last one: RECORDs of a window
+        # that a signal has ended would follow it.
+        self._writer.write_message(StateMessage(value=self.tap_state))
 
     def test_connection(self) -> None:
         """Check the credentials, log what a sync would cover, read one event; write no message."""
@@ -296,9 +299,6 @@ class EventsStream(Stream):
         return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
 
     # The SDK's private names and wording are used from here on, with reasons. tap.py has one more.
-
-    def _emit_state(self) -> None:
-        self._tap.state_writer.write_state(self.tap_state)
 
     def _write_state_message(self) -> None:
         # STATE is due when a window is finished; the SDK's own, after each manifest, lacks jobs.

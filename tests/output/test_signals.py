@@ -452,6 +452,25 @@ def test_a_full_pipe_that_is_read_again_gets_the_last_true_state(
     assert ends == {"2026-03-02T02:00:00.000+00:00"}, "that window has begun to come"
 
 
+def test_state_follows_the_records_though_it_is_the_same_as_before(
+    service: Emulator, start: Callable[..., Tap]
+) -> None:
+    # target-jsonl passes a STATE on only if no RECORD comes after it.
+    first = from_iso(START)
+    service.source = lambda *_: [
+        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * 500})
+        for at in [0, *range(3_600_000, 3_600_900)]
+    ]
+    tap = start(settings_of(service, end_date="2026-03-02T02:00Z"))
+    wait_for(lambda: pipe_is_full(tap))
+    tap.process.send_signal(signal.SIGTERM)
+    outcome = tap.end(SECONDS)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert [m["type"] for m in outcome.messages][-2:] == ["RECORD", "STATE"]
+    assert outcome.states[-1] == outcome.states[-2]
+    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T01:00:00.000+00:00"}
+
+
 # A target that ends --------------------------------------------------------------------------
 
 
