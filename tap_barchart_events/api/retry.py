@@ -28,6 +28,9 @@ LONGEST_RETRY_AFTER = 10**9
 REFUSALS = frozenset({429, 503})
 """Statuses by which the service refuses one more job, beside those in flight."""
 
+NEXT_TRY = "%s; try %d of %d in %.1f s"
+"""The log line of a failure that is retried."""
+
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -80,11 +83,13 @@ class RetryPolicy:
             except TransientError as error:
                 last, attempt = error, attempt + 1
             seconds = time.monotonic() - began
-            stopped.wait(self.pause(last, attempt, seconds, backoff.full_jitter(1)))
+            pause = self.pause(last, attempt, seconds, backoff.full_jitter(1))
+            logger.warning(NEXT_TRY, last, attempt + 1, self.attempts, pause)
+            stopped.wait(pause)
         raise SyncStopped
 
     def pause(self, error: TransientError, attempt: int, seconds: float, jitter: float) -> float:
-        """Return the pause before the next try, and log it.
+        """Return the pause before the next try.
 
         It is never shorter than ``Retry-After``. If that exceeds ``timeout``, no further try is
         made.
@@ -108,7 +113,6 @@ class RetryPolicy:
             if pause > ceiling:
                 why = f"Retry-After is {pause:.0f} s"
         else:
-            logger.warning("%s; try %d of %d in %.1f s", error, attempt + 1, self.attempts, pause)
             return pause
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
         raise ServiceError(f"{error}; given up after {tries} ({why}); {error.advice}")

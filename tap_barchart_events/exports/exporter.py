@@ -5,10 +5,11 @@ Depends on neither Singer nor the content of a file.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_barchart_events.exceptions import BarchartEventsError, ExportError
 from tap_barchart_events.exports.job_retry import JobRetryPolicy
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, WindowTask
+
+logger = logging.getLogger(__name__)
 
 SIGNAL_CHECK_SECONDS = 0.5
 """Longest wait of the main thread, in seconds: if two signals come at once, Python may run no
@@ -86,6 +89,8 @@ class Exporter:
         """For threads: there may be a call to make. One is woken; if it takes a call, the next."""
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._lines: list[tuple[Any, ...]] = []
+        """Lines to log when the lock is free: their reader may delay them without end."""
         self._defect: Exception | None = None
         self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
         self._scheduler = Scheduler(
@@ -95,6 +100,7 @@ class Exporter:
             retry=retry or JobRetryPolicy(),
             directory=directory,
             unix_time=client.now - time.monotonic(),
+            log=lambda *line: self._lines.append(line),
         )
         self._take_over(saved_jobs or {})
 
@@ -228,7 +234,10 @@ class Exporter:
                 outcome = self._runner.call(task)
                 with self._changed:
                     self._scheduler.finished(task, outcome, time.monotonic())
+                    lines, self._lines = self._lines, []
                     self._changed.notify_all()
+                for line in lines:
+                    logger.log(*line)
         except Exception as error:  # noqa: BLE001 - raised again where the next file is waited for
             with self._changed:
                 self._defect = error

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.budget import JobBudget
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.tasks import Limits, Outcome, WindowTask
-
-logger = logging.getLogger(__name__)
+    from tap_barchart_events.exports.tasks import Limits, Log, Outcome, WindowTask
 
 MISMATCHES = 3
 """Polls of a job that are answered about another export, after which a new job replaces it."""
@@ -59,6 +57,7 @@ class Outcomes:
         retry: JobRetryPolicy,
         rng: random.Random,
         unix_time: float,
+        log: Log,
     ) -> None:
         """Start without any job time.
 
@@ -69,13 +68,15 @@ class Outcomes:
             retry: When a start is tried again, and a job that failed replaced by a new one.
             rng: For jitter.
             unix_time: When the scheduler's clock was 0, in seconds since the epoch.
+            log: Takes level, text and arguments of a line.
         """
         self._budget = budget
         self._customer = customer
         self._limits = limits
         self._retry = retry
         self._rng = rng
-        self._starts = Starts(budget, retry, rng)
+        self._log = log
+        self._starts = Starts(budget, retry, rng, log)
         self._unix_time = unix_time
         self._polls = PollSchedule(limits.poll_interval)
         self._jitter = rng.random()
@@ -113,7 +114,7 @@ class Outcomes:
                 self._answered(task, job, now)
         reason = task.queue.plan.size_changed()
         if reason:
-            logger.info("%s/%s: %s", self._customer, task.queue.product, reason)
+            self._log(logging.INFO, "%s/%s: %s", self._customer, task.queue.product, reason)
 
     def _answered(self, task: WindowTask, reported: Job, now: float) -> None:
         if task.job is None:
@@ -224,7 +225,7 @@ class Outcomes:
     def _too_large(self, task: WindowTask, reason: str, seconds: float) -> None:
         self.jobs.too_large += 1
         if task.queue.plan.too_large(task.window, seconds):
-            logger.info("%s is split: %s", self._where(task), reason)
+            self._log(logging.INFO, "%s is split: %s", self._where(task), reason)
             del task.queue.tasks[task.window.start]
             return
         text = (
@@ -252,7 +253,7 @@ class Outcomes:
 
     def _job_forgotten(self, task: WindowTask, error: JobForgottenError, now: float) -> None:
         if task.job and now - task.job.began < self._retry.forgotten_grace:
-            logger.debug("%s: %s", self._where(task), error)
+            self._log(logging.DEBUG, "%s: %s", self._where(task), error)
             task.due = now + self._limits.poll_interval
             if task.state is TaskState.RUNNING:
                 self._polled(task, now)
@@ -277,7 +278,9 @@ class Outcomes:
         """Give the window back to the planner if an earlier run has started its job."""
         if not (task.job and task.job.is_taken_over):
             return False
-        logger.debug("%s: a job of an earlier run is not used: %s", self._where(task), error)
+        self._log(
+            logging.DEBUG, "%s: a job of an earlier run is not used: %s", self._where(task), error
+        )
         self._end_job(task)
         del task.queue.tasks[task.window.start]
         task.queue.plan.give_back(task.window)
@@ -291,7 +294,13 @@ class Outcomes:
         task.job = None
         if wait is not None:
             task.state, task.due = TaskState.WAITING, now + wait
-            logger.warning("%s: %s; the next job starts in %.0f s", self._where(task), error, wait)
+            self._log(
+                logging.WARNING,
+                "%s: %s; the next job starts in %.0f s",
+                self._where(task),
+                error,
+                wait,
+            )
             return
         count = task.failures + task.forgotten
         outcome = "failed or were forgotten" if task.forgotten else "failed"

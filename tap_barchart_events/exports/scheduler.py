@@ -8,6 +8,7 @@ content of a file.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from typing import TYPE_CHECKING
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
-    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, Outcome
+    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, Log, Outcome
     from tap_barchart_events.windows import Window
+
+logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 3600
 """Longest wait for the end of a ``Retry-After`` while no job is in flight, in seconds. A longer one
@@ -55,6 +58,7 @@ class Scheduler:
         directory: Path,
         unix_time: float,
         rng: random.Random | None = None,
+        log: Log = logger.log,
     ) -> None:
         """Start nothing yet.
 
@@ -66,6 +70,7 @@ class Scheduler:
             directory: Where files go.
             unix_time: When the clock was 0, in seconds since the epoch.
             rng: For jitter.
+            log: Takes level, text and arguments of a line.
         """
         self._queues = [ProductQueue(p, plan, plan.span.start) for p, plan in plans.items()]
         self._by_product = {queue.product: queue for queue in self._queues}
@@ -81,6 +86,7 @@ class Scheduler:
             retry=retry,
             rng=rng or random.Random(),  # noqa: S311 - jitter, not a secret
             unix_time=unix_time,
+            log=log,
         )
         self._current = 0
         self._files = 0

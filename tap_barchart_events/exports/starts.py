@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.retry import REFUSALS, TransientError
+from tap_barchart_events.api.retry import NEXT_TRY, REFUSALS, TransientError
 from tap_barchart_events.exceptions import ServiceError, StartRejectedError
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.budget import JobBudget
     from tap_barchart_events.exports.job_retry import JobRetryPolicy
-    from tap_barchart_events.exports.tasks import Outcome, WindowTask
-
-logger = logging.getLogger(__name__)
+    from tap_barchart_events.exports.tasks import Log, Outcome, WindowTask
 
 LONG_PAUSE = 60
 """Seconds without new jobs, from which on the log says so."""
@@ -27,8 +25,11 @@ LONG_PAUSE = 60
 class Starts:
     """Applies the outcomes of starts to the budget and to their windows."""
 
-    def __init__(self, budget: JobBudget, retry: JobRetryPolicy, rng: random.Random) -> None:
+    def __init__(
+        self, budget: JobBudget, retry: JobRetryPolicy, rng: random.Random, log: Log
+    ) -> None:
         """Take what decides: the jobs in flight, how starts are retried, and jitter."""
+        self._log = log
         self._budget = budget
         self._retry = retry
         self._rng = rng
@@ -49,7 +50,8 @@ class Starts:
                 task.tries = task.rejections = 0
         limit = self._budget.limit_to_report()
         if limit is not None:
-            logger.info(
+            self._log(
+                logging.INFO,
                 "the service accepts %d export jobs at once (max_concurrent_jobs is %d)",
                 limit,
                 self._budget.maximum,
@@ -66,11 +68,10 @@ class Starts:
             self._budget.start_failed()
         seconds = self._budget.pause(now + (error.retry_after or 0), now)
         if seconds >= LONG_PAUSE:
-            logger.warning(
-                "no export job starts for %.0f min (Retry-After of the service)", seconds / 60
-            )
+            text = "no export job starts for %.0f min (Retry-After of the service)"
+            self._log(logging.WARNING, text, seconds / 60)
         if is_refusal:
-            logger.debug("%s %s: %s", task.queue.product, task.window, error)
+            self._log(logging.DEBUG, "%s %s: %s", task.queue.product, task.window, error)
             return None
         if not task.tries:
             task.first_try = task.called
@@ -81,6 +82,8 @@ class Starts:
             )
         except ServiceError as final:
             return final
+        attempts = self._retry.starts.attempts
+        self._log(logging.WARNING, NEXT_TRY, error, task.tries + 1, attempts, pause)
         self._budget.pause(now + pause, now)
         return None
 
@@ -93,7 +96,8 @@ class Starts:
         wait = self._retry.wait_after_rejection(task.rejections, self._rng.random())
         if wait is not None:
             task.due = now + wait
-            logger.warning(
+            self._log(
+                logging.WARNING,
                 "%s %s: %s; the next start is in %.0f s",
                 task.queue.product,
                 task.window,

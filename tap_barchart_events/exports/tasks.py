@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tap_barchart_events.api.responses import Job
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = "Job | Downloaded | Exception"
     """What a call led to."""
+
+    Log: TypeAlias = Callable[..., None]
+    """Takes level, text and arguments of a line: the scheduler must not wait for a reader."""
 
 
 @dataclass(frozen=True, slots=True)
