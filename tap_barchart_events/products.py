@@ -402,3 +402,48 @@ _KNOWN = (
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.code: product for product in _KNOWN})
 """The known products, by code. The service accepts others too: the set is open."""
+
+_IDENTITY_COLUMNS = {
+    "ALERT": "user_id alert_id symbol",
+    "WATCHLIST": "user_id watchlist_id symbol view_name view_type data_mode class_filter",
+    "PORTFOLIO": """
+        user_id portfolio_id position_id symbol frame view_name show_closed_positions
+        dividend_strategy cash_adjustment_strategy duration
+    """,
+    "CMDTYVIEW": """
+        user_id session_id browser hostname workspace_id title panels panel_id origin
+        search_string symbol path is_open filter filter_selected active_filters symbols
+        collapsed expression_name expression_source expression columns column export_type
+        previous_format new_format action previous_number new_number old_field new_field
+        old_root new_root date old_value new_value strike_count view month_code underlier
+        previous_aggregation new_aggregation previous_range new_range old_roll_type
+        new_roll_type old_back_adjust new_back_adjust indicator indicators filter_visible
+        value zip_code previous_zip_code locations previous_locations commodities
+        previous_commodities distance previous_distance deliveries previous_deliveries
+        workspace
+    """,
+    "ENTITLEMENTS": "user_id operation",
+    "MARKETPLACE": "user_id user_type company_id company_name entity_id",
+    "CMDTYVIEW-WEB-EXCEL": """
+        user_id symbols_count fields_count symbols_conversion_count aggregation_type symbol
+        options_type strike_type look_back_date chart_type roots_count refresh_module
+    """,
+    "BARCHART-WEB-EXCEL": """
+        user_id symbols_count fields_count symbols_conversion_count aggregation_type symbol
+        options_type strike_type look_back_date refresh_module
+    """,
+    "BARCHART-EXCEL": """
+        user_id symbols_count fields_count options_type strike_type look_back_date
+        chart_type roots_count refresh_module reports_type market_type lists_type category
+        types volatility_type module_type is_set
+    """,
+}
+
+IDENTITY_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {code: tuple(names.split()) for code, names in _IDENTITY_COLUMNS.items()}
+)
+"""Product → the columns that ``event_id`` covers: those of all its layouts known at version 6.0.0.
+
+Frozen, because tables are keyed by ``event_id``: a column that is added to a product later does
+not come here, and neither does a further product, all of whose columns ``event_id`` covers.
+"""

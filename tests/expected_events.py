@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.products import PRODUCTS, snake_case
+from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, snake_case
 from tap_barchart_events.windows import from_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from barchart_events_emulator import Emulator, Event
 
@@ -39,24 +39,44 @@ def expected_events(
 
 def identified(product: str, events: Iterable[Event]) -> list[tuple[str, EventValues]]:
     """Return events with the ``event_id`` that the documented recipe gives them."""
-    seen: Counter[tuple[str, ...]] = Counter()
-    result = []
-    for event in events:
-        named = {snake_case(name): value for name, value in event.values.items()}
-        lines = [CUSTOMER, product, str(event.timestamp), event.type]
-        lines += [f"{name}={named[name]}" for name in sorted(named)]
-        ordinal = seen[tuple(lines)]
-        seen[tuple(lines)] += 1
-        text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
-        known = PRODUCTS[product].columns
-        extra = {name: value for name, value in named.items() if name not in known}
-        values: EventValues = {name: value for name, value in named.items() if name in known}
-        values |= {"customer": CUSTOMER, "product": product, "type": event.type}
-        values |= {"timestamp": event.timestamp}
-        if extra:
-            values["extra"] = extra
-        result.append((hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), values))
-    return result
+    events = list(events)
+    rows = [
+        {snake_case(name): value for name, value in event.values.items()}
+        | {"timestamp": str(event.timestamp), "type": event.type}
+        for event in events
+    ]
+    return [
+        (key, _values(product, event, row))
+        for key, event, row in zip(event_ids(product, rows), events, rows, strict=True)
+    ]
+
+
+def _values(product: str, event: Event, row: Mapping[str, str]) -> EventValues:
+    known = ("type", *PRODUCTS[product].columns)
+    values: EventValues = {name: value for name, value in row.items() if name in known}
+    values |= {"customer": CUSTOMER, "product": product, "timestamp": event.timestamp}
+    extra = {n: v for n, v in row.items() if n not in known and n != "timestamp"}
+    return values | ({"extra": extra} if extra else {})
+
+
+def event_ids(product: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the id of each row of a file, whose names are in snake_case."""
+    identity = IDENTITY_COLUMNS.get(product)
+    equal: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        columns = sorted(n for n in row if row[n] and (identity is None or n in identity))
+        lines = [CUSTOMER, product, row["timestamp"], row["type"]]
+        lines += [f"{n}={row[n]}" for n in columns if n not in {"timestamp", "type"}]
+        equal[tuple(lines)].append(number)
+    others = sorted({n for row in rows for n in row} - set(identity or ()))
+    ids = [""] * len(rows)
+    for lines_of_all, numbers in equal.items():
+        numbers.sort(key=lambda number: [rows[number].get(name, "") for name in others])
+        for ordinal, number in enumerate(numbers):
+            lines = [*lines_of_all, str(ordinal)]
+            text = "\n".join(line.replace("\n", "\n\n") for line in lines)
+            ids[number] = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return ids
 
 
 def values_of(record: Mapping[str, Any]) -> EventValues:

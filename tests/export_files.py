@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.products import columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
+from tests.expected_events import event_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,15 +69,6 @@ class File:
         """Close and remove it."""
         self.export.close()
         self._folder.cleanup()
-
-
-def event_id(customer: str, product: str, row: dict[str, str], ordinal: int) -> str:
-    """Return the id of an event by the documented recipe; the row's names are in snake_case."""
-    values = {name: value for name, value in row.items() if name not in {"timestamp", "type"}}
-    lines = [customer, product, row["timestamp"], row["type"]]
-    lines += [f"{name}={values[name]}" for name in sorted(values) if values[name]]
-    text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def rows_of(data: bytes, delimiter: str = "|", quote: str = '"') -> list[list[str]] | None:
@@ -145,13 +135,10 @@ def events_of(
 ) -> list[dict[str, Any]]:
     """Return the records that the rows of a file stand for."""
     columns = columns_of([product])
-    seen: Counter[tuple[tuple[str, str], ...]] = Counter()
+    named = [dict(zip(map(snake_case, names), values, strict=True)) for values in rows]
+    inside = [row for row in named if window.start <= int(row["timestamp"]) < window.end]
     events = []
-    for values in rows:
-        row = dict(zip(map(snake_case, names), values, strict=True))
-        if not window.start <= int(row["timestamp"]) < window.end:
-            continue
-        identity = tuple(sorted((name, value) for name, value in row.items() if value))
+    for row, key in zip(inside, event_ids(product, inside), strict=True):
         extra = {
             name: value
             for name, value in row.items()
@@ -159,7 +146,7 @@ def events_of(
         }
         events.append(
             {
-                "event_id": event_id("TGAM", product, row, seen[identity]),
+                "event_id": key,
                 "customer": "TGAM",
                 "product": product,
                 "timestamp": to_iso(int(row["timestamp"])),
@@ -169,7 +156,6 @@ def events_of(
                 "end": to_iso(window.end),
             }
         )
-        seen[identity] += 1
     return events
 
 

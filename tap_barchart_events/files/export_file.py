@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,20 +19,13 @@ from tap_barchart_events.files.layout import Layout, detect_layout
 from tap_barchart_events.files.memory import (
     FETCH_ROWS,
     LINES_BYTES,
-    MAX_ORDINALS_IN_MEMORY,
     ORDINARY_VECTOR_BYTES,
     memory_limit,
 )
-from tap_barchart_events.files.queries import (
-    COUNT_SPARSE_ORDINALS,
-    DROP_SPARSE_ORDINALS,
-    DuplicateStrategy,
-    EventsQuery,
-    Source,
-)
+from tap_barchart_events.files.queries import DuplicateStrategy, EventsQuery, Source
 from tap_barchart_events.files.scanner import Dialect, Scanner
-from tap_barchart_events.files.validation import Order, RowStats
-from tap_barchart_events.products import PRODUCTS, types_of_others
+from tap_barchart_events.files.validation import RowStats
+from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, types_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,8 +81,9 @@ class ExportFile:
     A context manager. ``check`` comes first. Each output mode then reads the file again; all modes
     yield the same events in the same order.
 
-    ``event_id`` is the MD5, in hex, of the event's values and its ordinal among equal events;
-    docs/event_id.md explains it. In Python, for a row as a dict with names in snake_case::
+    ``event_id`` is the MD5, in hex, of the event's values in the identity columns and of its
+    ordinal among the events equal in these, in the order of their other values and of the file;
+    docs/event_id.md explains it. In Python, for the identity columns of a row as a dict::
 
         lines = [customer, product, str(timestamp), type]
         lines += [f"{name}={row[name]}" for name in sorted(row) if row[name]]
@@ -228,8 +222,12 @@ class ExportFile:
             product=self.product,
             filled={name: count == stats.rows for name, count in filled.items()},
             extra=extra,
+            identity=IDENTITY_COLUMNS.get(self.product),
+            duplicates=stats.duplicates,
         )
-        return replace(query, duplicates=_duplicate_strategy(engine, query, stats.order))
+        if query.duplicates is DuplicateStrategy.TABLE:
+            engine.run(query.all_ordinals())
+        return query
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
@@ -325,20 +323,3 @@ class ExportFile:
             return
         export = f"the export of {self.customer}/{self.product} {self.window}"
         raise type(error)(f"{export} cannot be read: {error}") from error
-
-
-def _duplicate_strategy(engine: Engine, query: EventsQuery, order: Order) -> DuplicateStrategy:
-    """Return the cheapest exact way to number equal events; make the table that it needs."""
-    if order == Order.ASCENDING:
-        return DuplicateStrategy.NONE
-    if order == Order.TIES:
-        return DuplicateStrategy.LOOKBACK
-    engine.run(query.sparse_ordinals(in_order=order < Order.DISORDER))
-    ((found,),) = next(engine.fetch(COUNT_SPARSE_ORDINALS, 1))
-    if not found:
-        return DuplicateStrategy.NONE
-    if found <= MAX_ORDINALS_IN_MEMORY:
-        return DuplicateStrategy.SPARSE_TABLE
-    engine.run(DROP_SPARSE_ORDINALS)
-    engine.run(query.full_ordinals())
-    return DuplicateStrategy.FULL_TABLE

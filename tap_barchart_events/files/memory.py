@@ -39,9 +39,6 @@ LINES_BYTES = 100_000
 FETCH_ROWS = 1_000
 """Most rows that are fetched at once: about ``LINES_BYTES`` of the shortest."""
 
-MAX_ORDINALS_IN_MEMORY = 100_000
-"""Most duplicates whose ordinals are joined by a hash table, which is held in memory."""
-
 ROW_GROUP_ROWS = 25_000
 """Most records in a row group of a Parquet file, which is in memory until it is full."""
 

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.files.sql import Part, concat, identifier, literal
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from tap_barchart_events.files.scanner import Dialect, FileStats
     from tap_barchart_events.windows import Window
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
-ROW, ORDINAL, TIED = '"row number"', '"its ordinal"', '"is tied"'
-EVENT_ID, FIRST_ID = '"event id"', '"first id"'
-SPARSE, FULL = '"sparse ordinals"', '"full ordinals"'
-COUNT_SPARSE_ORDINALS = f"SELECT count(*) FROM {SPARSE}"
-DROP_SPARSE_ORDINALS = f"DROP TABLE {SPARSE}"
+ROW, ORDINAL, KEY = '"row number"', '"its ordinal"', '"its key"'
+EVENT_ID, FIRST_ID, OTHERS = '"event id"', '"first id"', '"other values"'
+ORDINALS = '"all ordinals"'
 
 TIE_LOOKBACK = 3
 """Rows before an event, in a file in time order, among which its duplicates usually are."""
@@ -32,20 +30,22 @@ TIE_LOOKBACK = 3
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
 
-class DuplicateStrategy(Enum):
-    """How the ordinals of equal events are found; the check chooses the cheapest that is exact."""
+class DuplicateStrategy(IntEnum):
+    """How the ordinals of events that are equal in the identity columns are found.
 
-    NONE = auto()
-    """No two events are equal: all ordinals are 0."""
+    The order of the timestamps decides; for a file, the highest of its rows.
+    """
 
-    LOOKBACK = auto()
-    """Equal events are at most ``TIE_LOOKBACK`` rows apart: each row is compared with so many."""
+    NONE = 0
+    """Each timestamp is later than the one before it: no events are equal, all ordinals are 0."""
 
-    SPARSE_TABLE = auto()
-    """A table has the ordinals that are not 0, by row; it is held in memory."""
+    LOOKBACK = 1
+    """Some timestamps are equal, at most ``TIE_LOOKBACK`` rows apart: each row is compared with
+    so many."""
 
-    FULL_TABLE = auto()
-    """A table has all ordinals, in the order of the rows; it is read side by side with the file."""
+    TABLE = 2
+    """Some are equal further apart, or earlier than the one before: a table has all ordinals, in
+    the order of the rows, and is read side by side with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,69 +104,67 @@ class EventsQuery:
     extra: Sequence[str]
     """Those of them that go to ``extra``."""
 
+    identity: Container[str] | None
+    """The columns that ``event_id`` covers; None: all."""
+
     duplicates: DuplicateStrategy = DuplicateStrategy.NONE
     """How the ordinals of equal events are found."""
 
     def relation(self) -> str:
         """Return the relation: the file's columns, and the event's id."""
-        rows = self._inside()
+        rows, ordinal = self._inside(), "0"
         match self.duplicates:
-            case DuplicateStrategy.NONE:
-                event_id = f"md5({self._canonical('0')})"
-                return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {rows})"
             case DuplicateStrategy.LOOKBACK:
                 return self._with_lookback(rows)
-            case DuplicateStrategy.SPARSE_TABLE:
-                ordinal = f"coalesce({ORDINAL}, 0)"
-                # not the table itself: that has a column rowid, as the file may
-                table = f"LEFT JOIN (SELECT * FROM {SPARSE}) USING ({ROW})"
-                rows = self._numbered(rows)
-            case DuplicateStrategy.FULL_TABLE:
+            case DuplicateStrategy.TABLE:
                 ordinal = ORDINAL
-                table = f"POSITIONAL JOIN (SELECT * FROM {FULL})"
-        return f"(SELECT *, md5({self._canonical(ordinal)}) AS {EVENT_ID} FROM {rows} {table})"
+                rows += f" POSITIONAL JOIN (SELECT * FROM {ORDINALS})"
+        return f"(SELECT *, md5({self._canonical(ordinal)}) AS {EVENT_ID} FROM {rows})"
 
     def _with_lookback(self, rows: str) -> str:
-        first = f"(SELECT *, md5({self._canonical('0')}) AS {FIRST_ID} FROM {rows})"
+        """Number equal events by the other values, and by the order of the file."""
+        first = f"*, md5({self._canonical('0')}) AS {FIRST_ID}"
+        conditions = [f"{FIRST_ID} = lag({FIRST_ID}, %d) OVER ()"]
+        if values := ", ".join(f"coalesce({identifier(name)}, '')" for name in self._others):
+            first += f", row({values}) AS {OTHERS}"
+            conditions[0] += f" AND lag({OTHERS}, %d) OVER () <= {OTHERS}"
+            conditions.append(conditions[0].replace("lag(", "lead(").replace("<=", "<"))
         before = " + ".join(
-            f"coalesce(({FIRST_ID} = lag({FIRST_ID}, {n}) OVER ())::INTEGER, 0)"
+            f"coalesce(({condition.replace('%d', str(n))})::INTEGER, 0)"
+            for condition in conditions
             for n in range(1, TIE_LOOKBACK + 1)
         )
         event_id = (
             f"CASE WHEN {ORDINAL} = 0 THEN {FIRST_ID} ELSE md5({self._canonical(ORDINAL)}) END"
         )
-        counted = f"(SELECT *, {before} AS {ORDINAL} FROM {first})"
+        counted = f"(SELECT *, {before} AS {ORDINAL} FROM (SELECT {first} FROM {rows}))"
         return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
 
-    def sparse_ordinals(self, *, in_order: bool) -> str:
-        """Return the statement that makes the table of the ordinals that are not 0, by row.
-
-        In a file in time order, a row has no duplicate if its adjacent rows have other timestamps.
-        """
-        rows = self._numbered(self._inside())
-        if in_order:
-            tied = "timestamp IN (lag(timestamp) OVER (), lead(timestamp) OVER ())"
-            rows = f"(SELECT * FROM (SELECT *, {tied} AS {TIED} FROM {rows}) WHERE {TIED})"
-        ordinals = self._ordinals(rows)
-        return f"CREATE TEMP TABLE {SPARSE} AS FROM ({ordinals}) WHERE {ORDINAL} > 0"
-
-    def full_ordinals(self) -> str:
+    def all_ordinals(self) -> str:
         """Return the statement that makes the table of all ordinals, in the order of the rows."""
-        ordinals = self._ordinals(self._numbered(self._inside()))
-        return f"CREATE TEMP TABLE {FULL} AS SELECT {ORDINAL} FROM ({ordinals}) ORDER BY {ROW}"
+        others = [identifier(name) for name in self._others]
+        columns = ", ".join([ROW, f"md5_number({self._canonical('0')}) AS {KEY}", *others])
+        rows = f"(SELECT *, row_number() OVER () AS {ROW} FROM {self._inside()})"
+        order = ", ".join(f"{name} NULLS FIRST" for name in others)
+        equal = f"PARTITION BY {KEY} ORDER BY {order}, {ROW}" if order else f"PARTITION BY {KEY}"
+        return (
+            f"CREATE TEMP TABLE {ORDINALS} AS "
+            f"SELECT (row_number() OVER ({equal}) - 1)::INTEGER AS {ORDINAL} "
+            f"FROM (SELECT {columns} FROM {rows}) ORDER BY {ROW}"
+        )
 
-    def _ordinals(self, numbered: str) -> str:
-        keys = f"(SELECT {ROW}, md5_number({self._canonical('0')}) AS key FROM {numbered})"
-        ordinal = "(row_number() OVER (PARTITION BY key) - 1)::INTEGER"
-        return f"SELECT {ROW}, {ordinal} AS {ORDINAL} FROM {keys}"
+    @property
+    def _others(self) -> list[str]:
+        """The columns with values that ``event_id`` does not cover, by name."""
+        return [name for name in self.filled if name != "type" and not self._is_identity(name)]
+
+    def _is_identity(self, name: str) -> bool:
+        return self.identity is None or name in self.identity
 
     def _inside(self) -> str:
         rows = self.source.relation("BIGINT")
         start, end = self.window.start, self.window.end
         return f"(SELECT * FROM {rows} WHERE timestamp >= {start} AND timestamp < {end})"
-
-    def _numbered(self, rows: str) -> str:
-        return f"(SELECT *, row_number() OVER () AS {ROW} FROM {rows})"
 
     def _canonical(self, ordinal: str) -> str:
         """Return the text that an event's id is the hash of."""
@@ -174,7 +172,7 @@ class EventsQuery:
         parts = [Part(head), Part("timestamp", literal=False), Part("\n")]
         parts += [Part(self._line("type"), literal=False), Part("\n")]
         for name, always in self.filled.items():
-            if name == "type":
+            if name == "type" or not self._is_identity(name):
                 continue
             line = [Part(f"{name}="), Part(self._line(name), literal=False), Part("\n")]
             if always:

@@ -6,7 +6,6 @@ One query reads the file once. The module does not depend on how events are writ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from tap_barchart_events.exceptions import FileError, LayoutError, WrongRangeErr
 from tap_barchart_events.files.engine import UnreadableRowError
 from tap_barchart_events.files.layout import layout_conflicts
 from tap_barchart_events.files.memory import FETCH_ROWS
-from tap_barchart_events.files.queries import TIE_LOOKBACK, Source
+from tap_barchart_events.files.queries import TIE_LOOKBACK, DuplicateStrategy, Source
 from tap_barchart_events.files.sql import identifier, literal
 from tap_barchart_events.windows import to_iso
 
@@ -27,22 +26,6 @@ if TYPE_CHECKING:
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 MILLISECONDS = '"as milliseconds"'
-
-
-class Order(IntEnum):
-    """How the timestamps of a file follow one another; of a file, the highest of its rows."""
-
-    ASCENDING = 0
-    """Each is later than the one before it."""
-
-    TIES = 1
-    """Some are equal, at most ``TIE_LOOKBACK`` rows apart."""
-
-    DISTANT_TIES = 2
-    """Some are equal, further apart."""
-
-    DISORDER = 3
-    """Some are earlier than the one before."""
 
 
 @dataclass(slots=True)
@@ -66,8 +49,8 @@ class RowStats:
     bad: int = 0
     """Rows whose timestamp is no integer in its shortest form."""
 
-    order: Order = Order.ASCENDING
-    """How the timestamps follow one another."""
+    duplicates: DuplicateStrategy = DuplicateStrategy.NONE
+    """What the order of the timestamps requires."""
 
     content_bytes: int = 0
     """Bytes of all values, without line breaks and quotes."""
@@ -104,10 +87,9 @@ class RowStats:
                 max({t}),
                 count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
                 max(CASE
-                    WHEN {t} > "1 back" OR "1 back" IS NULL THEN {Order.ASCENDING}
-                    WHEN {t} < "1 back" THEN {Order.DISORDER}
-                    WHEN {t} = "lookback row" THEN {Order.DISTANT_TIES}
-                    ELSE {Order.TIES}
+                    WHEN {t} > "1 back" OR "1 back" IS NULL THEN {DuplicateStrategy.NONE}
+                    WHEN {t} < "1 back" OR {t} = "lookback row" THEN {DuplicateStrategy.TABLE}
+                    ELSE {DuplicateStrategy.LOOKBACK}
                 END),
                 {content},
                 {", ".join(f"count({c})" for c in values)}
@@ -135,14 +117,14 @@ class RowStats:
             names: The file's columns.
         """
         stats = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
-        for code, rows, inside, at_end, first, last, bad, order, content, *counts in result:
+        for code, rows, inside, at_end, first, last, bad, strategy, content, *counts in result:
             stats.rows += rows
             stats.inside += inside
             stats.at_end += at_end
             stats.first = min((t for t in (first, stats.first) if t is not None), default=None)
             stats.last = max((t for t in (last, stats.last) if t is not None), default=None)
             stats.bad += bad
-            stats.order = max(stats.order, Order(order))
+            stats.duplicates = max(stats.duplicates, DuplicateStrategy(strategy))
             stats.content_bytes += content
             filled = dict(zip(stats.filled, counts, strict=True))
             for name, count in filled.items():

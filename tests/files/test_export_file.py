@@ -27,19 +27,18 @@ from tap_barchart_events.exceptions import (
     ResourceError,
     WrongRangeError,
 )
-from tap_barchart_events.files import export_file
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.files.queries import TIE_LOOKBACK
 from tap_barchart_events.files.scanner import Scanner
-from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
+from tap_barchart_events.products import PRODUCTS, snake_case
 from tap_barchart_events.windows import Window, to_iso
+from tests.expected_events import event_ids
 from tests.export_files import (
     DAY,
     START,
     WATCHLIST,
     File,
     by_id,
-    event_id,
     events_of,
     is_timestamp,
     records_in_lines,
@@ -449,9 +448,8 @@ def test_the_setting_columns_names_the_columns_of_a_product_that_is_not_known() 
     first, second = read(data, product="NEW", file_format=FileFormat(columns=columns))
     assert (first["type"], first["extra"]) == ("A", {"user_id": "me"})
     assert (second["type"], second["extra"]) == ("B", None)
-    assert first["event_id"] == event_id(
-        "TGAM", "NEW", {"timestamp": str(START), "type": "A", "user_id": "me"}, 0
-    )
+    row_of_first = {"timestamp": str(START), "type": "A", "user_id": "me"}
+    assert [first["event_id"]] == event_ids("NEW", [row_of_first])
 
 
 def test_a_shifted_column_fails_the_window_and_shows_type_column_and_count() -> None:
@@ -533,15 +531,6 @@ def test_a_bad_row_fails_before_anything_is_emitted_and_shows_nothing_else(
 # Ids and ordinals ---------------------------------------------------------------------------
 
 
-def test_an_id_can_be_recomputed_by_the_documented_recipe() -> None:
-    for record in read(text([WATCHLIST, *(r[:WIDTH] for r in BUSY[1:200])]), file_format=NO_QUOTES):
-        at = datetime.fromisoformat(record["timestamp"])
-        values = {name: record[name] or "" for name in columns_of(["WATCHLIST"])}
-        values |= {"timestamp": str(round(at.timestamp() * 1000)), "type": record["type"]}
-        candidates = [event_id("TGAM", "WATCHLIST", values, ordinal) for ordinal in range(3)]
-        assert record["event_id"] in candidates
-
-
 def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
     """Return rows in time order where equal events lie so many rows apart."""
     rows = []
@@ -580,11 +569,7 @@ def repeated(distances: Sequence[int], ties: int) -> list[list[str]]:
         "disorder",
     ],
 )
-@pytest.mark.parametrize("in_memory", [0, 100_000])
-def test_equal_events_get_ids_of_their_own_however_far_apart(
-    rows: list[list[str]], in_memory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export_file, "MAX_ORDINALS_IN_MEMORY", in_memory)
+def test_equal_events_get_ids_of_their_own_however_far_apart(rows: list[list[str]]) -> None:
     expected = events_of(rows, WATCHLIST)
     with File(text(rows), file_format=TRUSTING) as export:
         records = list(export.records())
@@ -593,14 +578,13 @@ def test_equal_events_get_ids_of_their_own_however_far_apart(
     assert len(set(ids(records))) == len(rows)
 
 
-@pytest.mark.parametrize("in_memory", [0, 100_000])
-@pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key"])
+@pytest.mark.parametrize("order", [(5, 0, 0, 5), (0, 0, 5, 5)])
+@pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key", "other values"])
 def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
-    name: str, in_memory: int, monkeypatch: pytest.MonkeyPatch
+    name: str, order: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(export_file, "MAX_ORDINALS_IN_MEMORY", in_memory)
-    rows = [[str(START + at), "T", "same"] for at in (5, 0, 0, 5)]
-    names = ["timestamp", "type", name]
+    rows = [[str(START + at), "T", "me", "same"] for at in order]
+    names = ["timestamp", "type", "userId", name]
     records = read(text([names, *rows]))
     assert by_id(records) == by_id(events_of(rows, names))
 
