@@ -23,7 +23,7 @@ from barchart_events_emulator.sample_data import POOL_BITS
 from tap_barchart_events.products import snake_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from barchart_events_emulator.options import Options
     from barchart_events_emulator.sample_data import Pool
@@ -32,6 +32,16 @@ _CHUNK = 1 << 16
 """Pieces are joined to at least this many bytes."""
 
 _SHUFFLE = 0x9E3779B1
+
+
+HEADER_STYLES: Mapping[str, Callable[[str], str]] = {
+    "camelCase": str,
+    "snake_case": snake_case,
+    "upper": str.upper,
+    "lower": str.lower,
+    "words": lambda name: snake_case(name).replace("_", " ").title(),
+}
+"""How names of columns are written in a header."""
 
 
 class TooManyEventsError(Exception):
@@ -71,8 +81,8 @@ class RowFormat:
 
     def header(self, style: str) -> str:
         """Return the header row."""
-        names = (snake_case(name) if style == "snake_case" else name for name in self.columns)
-        return self.delimiter.join(self.cell(name) for name in names) + self.newline
+        names = map(HEADER_STYLES[style], self.columns)
+        return self.delimiter.join(map(self.cell, names)) + self.newline
 
 
 def row_format_of(options: Options, product: str, delimiter: str) -> RowFormat:

@@ -56,7 +56,9 @@ class Options:
     )
     end_inclusive: bool = option(default=True, meaning="an event at the filter's end is exported")
     header: bool = option(default=False, meaning="the file starts with a header row")
-    header_style: str = option("camelCase", "names in the header", "camelCase", "snake_case")
+    header_style: str = option(
+        "camelCase", "names in the header", "camelCase", "snake_case", "upper", "lower", "words"
+    )
     shuffled_columns: bool = option(
         default=False, meaning="the columns come in another order, timestamp anywhere"
     )

@@ -159,7 +159,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.ObjectType(additional_properties=th.ArrayType(th.StringType)),
         title="Columns",
         description="Product code to the column names of its files, in order. It applies to files "
-        "without a header, instead of the known layouts.",
+        "without a usable header, instead of the known layouts.",
     ),
     th.Property(
         "layout_check",

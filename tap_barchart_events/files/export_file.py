@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tap_barchart_events.exceptions import FileError, ResourceError
 from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
-from tap_barchart_events.files.layout import Layout, detect_layout
+from tap_barchart_events.files.layout import Layout, check_unnamed, detect_layout
 from tap_barchart_events.files.memory import (
     FETCH_ROWS,
     LINES_BYTES,
@@ -180,8 +180,8 @@ class ExportFile:
         source = Source(str(self.path), layout.names, self._dialect, file_stats, skip)
         memory = memory_limit(len(layout.names), file_stats.vector_bytes, file_stats.longest_row)
         self._engine = Engine(self.path, self._directory, memory)
-        # a header needs no cross-check
-        product = None if layout.header else PRODUCTS.get(self.product)
+        # a header's own names need no cross-check
+        product = PRODUCTS.get(self.product) if layout.by_position else None
         types = [*(product.event_types if product else ()), *self._types_of_others]
         stats = RowStats.read(self._engine, source, self.window, types)
         if stats is None or not stats.matches_byte_count(content_bytes):
@@ -192,6 +192,7 @@ class ExportFile:
             )
         stats.check_range()
         stats.check_types(self.product, self._types_of_others)
+        check_unnamed(layout, self.product, stats.filled)
         warning = stats.check_layout(product, self._format.layout_check) if product else ""
         extra = self._extra_columns(layout, stats)
         query = self._events_query(self._engine, source, stats, extra)

@@ -9,16 +9,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple
 
 from tap_barchart_events.exceptions import FileError, LayoutError
-from tap_barchart_events.products import LEADING, PRODUCTS, Product, snake_case
+from tap_barchart_events.products import (
+    IDENTITY_COLUMNS,
+    LEADING,
+    PRODUCTS,
+    Product,
+    snake_case,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 """The form of a timestamp: a whole number in its shortest form, of 19 digits at most."""
+
+EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
+"""All known event types; a row with one of them is no header."""
 
 EXCERPT_LENGTH = 50
 """How many characters of a field an error shows."""
@@ -35,10 +45,16 @@ class Layout:
     """The columns of one export file."""
 
     names: tuple[str, ...]
-    """Their names, snake_case, in the file's order; ``timestamp`` and ``type`` among them."""
+    """Their names, snake_case, in the file's order; ``timestamp`` and ``type`` among them.
+
+    A column without a name is called ``column 3`` by its place, as no other can be.
+    """
 
     header: bool
-    """Whether the names are the file's own: then its first row is no event."""
+    """Whether the file's first row is a header, which is no event."""
+
+    by_position: bool
+    """Whether the names are not those of the header, but of the setting or of a known layout."""
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -51,37 +67,125 @@ def detect_layout(
 ) -> Layout:
     """Return the layout of a file by its first row.
 
-    A row that names both ``timestamp`` and ``type``, in any place, camelCase or not, is a header.
-    Without a header, the setting ``columns`` of the product applies, which has timestamp and type
-    among its names; without that, the one known layout of the product with that many columns.
+    A row that names both ``timestamp`` and ``type``, in any place, and holds no known event type,
+    is a header. Its names apply, unless they are of no use, or one is empty, and the setting
+    ``columns`` has as many. Without such a row, the setting of the product applies, also to a file
+    with another header; without the setting, the one known layout with that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event.
         LayoutError: It is not certain which column is which.
     """
-    names = tuple(snake_case(field) for field in first_row)
-    if set(LEADING) <= set(names):
-        _require_unique(names)
-        return Layout(names, header=True)
+    names = _names(first_row, product)
+    configured = _names(columns.get(product, ()), product)
+    if set(LEADING) <= set(names) and not EVENT_TYPES & set(first_row):
+        fault = _fault(names, product)
+        replaceable = fault or any(_is_unnamed(name) for name in names)
+        if replaceable and len(configured) == len(names):
+            return Layout(configured, header=True, by_position=True)
+        if fault:
+            raise LayoutError(f"the header of the file {fault}: {_advice(names, product)}")
+        return Layout(names, header=True, by_position=False)
     if len(first_row) == 1:
         raise FileError(
             "the file has one column and no header: set delimiter if the file separates its fields "
             "otherwise; if not, it is no export, and the service or a proxy in between has sent it"
         )
-    names = _configured(first_row, product, columns) or _known(first_row, product)
+    names = _configured(first_row, product, configured) or _known(first_row, product)
     timestamp = first_row[names.index("timestamp")]
-    if not TIMESTAMP.fullmatch(timestamp):
+    is_event = TIMESTAMP.fullmatch(timestamp) is not None
+    if not is_event and not (configured and _may_be_header(first_row, timestamp)):
         raise FileError(
             "the first row is neither a header (it would name timestamp and type) nor an event: "
-            f"its timestamp is {excerpt(timestamp)}, not a whole number of milliseconds"
+            f"its timestamp is {excerpt(timestamp)}, not a whole number of milliseconds; if it is "
+            f"a header, {_advice(names, product)}"
         )
-    return Layout(names, header=False)
+    return Layout(names, header=not is_event, by_position=True)
 
 
-def _configured(
-    row: Sequence[str], product: str, columns: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
-    names = tuple(snake_case(name) for name in columns.get(product, ()))
+def check_unnamed(layout: Layout, product: str, filled: Mapping[str, int]) -> None:
+    """Check that the columns without a name are empty.
+
+    Args:
+        layout: The columns.
+        product: The product.
+        filled: For each column the rows with a value.
+
+    Raises:
+        LayoutError: One of them has values.
+    """
+    for name in filter(_is_unnamed, layout.names):
+        if filled[name]:
+            raise LayoutError(
+                f"{name} has no name in the header of the file, but values in {filled[name]:,} of "
+                f"the rows: {_advice(layout.names, product)}"
+            )
+
+
+def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
+    """Return the names of columns in the stream.
+
+    A known column has the one of its names, camelCase or snake_case, or else the first that has its
+    letters and digits. Columns of a product whose ids depend on all names are not known.
+    """
+    layouts = PRODUCTS[product].layouts if product in IDENTITY_COLUMNS else (LEADING,)
+    exact = {name: snake_case(name) for layout in layouts for name in layout}
+    exact |= {name: name for name in exact.values()}
+    similar = {_plain(name): name for name in exact.values()}
+    taken = {exact[field] for field in fields if field in exact}
+    names = []
+    for place, field in enumerate(fields, 1):
+        name, known = snake_case(field) or f"column {place}", similar.get(_plain(field))
+        if known and (field in exact or known not in taken):
+            name = known
+        elif known:
+            numbered = (f"{name}_{number}" for number in count(2))
+            name = next(free for free in chain([name], numbered) if free not in taken)
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def _plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _is_unnamed(name: str) -> bool:
+    return " " in name
+
+
+def _fault(names: Sequence[str], product: str) -> str:
+    """Return why the names of a header are of no use; empty if they are."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        return f"names {', '.join(map(excerpt, repeated[:5]))} more than once"
+    if product in IDENTITY_COLUMNS and not set(IDENTITY_COLUMNS[product]) & set(names):
+        return f"names none of the columns of {product}, so all events would seem equal"
+    return ""
+
+
+def _may_be_header(row: Sequence[str], timestamp: str) -> bool:
+    """Return whether a first row that is no event is certainly no damaged event either."""
+    named = row if row[-1].strip() else row[:-1]
+    return (
+        len(set(row)) == len(row)
+        and all(field.strip() for field in named)
+        and not EVENT_TYPES & set(row)
+        and not any(map(_is_number, row))
+        and not timestamp.strip()[:1].isdigit()
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _configured(row: Sequence[str], product: str, names: tuple[str, ...]) -> tuple[str, ...]:
     if names and len(names) != len(row):
         raise LayoutError(
             f"the file has {len(row)} columns and no header, but the setting columns names "
@@ -90,15 +194,20 @@ def _configured(
     return names
 
 
+def _advice(row: Sequence[str], product: str) -> str:
+    return (
+        f"name the {len(row)} columns, in the file's order, in the setting columns: "
+        f'{{"{product}": ["timestamp", "type", ...]}}'
+    )
+
+
 def _known(row: Sequence[str], product: str) -> tuple[str, ...]:
     layouts = PRODUCTS[product].layouts if product in PRODUCTS else ()
     fitting = [layout for layout in layouts if len(layout) == len(row)]
     if len(fitting) == 1:
         return tuple(snake_case(name) for name in fitting[0])
     advice = (
-        f"name the {len(row)} columns, in the file's order, in the setting columns: "
-        f'{{"{product}": ["timestamp", "type", ...]}}; or, if the file separates its fields '
-        "otherwise, set delimiter"
+        f"{_advice(row, product)}; or, if the file separates its fields otherwise, set delimiter"
     )
     if fitting:
         raise LayoutError(
@@ -115,15 +224,6 @@ def _known(row: Sequence[str], product: str) -> tuple[str, ...]:
         f"the file has {len(row)} columns and no header, and the known layouts of {product} have "
         f"{counts}: {advice}"
     )
-
-
-def _require_unique(names: Sequence[str]) -> None:
-    if "" in names:
-        raise LayoutError(f"column {names.index('') + 1} has no name in the header of the file")
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        names_twice = ", ".join(map(excerpt, repeated[:5]))
-        raise LayoutError(f"the header of the file names {names_twice} more than once")
 
 
 def excerpt(field: str) -> str:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator, Event
+from barchart_events_emulator.files import HEADER_STYLES
 from tap_barchart_events.windows import from_iso, to_iso
 from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import START, Outcome, bookmarks, output_mode, settings_of, sync
@@ -78,7 +79,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
             "max_events": draw(st.none() | st.integers(smallest, smallest + 5)),
             "end_inclusive": draw(st.booleans()),
             "header": header,
-            "header_style": draw(st.sampled_from(["camelCase", "snake_case"])),
+            "header_style": draw(st.sampled_from(list(HEADER_STYLES))),
             "shuffled_columns": header and draw(st.booleans()),
             "time_order": draw(st.booleans()),
             "quoting": draw(st.sampled_from(["none", "minimal", "all"])),

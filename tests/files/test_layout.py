@@ -20,6 +20,8 @@ PRODUCT = Product("P", {"P-A": ("userId",), "P-B": ("userId", "symbol")})
         ["timestamp", "type", "userId", "watchlistId"],
         ["TIMESTAMP", "Type", "User Id", "watchlist_id"],
         ["Timestamp", "type", "userID", "WatchlistID"],
+        ["time_stamp", "TYPE", "USERID", "watchlistid"],
+        [" TimeStamp ", "t-y-p-e", "user-id", "WATCHLIST ID"],
     ],
 )
 def test_a_header_is_recognised_however_its_names_are_written(header: list[str]) -> None:
@@ -33,21 +35,127 @@ def test_a_header_is_recognised_with_its_columns_in_any_order() -> None:
     assert layout.names == ("symbol", "type", "what_is_new", "timestamp")
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (["USERID", "userId"], ("userid", "user_id")),
+        (["user id", "user_id"], ("user_id_2", "user_id")),
+        (["userid", "USERID"], ("user_id", "userid")),
+        (["User Id", "User-Id", "userID"], ("user_id", "user_id_2", "user_id_3")),
+        (["userId", "TYPE", "Timestamp"], ("user_id", "type_2", "timestamp_2")),
+    ],
+)
+def test_an_exact_name_wins_and_a_further_one_gets_a_name_of_its_own(
+    header: list[str], names: tuple[str, ...]
+) -> None:
+    layout = detect_layout(["timestamp", "type", *header], "WATCHLIST", {})
+    assert layout.names == ("timestamp", "type", *names)
+
+
+def test_no_two_known_columns_of_a_product_have_the_same_letters_and_digits() -> None:
+    for product in PRODUCTS.values():
+        plain = {name.replace("_", "") for name in product.columns}
+        assert len(plain) == len(product.columns)
+
+
+def test_of_a_product_that_is_not_known_only_timestamp_and_type_are() -> None:
+    layout = detect_layout(["TIME STAMP", "Type", "USERID", "userId"], "GADGET", {})
+    assert layout.names == ("timestamp", "type", "userid", "user_id")
+
+
+def test_an_event_whose_values_are_timestamp_and_type_is_no_header() -> None:
+    row = ["1571029200000", "WATCHLIST-VIEW-CHANGED", "me", "timestamp", "", "type", "", "", ""]
+    assert not detect_layout(row, "WATCHLIST", {}).header
+
+
 def test_a_header_holds_whatever_the_setting_says() -> None:
     columns = {"WATCHLIST": ["type", "timestamp", "userId"]}
     layout = detect_layout(["timestamp", "type", "symbol"], "WATCHLIST", columns)
     assert layout.names == ("timestamp", "type", "symbol")
 
 
-@pytest.mark.parametrize("header", [["timestamp", "type", "userId", "user_id"], ["type"] * 3])
-def test_a_header_that_names_a_column_twice_is_refused(header: list[str]) -> None:
-    with pytest.raises(LayoutError, match="more than once"):
-        detect_layout([*header, "timestamp"], "WATCHLIST", {})
+NO_USE = [
+    (["timestamp", "type", "userId", "user_id"], "names 'user_id' more than once"),
+    (["type", "type", "userId", "timestamp"], "names 'type' more than once"),
+    (["timestamp", "type", "userId", "new", "NEW"], "names 'new' more than once"),
+    (["timestamp", "type", "brandNew", "what"], "names none of the columns of WATCHLIST"),
+    (["timestamp", "type"], "names none of the columns of WATCHLIST"),
+]
 
 
-def test_a_header_with_a_column_without_a_name_is_refused_with_its_place() -> None:
-    with pytest.raises(LayoutError, match="column 3 has no name"):
-        detect_layout(["timestamp", "type", " ", "symbol"], "WATCHLIST", {})
+@pytest.mark.parametrize(("header", "why"), NO_USE)
+def test_a_header_whose_names_are_of_no_use_is_refused_and_columns_replaces_it(
+    header: list[str], why: str
+) -> None:
+    with pytest.raises(LayoutError) as error:
+        detect_layout(header, "WATCHLIST", {})
+    assert why in str(error.value)
+    assert f"name the {len(header)} columns" in str(error.value)
+    assert '{"WATCHLIST": ["timestamp", "type", ...]}' in str(error.value)
+
+    named = ["timestamp", "type", "userId", "symbol", "viewName"][: len(header)]
+    layout = detect_layout(header, "WATCHLIST", {"WATCHLIST": named})
+    assert layout.header
+    assert layout.by_position
+    assert layout.names == ("timestamp", "type", "user_id", "symbol", "view_name")[: len(header)]
+
+    with pytest.raises(LayoutError, match=r"more than once|none of the columns"):
+        detect_layout(header, "WATCHLIST", {"WATCHLIST": [*named, "oneMore"]})
+
+
+EVENT_TIME = ["eventTime", "eventType", "userId"]
+
+
+@pytest.mark.parametrize("last", [[], [""], [" "], ["symbol"]])
+def test_columns_replaces_a_header_that_does_not_name_timestamp_and_type(last: list[str]) -> None:
+    columns = {"WATCHLIST": ["timestamp", "type", "userId", *["rest"] * len(last)]}
+    layout = detect_layout([*EVENT_TIME, *last], "WATCHLIST", columns)
+    assert layout.header
+    assert layout.by_position
+    assert layout.names == ("timestamp", "type", "user_id", *["rest"] * len(last))
+    with pytest.raises(FileError, match="setting columns"):
+        detect_layout([*EVENT_TIME, *last], "WATCHLIST", {})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["eventTime", "eventType", "eventType"],
+        ["eventTime", "", "userId"],
+        ["", "eventType", "userId"],
+        ["eventTime", "eventType", "7"],
+        ["eventTime", "eventType", "007"],
+        ["eventTime", "WATCHLIST-CREATED", "me"],
+        ["eventTime", "PORTFOLIO-CREATED", "me"],
+        ["12.5", "NEW", "me"],
+        [" 12", "NEW", "me"],
+        ["1e3", "NEW", "me"],
+        ["2026-03-02T00:00:00Z", "NEW", "me"],
+    ],
+)
+def test_a_bad_first_row_is_no_header_that_columns_replaces(row: list[str]) -> None:
+    columns = {"WATCHLIST": ["timestamp", "type", "userId"]}
+    with pytest.raises(FileError, match="neither a header"):
+        detect_layout(row, "WATCHLIST", columns)
+
+
+def test_the_names_of_the_setting_are_known_columns_however_they_are_written() -> None:
+    row = ["1571029200000", "NEW", "me", ""]
+    columns = {"WATCHLIST": ["TIMESTAMP", "Type", "USERID", "brandNew"]}
+    layout = detect_layout(row, "WATCHLIST", columns)
+    assert layout.names == ("timestamp", "type", "user_id", "brand_new")
+    assert not layout.header
+
+
+def test_columns_without_a_name_get_one_that_no_file_has() -> None:
+    header = ["timestamp", "type", " ", "symbol", "???", ""]
+    layout = detect_layout(header, "WATCHLIST", {})
+    assert layout.names == ("timestamp", "type", "column 3", "symbol", "column 5", "column 6")
+    named = ["timestamp", "type", "userId", "symbol", "a", "b"]
+    by_setting = detect_layout(header, "WATCHLIST", {"WATCHLIST": named})
+    assert by_setting.names == ("timestamp", "type", "user_id", "symbol", "a", "b")
+    other_count = detect_layout(header, "WATCHLIST", {"WATCHLIST": named[:4]})
+    assert other_count == layout
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

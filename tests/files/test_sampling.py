@@ -52,7 +52,7 @@ def large_file(path: Path) -> Counter[int]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("header", [b"", b"timestamp|type|a|b|c|d|e|f|g\n"])
+@pytest.mark.parametrize("header", [b"", b"timestamp|type|userId|b|c|d|e|f|g\n"])
 def test_a_small_file_is_counted_exactly(tmp_path: Path, header: bytes, end: str) -> None:
     timestamps = [START + n * HOUR // 3 for n in range(10)]
     expected = Counter(at // HOUR for at in timestamps)
