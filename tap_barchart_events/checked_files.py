@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.tasks import Export
     from tap_barchart_events.files.export_file import FileContents
+    from tap_barchart_events.seen_columns import SeenColumns
     from tap_barchart_events.sync import Sync
 
 
@@ -27,6 +28,8 @@ class CheckedFile:
     export: Export
     file: ExportFile
     contents: FileContents
+    seen: SeenColumns
+    """What is known of the columns after this file."""
     began: float
     """When the file was taken to be written, in seconds of the monotonic clock."""
 
@@ -57,12 +60,20 @@ class CheckedFiles:
         self._properties = properties
         self._schema_columns = schema_columns
         self._logger = logger
-        self._named = {*columns_of(settings.products)} - {*schema_columns}
-        """Columns that a warning has named; that about the catalog has named those it lacks."""
+        is_selected = "extra" in properties
+        self._where = "go to extra" if is_selected else "are in no record: extra is deselected"
+        self._lacking = {*columns_of(settings.products)} - {*schema_columns}
+        """Columns that the warning about the catalog has named."""
+        self._named: set[str] = set()
+        """Columns that a warning about files has named."""
         self._has_warned_of_outside = False
 
-    def of(self, product: str) -> Iterator[CheckedFile]:
+    def of(self, product: str, seen: SeenColumns) -> Iterator[CheckedFile]:
         """Yield the files in time order; the request for the next one closes a file.
+
+        Args:
+            product: The product.
+            seen: What is known of the columns of earlier files.
 
         Raises:
             BarchartEventsError: The next export is not available, or cannot be read.
@@ -87,8 +98,9 @@ class CheckedFiles:
                 has_null_product=export.has_null_product,
             ) as file:
                 contents = self._check(export, file)
+                seen = self._warn_of_columns(export, contents, seen)
                 self._warn(export, contents)
-                yield CheckedFile(export, file, contents, began)
+                yield CheckedFile(export, file, contents, seen, began)
 
     def _check(self, export: Export, file: ExportFile) -> FileContents:
         try:
@@ -99,15 +111,35 @@ class CheckedFiles:
             self._sync.exports.reject(export)
             raise
 
-    def _warn(self, export: Export, contents: FileContents) -> None:
-        new = set(contents.extra_columns) - self._named
-        if new:
-            self._named |= new
+    def _warn_of_columns(
+        self, export: Export, contents: FileContents, seen: SeenColumns
+    ) -> SeenColumns:
+        """Warn of what has changed; return what is known after this file."""
+        layout = contents.layout
+        if layout is None:
+            return seen
+        extra = [name for name in contents.extra_columns if name not in self._lacking]
+        missing = [] if layout.by_position else seen.missing(export.product, layout.names)
+        if missing:
             self._logger.warning(
-                "%s: columns that the schema does not name go to extra: %s",
+                "%s %s: the header lacks columns that earlier files had, so they are null: %s; "
+                "ask Barchart's support whether they have other names now",
                 export.product,
+                export.window,
+                ", ".join(missing),
+            )
+        new = [name for name in seen.new(extra) if name not in self._named]
+        if new:
+            self._named |= {*new}
+            self._logger.warning(
+                "%s: columns that the schema does not name %s: %s",
+                export.product,
+                self._where,
                 ", ".join(sorted(new)),
             )
+        return seen.after(export.product, layout.names, extra)
+
+    def _warn(self, export: Export, contents: FileContents) -> None:
         for warning in contents.warnings:
             self._logger.warning("%s %s: %s", export.product, export.window, warning)
         if contents.outside and not self._has_warned_of_outside:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS, columns_of, products_with_column
+from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of, products_with_column
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -74,7 +74,8 @@ def columns_with_property(
     """Return the columns that have a property: values of all others go to ``extra``.
 
     A column that a catalog does not list goes to ``extra``. A column that was removed from its
-    schema, but not from its metadata, is left out of the records.
+    schema, but not from its metadata, is left out of the records. A property that a catalog adds
+    is for a column of the file.
 
     Args:
         products: The products configured.
@@ -82,7 +83,9 @@ def columns_with_property(
         metadata: The breadcrumbs of the catalog.
     """
     named = effective["properties"]
-    return [c for c in columns_of(products) if c in named or ("properties", c) in metadata]
+    known = columns_of(products)
+    added = [name for name in named if name not in known and name not in RESERVED]
+    return [c for c in known if c in named or ("properties", c) in metadata] + added
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:

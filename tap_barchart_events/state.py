@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.seen_columns import SeenColumns
 from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class ProductState:
     learnt: dict[str, Any] = field(default_factory=dict)
     """What was learnt for sizing windows, as JSON. Not checked here."""
 
+    columns: SeenColumns = field(default_factory=SeenColumns)
+    """Which columns the files had until now."""
+
     @classmethod
     def read(
         cls, partition: Mapping[str, Any], *, start_date: int, event_types: Sequence[str]
@@ -80,11 +84,12 @@ class ProductState:
             bookmark=bookmark,
             jobs=jobs if isinstance(jobs, list) else [],
             learnt=learnt if isinstance(learnt, dict) else {},
+            columns=SeenColumns.from_json(partition.get("columns")),
         )
 
     def write_to(self, partition: MutableMapping[str, Any], replication_key: str) -> None:
         """Write it to the product's partition in STATE."""
-        for name in ("event_types", "history_start", "jobs", "learnt"):
+        for name in ("event_types", "history_start", "jobs", "learnt", "columns"):
             partition.pop(name, None)
         if self.bookmark is not None:
             partition["replication_key"] = replication_key
@@ -97,6 +102,8 @@ class ProductState:
             partition["jobs"] = self.jobs
         if self.learnt:
             partition["learnt"] = self.learnt
+        if columns := self.columns.to_json():
+            partition["columns"] = columns
 
     def advanced(self, done: Window, event_types: Sequence[str]) -> ProductState:
         """Return the state after a run has written all events of a range.

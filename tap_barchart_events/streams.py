@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -180,22 +181,24 @@ class EventsStream(Stream):
         sync = self._sync_now
         if sync is None:
             raise RuntimeError("no sync is under way")
-        named = [n for n in self.schema["properties"] if n in self.effective_schema["properties"]]
+        effective = self.effective_schema
+        columns = columns_with_property(self.settings.products, effective, self.metadata)
+        listed = dict.fromkeys([*self.schema["properties"], *columns])
+        named = [name for name in listed if name in effective["properties"]]
         files = CheckedFiles(
             sync,
             self.settings,
             properties=[name for name in named if self.mask["properties", name]],
-            schema_columns=columns_with_property(
-                self.settings.products, self.effective_schema, self.metadata
-            ),
+            schema_columns=columns,
             logger=self.logger,
         )
-        for checked in files.of(context["product"]):
+        for checked in files.of(context["product"], self._states[context["product"]].columns):
             yield checked.file, checked.contents
             self._writer.flush()
             product = checked.export.product
             done = Window(sync.ranges[product].start, checked.export.window.end)
-            self._states[product] = self._states[product].advanced(done, self.settings.event_types)
+            state = self._states[product].advanced(done, self.settings.event_types)
+            self._states[product] = replace(state, columns=checked.seen)
             sync.exports.emitted(checked.export)  # last: a signal in between loses no job
             self._write_state()
             seconds = time.monotonic() - checked.began

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.seen_columns import SeenColumns
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import Window, from_iso, to_iso
 
 CONTEXT = {"customer": "TGAM", "product": "WATCHLIST"}
 START, BOOKMARK = from_iso("2026-03-02"), from_iso("2026-03-03")
 HOUR = 3_600_000
+SEEN = SeenColumns(5, ("ab_test",))
 
 
 def read(requested: tuple[str, ...] = (), **more: Any) -> ProductState:
@@ -37,13 +39,18 @@ JSON = st.recursive(
 )
 
 
-@given(event_types=JSON, history_start=JSON, jobs=JSON, learnt=JSON)
+DAMAGED_COLUMNS = JSON | st.fixed_dictionaries({"known": JSON, "extra": JSON})
+
+
+@given(event_types=JSON, history_start=JSON, jobs=JSON, learnt=JSON, columns=DAMAGED_COLUMNS)
 def test_what_is_damaged_is_as_if_it_were_not_there(**damaged: Any) -> None:
     state = read(("A",), **damaged)
     assert state.bookmark == BOOKMARK
     assert state.history_start <= BOOKMARK
     assert isinstance(state.jobs, list)
     assert isinstance(state.learnt, dict)
+    assert state.columns.known >= 0
+    assert len(json.dumps(state.columns.to_json())) < 1_000
 
 
 def test_a_bookmark_that_is_no_date_time_is_refused() -> None:
@@ -55,13 +62,13 @@ def test_a_bookmark_that_is_no_date_time_is_refused() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     for types in (None, ("A", "B"), ()):
-        state = ProductState(START, types, BOOKMARK, [{"source": "JOB-1"}], {"capacity": 5})
+        state = ProductState(START, types, BOOKMARK, [{"source": "JOB-1"}], {"capacity": 5}, SEEN)
         partition: dict[str, Any] = {"context": CONTEXT}
         state.write_to(partition, "end")
         again = json.loads(json.dumps(partition))
         assert ProductState.read(again, start_date=0, event_types=("C",)) == state
         ProductState(START, types, BOOKMARK).write_to(partition, "end")
-        assert not {"jobs", "learnt"} & set(partition)
+        assert not {"jobs", "learnt", "columns"} & set(partition)
 
 
 def test_before_the_first_bookmark_nothing_is_claimed() -> None:

@@ -60,6 +60,9 @@ class FileContents:
     outside: int
     """Rows outside the window, which are dropped; those exactly at its ``end`` are not counted."""
 
+    layout: Layout | None
+    """The columns; None for a file without rows."""
+
     extra_columns: tuple[str, ...]
     """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
 
@@ -166,7 +169,7 @@ class ExportFile:
     def _check(self) -> FileContents:
         first = next(self._scanner.rows(), None)
         if first is None:
-            return FileContents(0, 0, (), ())
+            return FileContents(0, 0, None, (), ())
         try:
             fields = [value.decode() for value in self._scanner.fields(first.body)]
         except UnicodeDecodeError:
@@ -203,7 +206,7 @@ class ExportFile:
             for _ in self._lines(self._readable, "", "\n"):
                 pass
         outside = stats.rows - stats.inside - stats.at_end
-        return FileContents(stats.inside, outside, extra, (warning,) if warning else ())
+        return FileContents(stats.inside, outside, layout, extra, (warning,) if warning else ())
 
     def _extra_columns(self, layout: Layout, stats: RowStats) -> tuple[str, ...]:
         return tuple(

@@ -64,6 +64,7 @@ def test_state_says_what_the_bookmark_stands_for(service: Emulator, warnings: li
         "replication_key_value": FIRST,
         "event_types": ["WATCHLIST-CREATED", "WATCHLIST-DELETED"],
         "history_start": START,
+        "columns": {"known": "7f"},
     }
     assert partition(run(service))["event_types"] == "all"
     assert warnings == []
@@ -116,7 +117,7 @@ def test_a_state_of_an_earlier_release_is_taken_as_it_is(
 @pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99", "\ud800"])
 def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damage: object) -> None:
     state = run(service).states[-1]
-    names = ("event_types", "history_start", "jobs", "learnt")
+    names = ("event_types", "history_start", "jobs", "learnt", "columns")
     state["bookmarks"]["events"]["partitions"][0] |= dict.fromkeys(names, damage)
     outcome = run(service, state, end_date=SECOND)
     assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)

@@ -283,15 +283,16 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Run the tap twice; return level and text of each log line.
 
     One run writes records, one BATCH files. The service runs two jobs at once. In both runs a
-    call fails, a job is too large, one fails, an export has rows of other windows, one is labelled
-    falsely, and the setting ``columns`` misnames two columns and has one that the schema does
-    not know.
+    call fails, a job is too large, one fails, two exports have rows of other windows, one of these
+    a header with other columns, one is labelled falsely, and the setting ``columns`` misnames two
+    columns and has one that the schema does not know.
     """
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
     columns[3:5] = columns[4], columns[3]
     instants = range(from_iso(START), from_iso(START) + 86_400_000, 5_000)  # in each window
     whole_day = "".join(f"{at}|WATCHLIST-CREATED|u||||||\n" for at in instants).encode()
+    header = b"timestamp|type|userId|a|b|c|d|e|f\n"
     misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
     lines = []
     for way in ("bulk", "files"):
@@ -301,6 +302,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
             service.fault("start", "job-failed", after=1)
             service.fault("download", "body", body=whole_day)
             service.fault("download", "form", content_encoding="UTF-8")
+            service.fault("download", "body", body=header + whole_day, after=1)
             settings = settings_of(service, **misread, **output_mode(way, folder, batch_size=10))
             outcome = Tap(folder, settings).end()
         assert outcome.code == 0, outcome.log
