@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from tests.pipelines.marts import Row
 
+ENDS = "every_event_came_with_its_window"
+
 # Ends of windows, which no event tells.
 NOT_COMPUTED = {"window_end", "complete_until"}
 
@@ -145,6 +147,11 @@ def test_dbt_writes_no_codes_of_colours_into_the_log_of_meltano(built: Built) ->
     assert "\x1b" not in log
 
 
+def test_events_that_were_read_again_have_the_end_of_one_window(built: Built) -> None:
+    built.warehouse.dbt("test", "--select", ENDS)
+    assert built.warehouse.dbt.results()[ENDS]["status"] == "pass"
+
+
 def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None:
     """The computation is checked too, at a user whose sessions can be counted by hand."""
 
@@ -226,3 +233,20 @@ def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> N
     warehouse.dbt("run", "--select", "stg_barchart__events")
     found = without(warehouse.models(["stg_barchart__events"]))
     assert differences(found, {name: computed(expected)[name] for name in found}) == {}
+
+
+def test_an_event_that_came_again_under_another_id_is_a_warning(tmp_path: Path) -> None:
+    at, other = "2026-03-02T00:00:01.000+00:00", "2026-03-02T00:00:02.000+00:00"
+    old, new = "2026-03-03T00:00:00.000+00:00", "2026-03-03T01:00:00.000+00:00"
+    rows = [("a", at, old), ("b", other, old), ("a", at, new), ("c", at, new), ("d", other, new)]
+    fixed = {"customer": "TGAM", "product": "ALERT", "type": "ALERT-CREATED"}
+    lines = [
+        json.dumps({"event_id": key, "timestamp": instant, "end": end, "extra": None, **fixed})
+        for key, instant, end in rows
+    ]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    dbt = InDuckDB(tmp_path, "events.jsonl").dbt
+    dbt("run", "--select", "stg_barchart__events")
+    dbt("test", "--select", ENDS)
+    found = dbt.results()[ENDS]
+    assert (found["status"], found["failures"]) == ("warn", 1)
