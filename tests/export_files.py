@@ -120,6 +120,28 @@ def field_at(data: bytes, at: int, delimiter: bytes, quote: bytes) -> tuple[byte
     return value, at + 1
 
 
+def swallowed_rows(data: bytes, width: int, delimiter: str = "|", quote: str = '"') -> list[bytes]:
+    """Return the lines of a well-formed file that begin inside a quoted value and look like rows.
+
+    The timestamp is the first of the columns, of which there are ``width``.
+    """
+    found = []
+    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    while at < len(data):
+        begin = at
+        _, at = field_at(data, at, delimiter.encode(), quote.encode()) or (b"", len(data))
+        if quote and data[begin : begin + 1] == quote.encode():
+            for place in range(begin, at):
+                if data[place : place + 1] == b"\n":
+                    line = data[place + 1 :].split(b"\n")[0]
+                    first, *others = line.split(delimiter.encode())
+                    digits = first.decode().strip().strip(quote).removeprefix("-")
+                    if len(others) >= width - 1 and digits.isascii() and digits.isdigit():
+                        found.append(line)
+        at += 1
+    return found
+
+
 def is_timestamp(text: str) -> bool:
     """Whether a text is a whole number, in its shortest form, of 64 bits."""
     digits = text.removeprefix("-")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_barchart_events.exceptions import FileError, ResourceError
 from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
+from tap_barchart_events.files.inner_rows import InnerRows
 from tap_barchart_events.files.layout import Layout, check_unnamed, detect_layout
 from tap_barchart_events.files.memory import (
     FETCH_ROWS,
@@ -23,6 +25,7 @@ from tap_barchart_events.files.memory import (
     memory_limit,
 )
 from tap_barchart_events.files.queries import DuplicateStrategy, EventsQuery, Source
+from tap_barchart_events.files.row_errors import first_row_error, locate_error
 from tap_barchart_events.files.scanner import Dialect, Scanner
 from tap_barchart_events.files.validation import RowStats
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, types_of_others
@@ -174,8 +177,15 @@ class ExportFile:
             fields = [value.decode() for value in self._scanner.fields(first.body)]
         except UnicodeDecodeError:
             raise FileError(f"line {first.line} is not valid UTF-8") from None
-        layout = detect_layout(fields, self.product, self._format.columns)
-        file_stats = self._scanner.stats()
+        named = self._format.columns.get(self.product, ())
+        inner_rows = partial(InnerRows, *astuple(self._dialect), product=self.product)
+        try:
+            layout = detect_layout(fields, self.product, self._format.columns)
+        except FileError as error:
+            self._scanner.check_inner_rows(first, inner_rows(named=named))
+            raise first_row_error(self._scanner, first, error) from None
+        named = layout.names if layout.header else named
+        file_stats = self._scanner.stats(inner_rows(named=named))
         content_bytes, skip = file_stats.content_bytes, 0
         if layout.header:
             skip = first.line + first.body.count(b"\n")
@@ -188,7 +198,7 @@ class ExportFile:
         types = [*(product.event_types if product else ()), *self._types_of_others]
         stats = RowStats.read(self._engine, source, self.window, types)
         if stats is None or not stats.matches_byte_count(content_bytes):
-            self._scanner.locate_error(len(layout.names), layout.names.index("timestamp"), skip)
+            locate_error(self._scanner, len(layout.names), layout.names.index("timestamp"), skip)
             raise FileError(
                 "the ends of its fields are not certain, for example because of a space before a "
                 "quoted value; set quote_character to empty if the file does not quote its values"

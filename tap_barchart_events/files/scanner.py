@@ -1,8 +1,7 @@
-"""An export file as bytes: its dialect, its statistics, its rows, and the line of an error.
+"""An export file as bytes: its dialect, its statistics, and its rows.
 
 DuckDB is fast and accepts some malformed rows. The scanner is slow and exact: it checks the bytes
-before DuckDB reads them, and finds the line of an error afterwards. It does not depend on DuckDB
-or Singer.
+before DuckDB reads them. It does not depend on DuckDB or Singer.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.layout import TIMESTAMP, excerpt
 from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES, VECTOR_ROWS
 
 if TYPE_CHECKING:
@@ -21,10 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, NoReturn
 
+    from tap_barchart_events.files.inner_rows import InnerRows
+
 BOM = b"\xef\xbb\xbf"
 
 MAX_COLUMNS = 250
 """The most columns that are read; a row with more is an error."""
+
+NO_QUOTES = "if the file does not quote its values, set quote_character to empty"
+"""What to do where quotes seem to be data."""
 
 POSSESSIVE = b"+" if sys.version_info >= (3, 11) else b""
 """Makes a quantifier possessive: it does not backtrack. The matches here stay the same, but
@@ -40,6 +43,17 @@ class Dialect:
 
     quote_character: str = '"'
     """One ASCII character, doubled inside a quoted field; or empty: quotes are data."""
+
+
+def backslash_hint(dialect: Dialect) -> str:
+    """Return what to do if a file escapes quotes by a backslash."""
+    quote = dialect.quote_character
+    return (
+        f"it has \\{quote} in a value, and a quote inside a quoted value is read only if it is "
+        f"doubled ({quote * 2}): ask Barchart's support for doubled quotes, or, if no quoted value "
+        "holds the delimiter or a line break, set quote_character to empty: quotes and "
+        "backslashes are data then"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +210,11 @@ class Scanner:
         quotes = body.count(self._quote) if quoted else 0
         return len(body) - body.count(b"\n") - body.count(b"\r") - quotes
 
-    def stats(self) -> FileStats:
+    def stats(self, inner_rows: InnerRows) -> FileStats:
         """Read all bytes once, in bounded memory, and return their statistics.
 
         Raises:
-            FileError: A row is not well formed, or too long.
+            FileError: A row is not well formed, or too long, or inside a quoted value.
         """
         counts = _Counts()
         with self.path.open("rb") as file:
@@ -209,11 +223,11 @@ class Scanner:
         longest = counts.longest_row
         vector_bytes = counts.vector_bytes
         if counts.quotes:
-            multiline = self._longest_multiline_row()
+            multiline = self._longest_multiline_row(inner_rows)
             longest = max(longest, multiline)
             vector_bytes += VECTOR_ROWS * multiline
         if counts.returns != counts.pairs or longest > MAX_ROW_BYTES:
-            self._parse_all()
+            self._parse_all(inner_rows)
         return FileStats(
             quoted=bool(counts.quotes),
             content_bytes=counts.size - counts.line_feeds - counts.returns - counts.quotes,
@@ -221,16 +235,34 @@ class Scanner:
             vector_bytes=min(vector_bytes, counts.size),
         )
 
-    def _parse_all(self) -> None:
+    def _parse_all(self, inner_rows: InnerRows) -> None:
         """Parse all rows, for the error that one of them raises."""
-        for _ in self.rows():
-            pass
+        for row in self.rows():
+            self.check_inner_rows(row, inner_rows)
 
-    def _longest_multiline_row(self) -> int:
+    def check_inner_rows(self, row: Row, inner_rows: InnerRows) -> None:
+        """Check that no quoted value of a row holds a row.
+
+        Raises:
+            FileError: One does. The message has the lines of both.
+        """
+        place = inner_rows.find(row.body)
+        if place < 0:
+            return
+        at = 0
+        while (field := self._field.match(row.body, at)) and field.end() <= place:
+            at = field.end()
+        opens, line = (row.line + row.body.count(b"\n", 0, n) for n in (at, place))
+        raise FileError(
+            f"line {opens} opens a quoted value that holds line {line}, which looks like a row of "
+            f"its own; {NO_QUOTES}"
+        )
+
+    def _longest_multiline_row(self, inner_rows: InnerRows) -> int:
         """Parse each row with a quote; return the bytes of the longest one with line breaks.
 
         Raises:
-            FileError: A row is not well formed, or too long.
+            FileError: A row is not well formed, or too long, or inside a quoted value.
         """
         longest = 0
         with self.path.open("rb") as file:
@@ -242,57 +274,16 @@ class Scanner:
                 if row:
                     if buffer.find(b"\n", at, row.end(1)) >= 0:
                         longest = max(longest, row.end(1) - at)
+                        if inner_rows.find(row[1]) >= 0:
+                            self._parse_all(inner_rows)
                     at = row.end()
                     continue
                 rest = buffer[at:]
                 if ended or len(rest) > MAX_ROW_BYTES:
                     if quote >= 0:
-                        self._parse_all()
+                        self._parse_all(inner_rows)
                     return longest
                 buffer, at, ended = self._read_more(rest, file)
-
-    def locate_error(self, columns: int, timestamp: int, after: int) -> None:
-        """Read all rows after a line, and raise the first error.
-
-        Args:
-            columns: How many fields a row must have.
-            timestamp: The position of the timestamp among them, from 0.
-            after: The line of the header, or 0.
-
-        Raises:
-            FileError: A row is wrong. The message has its line and, of its content, no more than
-                the wrong field.
-        """
-        for row in self.rows():
-            if row.line <= after:
-                continue
-            fields = self.fields(row.body)
-            if len(fields) != columns:
-                raise FileError(
-                    f"line {row.line} has {len(fields)} fields where {columns} are expected"
-                    + self._advice(row.body, more=len(fields) > columns)
-                )
-            text = fields[timestamp].decode(errors="replace")
-            if not TIMESTAMP.fullmatch(text) or abs(int(text)) >= 1 << 63:
-                raise FileError(
-                    f"line {row.line} has the timestamp {excerpt(text)}, "
-                    "which is not a whole number of milliseconds"
-                )
-            try:
-                row.body.decode()
-            except UnicodeDecodeError:
-                raise FileError(f"line {row.line} is not valid UTF-8") from None
-
-    def _advice(self, body: bytes, *, more: bool) -> str:
-        """Return which setting to change for a row with a wrong number of fields."""
-        if not more:
-            return ": the row is cut short, or the file does not quote values that hold line breaks"
-        if not self._quote and b'"' in body:
-            return ": set quote_character, if the file quotes values that hold the delimiter"
-        return (
-            f": values hold the delimiter {self.dialect.delimiter} and the file does not quote "
-            "them; set delimiter to a character that no value holds"
-        )
 
     def _raise_parse_error(self, rest: bytes, line: int) -> NoReturn:
         """Raise the reason why these bytes do not start with a row."""
@@ -311,14 +302,15 @@ class Scanner:
         elif self._quote and rest[at : at + 1] == self._quote:
             quote = re.escape(self._quote)
             inner = b"[^%b]*" % quote + POSSESSIVE
-            unclosed = re.compile(
-                b"%b%b(?:%b%b%b)*%b\\Z" % (quote, inner, quote, quote, inner, POSSESSIVE)
-            )
+            value = b"%b%b(?:%b%b%b)*%b" % (quote, inner, quote, quote, inner, POSSESSIVE)
+            unclosed = re.match(value, rest[at:])
             reason = "opens a quote that is never closed"
-            if not unclosed.match(rest, at):
+            if unclosed and unclosed.end() < len(rest) - at:
                 reason = "has text after a closing quote"
+            if unclosed and b"\\" + self._quote in rest[at : at + unclosed.end() + 1]:
+                raise FileError(f"line {line} {reason}; {backslash_hint(self.dialect)}")
         else:
             raise FileError(f"line {line} has a carriage return that ends no line")
         if self._quote:
-            reason += "; if the file does not quote its values, set quote_character to empty"
+            reason += f"; {NO_QUOTES}"
         raise FileError(f"line {line} {reason}")

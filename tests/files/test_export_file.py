@@ -43,6 +43,7 @@ from tests.export_files import (
     is_timestamp,
     records_in_lines,
     rows_of,
+    swallowed_rows,
 )
 
 if TYPE_CHECKING:
@@ -184,8 +185,8 @@ def test_any_bytes_are_read_exactly_or_refused(data: bytes, quote: str) -> None:
     try:
         records = read(data, file_format=FileFormat("|", quote, {}, "warning"))
     except FileError:
-        # Blanks before quotes are the one thing that is refused though it could be read.
-        if quote and b' "' in data:
+        # Blanks before quotes, and a quoted value that holds a row, are refused all the same.
+        if quote and (b' "' in data or swallowed_rows(data, WIDTH)):
             return
         raise
     assert by_id(records) == by_id(events_of(rows or [], WATCHLIST))
@@ -281,7 +282,7 @@ def test_a_file_without_events_yields_none_in_any_way(mode: str) -> None:
 def test_a_row_that_takes_all_memory_is_an_error_that_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_: Scanner) -> None:
+    def fail(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Scanner, "stats", fail)

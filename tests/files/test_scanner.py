@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.inner_rows import InnerRows
 from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES
+from tap_barchart_events.files.row_errors import locate_error
 from tap_barchart_events.files.scanner import Dialect, Scanner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NO_QUOTES = Dialect(quote_character="")
+ANY_ROWS = InnerRows("|", '"', product="WATCHLIST", named=())
 
 
 def scanner(folder: Path, data: bytes, dialect: Dialect | None = None) -> Scanner:
@@ -53,7 +56,7 @@ def test_rows_are_the_same_wherever_the_pieces_that_are_read_end(tmp_path: Path)
         data = b"1|" + b"x" * padding + b'\r\n2|"a""\r\n"|b\r\n3|c|d'
         found = fields(scanner(tmp_path, data))
         assert found[1:] == [(2, [b"2", b'a"\r\n', b"b"]), (4, [b"3", b"c", b"d"])]
-        stats = scanner(tmp_path, data).stats()
+        stats = scanner(tmp_path, data).stats(ANY_ROWS)
         assert stats.content_bytes == len(data) - data.count(b"\n") - data.count(b"\r") - 4
 
 
@@ -80,7 +83,7 @@ def test_a_row_that_is_not_well_formed_is_refused_with_its_line(
         list(file.rows())
     if b"|||" not in data:
         with pytest.raises(FileError, match=message):
-            file.stats()
+            file.stats(ANY_ROWS)
 
 
 def test_a_quote_that_cannot_be_read_comes_with_the_setting_to_change(tmp_path: Path) -> None:
@@ -115,7 +118,7 @@ def test_a_huge_first_row_is_refused_after_a_bounded_part_of_it(
 def test_a_huge_row_further_on_is_refused_with_its_line(tmp_path: Path) -> None:
     data = b"1|a\n2|" + b"x" * (MAX_ROW_BYTES + CHUNK_BYTES) + b"\n"
     with pytest.raises(FileError, match="line 2 starts a row of more than 16,777,216 bytes"):
-        scanner(tmp_path, data).stats()
+        scanner(tmp_path, data).stats(ANY_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_an_error_has_line_setting_and_no_more_than_the_field(
 ) -> None:
     file = scanner(tmp_path, b"1|SECRET|b\n\n" + row + b"\n1|SECRET|c\n")
     with pytest.raises(FileError) as error:
-        file.locate_error(3, 0, 0)
+        locate_error(file, 3, 0, 0)
     assert message in str(error.value)
     assert "SECRET" not in str(error.value)
 
@@ -146,8 +149,8 @@ def test_a_file_that_quotes_while_quotes_are_data_gets_the_setting_to_change(
 ) -> None:
     file = scanner(tmp_path, b'1|"a|b"|c\n', NO_QUOTES)
     with pytest.raises(FileError, match="set quote_character"):
-        file.locate_error(3, 0, 0)
+        locate_error(file, 3, 0, 0)
 
 
 def test_a_header_is_skipped_when_an_error_is_located(tmp_path: Path) -> None:
-    scanner(tmp_path, b"timestamp|type\n1|a\n").locate_error(2, 0, 1)
+    locate_error(scanner(tmp_path, b"timestamp|type\n1|a\n"), 2, 0, 1)
