@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError, LayoutError, ResourceError
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.files.validation import Dropped
 from tap_barchart_events.products import columns_of
+from tap_barchart_events.progress import counted
+from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     import logging
@@ -66,7 +69,7 @@ class CheckedFiles:
         """Columns that the warning about the catalog has named."""
         self._named: set[str] = set()
         """Columns that a warning about files has named."""
-        self._has_warned_of_outside = False
+        self._impossible = Dropped()
 
     def of(self, product: str, seen: SeenColumns) -> Iterator[CheckedFile]:
         """Yield the files in time order; the request for the next one closes a file.
@@ -79,28 +82,32 @@ class CheckedFiles:
             BarchartEventsError: The next export is not available, or cannot be read.
         """
         settings = self._settings
-        for export in self._sync.exports.of(product):
-            began = time.monotonic()
-            with ExportFile(
-                export.path,
-                customer=settings.customer,
-                product=export.product,
-                window=export.window,
-                properties=self._properties,
-                schema_columns=self._schema_columns,
-                file_format=FileFormat(
-                    settings.delimiter,
-                    settings.quote_character,
-                    settings.columns,
-                    settings.layout_check,
-                ),
-                directory=self._sync.folder,
-                has_null_product=export.has_null_product,
-            ) as file:
-                contents = self._check(export, file)
-                seen = self._warn_of_columns(export, contents, seen)
-                self._warn(export, contents)
-                yield CheckedFile(export, file, contents, seen, began)
+        try:
+            for export in self._sync.exports.of(product):
+                began = time.monotonic()
+                with ExportFile(
+                    export.path,
+                    customer=settings.customer,
+                    product=export.product,
+                    window=export.window,
+                    possible=Window(settings.start_date, round(time.time() * 1000)),
+                    properties=self._properties,
+                    schema_columns=self._schema_columns,
+                    file_format=FileFormat(
+                        settings.delimiter,
+                        settings.quote_character,
+                        settings.columns,
+                        settings.layout_check,
+                    ),
+                    directory=self._sync.folder,
+                    has_null_product=export.has_null_product,
+                ) as file:
+                    contents = self._check(export, file)
+                    seen = self._warn_of_columns(export, contents, seen)
+                    self._warn(export, contents)
+                    yield CheckedFile(export, file, contents, seen, began)
+        finally:
+            self._warn_of_impossible(product)
 
     def _check(self, export: Export, file: ExportFile) -> FileContents:
         try:
@@ -142,12 +149,15 @@ class CheckedFiles:
     def _warn(self, export: Export, contents: FileContents) -> None:
         for warning in contents.warnings:
             self._logger.warning("%s %s: %s", export.product, export.window, warning)
-        if contents.outside and not self._has_warned_of_outside:
-            self._has_warned_of_outside = True
+        self._impossible += contents.impossible
+
+    def _warn_of_impossible(self, product: str) -> None:
+        """Log how many rows of a product no window can hold; they are known at its end."""
+        if self._impossible.rows:
             self._logger.warning(
-                "%s %s: %s rows of the export are outside the requested window and were "
-                "dropped; this is logged once for each product",
-                export.product,
-                export.window,
-                f"{contents.outside:,}",
+                "%s: %s of its exports were dropped because no sync extracts them: they are before "
+                "start_date or later than now, between %s and %s; ask Barchart's support",
+                product,
+                counted(self._impossible.rows, "row"),
+                *self._impossible.between,
             )

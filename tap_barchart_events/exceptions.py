@@ -14,7 +14,7 @@
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
     │   ├── ResourceError       memory or disk do not suffice to read it; it may be right
-    │   └── WrongRangeError     its events did not occur in the requested time range
+    │   └── WrongRangeError     most of its events did not occur in the requested time range
     └── OutputError             stdout cannot be written to
 
 There is one class for each decision of a caller, not one for each place of origin. The message
@@ -95,7 +95,7 @@ class ResourceError(FileError):
 
 
 class WrongRangeError(FileError):
-    """An export file has rows, and none occurred in the requested window."""
+    """An export file has rows, and none, or too few, occurred in the requested window."""
 
 
 class OutputError(BarchartEventsError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics
 
+from tap_barchart_events.files.validation import Dropped
 from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.exporter import Exporter
     from tap_barchart_events.exports.tasks import Export
+    from tap_barchart_events.files.export_file import FileContents
 
 
 class Metric(str, enum.Enum):
@@ -71,6 +73,7 @@ class Progress:
         self._share = 0.0
         self._windows = 0
         self._events = 0
+        self._outside = Dropped()
         self._bytes = 0
         self._seconds_writing = 0.0
         self._lock = threading.Lock()
@@ -114,18 +117,19 @@ class Progress:
                 self._requests[endpoint] = counter
             counter.increment()
 
-    def finished(self, export: Export, events: int, seconds: float) -> None:
+    def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
         """Log that a window is finished: its events written, its bookmark moved.
 
         Args:
             export: The window's export.
-            events: How many events it had.
+            contents: What its file held.
             seconds: From when its file was taken to be written, to its bookmark.
         """
         assert self._exports  # noqa: S101 - for the type checker: the sync has begun
         self._done += export.window.size
         self._windows += 1
-        self._events += events
+        self._events += contents.events
+        self._outside += contents.outside
         self._bytes += export.size
         self._seconds_writing += seconds
         events_left = self._exports.events_left
@@ -141,7 +145,7 @@ class Progress:
             self._customer,
             export.product,
             export.window,
-            counted(events, "event"),
+            counted(contents.events, "event"),
             duration(export.job_seconds),
             duration(export.download_seconds),
             100 * share,
@@ -157,6 +161,12 @@ class Progress:
     def _summarise(self, exports: Exporter, *, succeeded: bool) -> None:
         """Log the summary of the sync twice: as one metric, and as the closing line."""
         jobs = exports.job_counts
+        outside = self._outside
+        dropped = ""
+        if outside.rows:
+            rows = counted(outside.rows, "row")
+            span = "from {} to {}".format(*outside.between)
+            dropped = f" · dropped {rows} outside their windows, {span}"
         tags = {
             metrics.Tag.STREAM: self._stream,
             metrics.Tag.STATUS: (
@@ -170,13 +180,16 @@ class Progress:
             "bytes": self._bytes,
             "seconds_waited": round(exports.seconds_waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
+            "rows_dropped": outside.rows,
         }
+        if outside.rows:
+            tags["dropped_from"], tags["dropped_to"] = outside.between
         metric = cast("metrics.Metric", Metric.SUMMARY)
         metrics.log(self._metrics, metrics.Point("counter", metric, self._events, tags))
         if self._total:
             self._logger.info(
                 "%s: sync %s · %s in %s · %s (%s too large, %s failed, "
-                "%s taken over from an earlier run) · %s · waited %s for jobs, wrote for %s",
+                "%s taken over from an earlier run) · %s · waited %s for jobs, wrote for %s%s",
                 self._customer,
                 "complete" if succeeded else "stopped early",
                 counted(self._events, "event"),
@@ -188,6 +201,7 @@ class Progress:
                 size(self._bytes),
                 duration(exports.seconds_waited),
                 duration(self._seconds_writing),
+                dropped,
             )
 
     def _show_bar(self) -> None:

@@ -202,7 +202,7 @@ class EventsStream(Stream):
             sync.exports.emitted(checked.export)  # last: a signal in between loses no job
             self._write_state()
             seconds = time.monotonic() - checked.began
-            sync.progress.finished(checked.export, checked.contents.events, seconds)
+            sync.progress.finished(checked.export, checked.contents, seconds)
 
     def _write_state(self) -> None:
         """Write a STATE message with what is known now; a connection test writes none."""

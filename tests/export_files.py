@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 START = 1_571_029_200_000
+NOW = START + 30 * 86_400_000
+YEAR_2000 = 946_684_800_000
 DAY = Window(START, START + 86_400_000)
 
 WATCHLIST = (
@@ -55,6 +57,7 @@ class File:
             customer="TGAM",
             product=product,
             window=window,
+            possible=Window(YEAR_2000, NOW),
             properties=[*everything, "extra", "end"] if properties is None else properties,
             schema_columns=columns,
             file_format=file_format or FileFormat(),

@@ -27,7 +27,7 @@ from tap_barchart_events.files.memory import (
 from tap_barchart_events.files.queries import DuplicateStrategy, EventsQuery, Source
 from tap_barchart_events.files.row_errors import first_row_error, locate_error
 from tap_barchart_events.files.scanner import Dialect, Scanner
-from tap_barchart_events.files.validation import RowStats
+from tap_barchart_events.files.validation import Dropped, RowStats
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, types_of_others
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ class FileContents:
     events: int
     """Rows inside the window."""
 
-    outside: int
-    """Rows outside the window, which are dropped; those exactly at its ``end`` are not counted."""
+    outside: Dropped
+    """Rows outside the window, but for those exactly at its ``end``."""
+
+    impossible: Dropped
+    """Those of them that no window of any sync can hold."""
 
     layout: Layout | None
     """The columns; None for a file without rows."""
@@ -107,6 +110,7 @@ class ExportFile:
         customer: str,
         product: str,
         window: Window,
+        possible: Window,
         properties: Sequence[str],
         schema_columns: Sequence[str],
         file_format: FileFormat,
@@ -120,6 +124,7 @@ class ExportFile:
             customer: The customer code.
             product: The product code.
             window: Events outside it are dropped.
+            possible: What all windows lie in: from ``start_date`` to now.
             properties: The properties selected, in the order of the schema.
             schema_columns: The schema's columns; a file's other columns go to ``extra``.
             file_format: What the settings say.
@@ -129,7 +134,7 @@ class ExportFile:
         self.path = path
         self.customer = customer
         self.product = product
-        self.window = window
+        self.window, self._possible = window, possible
         self._properties = tuple(properties)
         self._schema_columns = frozenset(schema_columns)
         self._format = file_format
@@ -161,7 +166,7 @@ class ExportFile:
             FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
                 UTF-8, or cannot be read with certainty. The message names its line.
             LayoutError: The columns are not certain, or event types contradict them.
-            WrongRangeError: There are rows, none of them inside the window or at its ``end``.
+            WrongRangeError: No row is of the window, or most timestamps have another unit.
         """
         if self._contents is None:
             self.close()  # what a check that failed has opened
@@ -172,18 +177,14 @@ class ExportFile:
     def _check(self) -> FileContents:
         first = next(self._scanner.rows(), None)
         if first is None:
-            return FileContents(0, 0, None, (), ())
-        try:
-            fields = [value.decode() for value in self._scanner.fields(first.body)]
-        except UnicodeDecodeError:
-            raise FileError(f"line {first.line} is not valid UTF-8") from None
+            return FileContents(0, Dropped(), Dropped(), None, (), ())
+        fields = self._scanner.texts(first)
         named = self._format.columns.get(self.product, ())
         inner_rows = partial(InnerRows, *astuple(self._dialect), product=self.product)
         try:
             layout = detect_layout(fields, self.product, self._format.columns)
         except FileError as error:
-            self._scanner.check_inner_rows(first, inner_rows(named=named))
-            raise first_row_error(self._scanner, first, error) from None
+            raise first_row_error(self._scanner, first, inner_rows(named=named), error) from None
         named = layout.names if layout.header else named
         file_stats = self._scanner.stats(inner_rows(named=named))
         content_bytes, skip = file_stats.content_bytes, 0
@@ -196,17 +197,13 @@ class ExportFile:
         # a header's own names need no cross-check
         product = PRODUCTS.get(self.product) if layout.by_position else None
         types = [*(product.event_types if product else ()), *self._types_of_others]
-        stats = RowStats.read(self._engine, source, self.window, types)
+        stats = RowStats.read(self._engine, source, self.window, self._possible, types)
         if stats is None or not stats.matches_byte_count(content_bytes):
             locate_error(self._scanner, len(layout.names), layout.names.index("timestamp"), skip)
-            raise FileError(
-                "the ends of its fields are not certain, for example because of a space before a "
-                "quoted value; set quote_character to empty if the file does not quote its values"
-            )
-        stats.check_range()
+        stats.check_range(self._engine, source, self._possible.end)
         stats.check_types(self.product, self._types_of_others)
         check_unnamed(layout, self.product, stats.filled)
-        warning = stats.check_layout(product, self._format.layout_check) if product else ""
+        warnings = stats.check_layout(product, self._format.layout_check) if product else ()
         extra = self._extra_columns(layout, stats)
         query = self._events_query(self._engine, source, stats, extra)
         self._readable = _Readable(self._engine, query, content_bytes // max(stats.rows, 1))
@@ -215,8 +212,7 @@ class ExportFile:
             # all, so the query runs once before the first event.
             for _ in self._lines(self._readable, "", "\n"):
                 pass
-        outside = stats.rows - stats.inside - stats.at_end
-        return FileContents(stats.inside, outside, layout, extra, (warning,) if warning else ())
+        return FileContents(stats.inside, stats.outside, stats.impossible, layout, extra, warnings)
 
     def _extra_columns(self, layout: Layout, stats: RowStats) -> tuple[str, ...]:
         return tuple(

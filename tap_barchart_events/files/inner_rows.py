@@ -36,7 +36,8 @@ class InnerRows:
         known: Sequence[Sequence[str]] = (
             PRODUCTS[product].layouts if product in PRODUCTS else [LEADING]
         )
-        columns = [*map(snake_case, named or min(known, key=len))]
+        fewest = min(known, key=len)
+        columns = [*map(snake_case, named or fewest)]
         self._timestamp = columns.index("timestamp")
         self._delimiter = delimiter.encode()
         self._quote = quote_character.encode()

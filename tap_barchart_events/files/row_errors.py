@@ -14,14 +14,17 @@ from tap_barchart_events.files.layout import TIMESTAMP, excerpt
 from tap_barchart_events.files.scanner import NO_QUOTES, backslash_hint
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from tap_barchart_events.files.inner_rows import InnerRows
     from tap_barchart_events.files.scanner import Row, Scanner
 
 SAMPLE_ROWS = 1_000
 """How many rows, at the beginning of a file, show how many fields a row usually has."""
 
 
-def locate_error(scanner: Scanner, columns: int, timestamp: int, after: int) -> None:
-    """Read all rows after a line, and raise the first error.
+def locate_error(scanner: Scanner, columns: int, timestamp: int, after: int) -> NoReturn:
+    """Read all rows after a line, and raise the first error; there is one.
 
     Args:
         scanner: The file.
@@ -45,20 +48,28 @@ def locate_error(scanner: Scanner, columns: int, timestamp: int, after: int) -> 
                 f"line {row.line} has the timestamp {excerpt(text)}, "
                 "which is not a whole number of milliseconds"
             )
-        try:
-            row.body.decode()
-        except UnicodeDecodeError:
-            raise FileError(f"line {row.line} is not valid UTF-8") from None
+        scanner.texts(row)
+    raise FileError(
+        "the ends of its fields are not certain, for example because of a space before a quoted "
+        f"value; {NO_QUOTES}"
+    )
 
 
-def first_row_error(scanner: Scanner, row: Row, error: FileError) -> FileError:
+def first_row_error(
+    scanner: Scanner, row: Row, inner_rows: InnerRows, error: FileError
+) -> FileError:
     """Return what is wrong if a first row that is no header fits no columns.
 
     Args:
         scanner: The file.
         row: Its first row.
+        inner_rows: What a row inside a quoted value looks like.
         error: What the detection of the layout has found.
+
+    Raises:
+        FileError: A quoted value of the row holds a row.
     """
+    scanner.check_inner_rows(row, inner_rows)
     width = len(scanner.fields(row.body))
     usual = _usual_width(scanner, row.line + row.body.count(b"\n"))
     if usual not in {0, width}:

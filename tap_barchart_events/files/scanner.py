@@ -205,6 +205,17 @@ class Scanner:
             at = field.end()
         return found
 
+    def texts(self, row: Row) -> list[str]:
+        """Return the fields of a row as texts.
+
+        Raises:
+            FileError: It is not UTF-8.
+        """
+        try:
+            return [field.decode() for field in self.fields(row.body)]
+        except UnicodeDecodeError:
+            raise FileError(f"line {row.line} is not valid UTF-8") from None
+
     def content_bytes(self, body: bytes, *, quoted: bool) -> int:
         """Return how many bytes of a row are neither line breaks nor, if quoted, quotes."""
         quotes = body.count(self._quote) if quoted else 0

@@ -28,6 +28,47 @@ if TYPE_CHECKING:
 MILLISECONDS = '"as milliseconds"'
 
 
+YEAR_2000 = 946_684_800_000
+"""No event is older, in milliseconds since the epoch."""
+
+DAY = 86_400_000
+"""An event that is later than now by more than this, in milliseconds, has no true timestamp."""
+
+UNITS = {"seconds": (1, 1_000), "microseconds": (1_000, 1), "nanoseconds": (1_000_000, 1)}
+"""Units that a timestamp may have by mistake: how many are in so many milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Rows that are dropped because of their timestamps."""
+
+    rows: int = 0
+
+    first: int | None = None
+    """The earliest timestamp, in milliseconds; None without rows."""
+
+    last: int | None = None
+    """The latest timestamp, in milliseconds; None without rows."""
+
+    def __add__(self, other: Dropped) -> Dropped:
+        """Return the rows of both."""
+        instants = [t for t in (self.first, self.last, other.first, other.last) if t is not None]
+        first, last = min(instants, default=None), max(instants, default=None)
+        return Dropped(self.rows + other.rows, first, last)
+
+    @property
+    def between(self) -> tuple[str, str]:
+        """The instants between which they occurred, if there are any, ISO 8601."""
+        return _instant(self.first or 0), _instant(self.last or 0)
+
+    @staticmethod
+    def query(condition: str) -> str:
+        """Return the aggregates that are its fields."""
+        t = MILLISECONDS
+        aggregates = "count(*)", f"min({t})", f"max({t})"
+        return ", ".join(f"{aggregate} FILTER ({condition})" for aggregate in aggregates)
+
+
 @dataclass(slots=True)
 class RowStats:
     """Sums over the rows of a file."""
@@ -37,14 +78,14 @@ class RowStats:
     inside: int = 0
     """Rows whose timestamp is inside the window."""
 
-    at_end: int = 0
-    """Rows whose timestamp is the window's ``end``, which belongs to the next window."""
+    outside: Dropped = Dropped()
+    """Rows outside the window, but for those at its ``end``, which belongs to the next one."""
 
-    first: int | None = None
-    """The earliest timestamp, in milliseconds."""
+    impossible: Dropped = Dropped()
+    """Those of them that no window of any sync can hold."""
 
-    last: int | None = None
-    """The latest timestamp, in milliseconds."""
+    absurd: int = 0
+    """Those of them whose timestamps are probably in another unit."""
 
     bad: int = 0
     """Rows whose timestamp is no integer in its shortest form."""
@@ -62,7 +103,9 @@ class RowStats:
     """For each event type counted separately: its code, its rows, and ``filled`` of these."""
 
     @staticmethod
-    def query(source: Source, window: Window, *, event_types: Iterable[str]) -> str:
+    def query(
+        source: Source, window: Window, possible: Window, *, event_types: Iterable[str]
+    ) -> str:
         """Return the query of the sums.
 
         Its result has a row for each of the event types given, and one, of the type NULL, for
@@ -77,14 +120,17 @@ class RowStats:
             columns = [f"translate({c}, chr(10) || chr(13) || {quote}, '')" for c in columns]
         content = " + ".join(f"coalesce(sum(strlen({c})), 0)" for c in columns)
         t = MILLISECONDS
+        outside = f"({t} < {window.start} OR {t} > {window.end})"
+        impossible = f"{outside} AND ({t} < {possible.start} OR {t} > {possible.end})"
+        absurd = f"{outside} AND ({t} < {YEAR_2000} OR {t} > {possible.end + DAY})"
         return f"""
             SELECT
                 {group},
                 count(*),
                 count(*) FILTER ({t} >= {window.start} AND {t} < {window.end}),
-                count(*) FILTER ({t} = {window.end}),
-                min({t}),
-                max({t}),
+                {Dropped.query(outside)},
+                {Dropped.query(impossible)},
+                count(*) FILTER ({absurd}),
                 count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
                 max(CASE
                     WHEN {t} > "1 back" OR "1 back" IS NULL THEN {DuplicateStrategy.NONE}
@@ -117,12 +163,13 @@ class RowStats:
             names: The file's columns.
         """
         stats = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
-        for code, rows, inside, at_end, first, last, bad, strategy, content, *counts in result:
+        for code, rows, inside, *sums in result:
             stats.rows += rows
             stats.inside += inside
-            stats.at_end += at_end
-            stats.first = min((t for t in (first, stats.first) if t is not None), default=None)
-            stats.last = max((t for t in (last, stats.last) if t is not None), default=None)
+            stats.outside += Dropped(*sums[:3])
+            stats.impossible += Dropped(*sums[3:6])
+            absurd, bad, strategy, content, *counts = sums[6:]
+            stats.absurd += absurd
             stats.bad += bad
             stats.duplicates = max(stats.duplicates, DuplicateStrategy(strategy))
             stats.content_bytes += content
@@ -135,7 +182,12 @@ class RowStats:
 
     @classmethod
     def read(
-        cls, engine: Engine, source: Source, window: Window, event_types: Iterable[str]
+        cls,
+        engine: Engine,
+        source: Source,
+        window: Window,
+        possible: Window,
+        event_types: Iterable[str],
     ) -> RowStats | None:
         """Return the sums over all rows; None if DuckDB cannot read one of them.
 
@@ -143,9 +195,10 @@ class RowStats:
             engine: It reads the file.
             source: The rows of the file.
             window: The window that the file was exported for.
+            possible: What all windows lie in: from ``start_date`` to now.
             event_types: The event types that are counted separately.
         """
-        query = cls.query(source, window, event_types=event_types)
+        query = cls.query(source, window, possible, event_types=event_types)
         try:
             return cls.of(chain.from_iterable(engine.fetch(query, FETCH_ROWS)), source.names)
         except UnreadableRowError:
@@ -160,18 +213,32 @@ class RowStats:
         delimiters = len(self.filled) * self.rows
         return not self.bad and self.content_bytes + delimiters == expected
 
-    def check_range(self) -> None:
+    def check_range(self, engine: Engine, source: Source, now: int) -> None:
         """Check that the rows, if there are any, are those of the window.
 
+        Args:
+            engine: It reads the file.
+            source: The rows of the file.
+            now: The present time, in milliseconds.
+
         Raises:
-            WrongRangeError: No row is inside the window or exactly at its ``end``.
+            WrongRangeError: No row is inside the window or exactly at its ``end``, or more rows
+                have timestamps in another unit than are inside.
         """
-        if self.first is None or self.last is None or self.inside or self.at_end:
+        span = "from {} to {}".format(*self.outside.between)
+        if self.absurd > self.inside:
+            raise WrongRangeError(
+                f"{self.absurd:,} of its {self.rows:,} rows are before the year 2000 or later than "
+                f"a day after now: {_unit_that_fits(engine, source, now)}, and as milliseconds "
+                f"rows are {span}; ask Barchart's support for timestamps in milliseconds, or check "
+                "the order in the setting columns, if it is set"
+            )
+        if self.outside.rows < self.rows or not self.rows:
             return
         raise WrongRangeError(
-            f"none of its {self.rows:,} rows is inside this window: their timestamps are from "
-            f"{_instant(self.first)} to {_instant(self.last)}. The service, or a cache in "
-            "between, sent another export; run again; if the error persists, ask Barchart's support"
+            f"none of its {self.rows:,} rows is inside this window: their timestamps are {span}. "
+            "The service, or a cache in between, sent another export; run again; if the error "
+            "persists, ask Barchart's support"
         )
 
     def check_types(self, product: str, of_others: Mapping[str, str]) -> None:
@@ -188,8 +255,8 @@ class RowStats:
                     f"may not know {product}; check products"
                 )
 
-    def check_layout(self, product: Product, layout_check: str) -> str:
-        """Cross-check a layout that was chosen by its number of columns; return a warning or "".
+    def check_layout(self, product: Product, layout_check: str) -> tuple[str, ...]:
+        """Cross-check a layout that was chosen by its number of columns; return warnings.
 
         Raises:
             LayoutError: Event types contradict the layout, and ``layout_check`` is ``error``.
@@ -201,7 +268,21 @@ class RowStats:
                 "Name the file's columns, in order, in the setting columns; or, if they are right, "
                 "set layout_check to warning"
             )
-        return conflicts.text
+        return (conflicts.text,) if conflicts.text else ()
+
+
+def _unit_that_fits(engine: Engine, source: Source, now: int) -> str:
+    """Return in which unit most of the rows would lie between the year 2000 and now."""
+    t = MILLISECONDS
+    first, last = YEAR_2000, now + DAY
+    counts = ", ".join(
+        f"count(*) FILTER ({t} BETWEEN {first * n // d} AND {last * n // d})"
+        for n, d in UNITS.values()
+    )
+    rows = f"(SELECT timestamp AS {t} FROM {source.relation('BIGINT')})"
+    (found,) = next(engine.fetch(f"SELECT {counts} FROM {rows}", 1))
+    count, unit = max(zip(found, UNITS, strict=True))
+    return f"{count:,} timestamps fit as {unit}" if count else "their timestamps fit in no unit"
 
 
 def _instant(milliseconds: int) -> str:

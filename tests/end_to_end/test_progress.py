@@ -22,6 +22,8 @@ import pytest
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.tasks import Export
+from tap_barchart_events.files.export_file import FileContents
+from tap_barchart_events.files.validation import Dropped
 from tap_barchart_events.progress import Progress, time_left
 from tap_barchart_events.windows import Window
 from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
@@ -76,10 +78,11 @@ def test_share_and_time_left_count_expected_events_not_hours(
     exports = SimpleNamespace(events_left=990.0, windows_left=1)
     progress = Progress(logging.getLogger("shares"), customer="TGAM", stream="events")
     progress.begin(10, cast("Exporter", exports))
+    ten, none = (FileContents(n, Dropped(), Dropped(), None, (), ()) for n in (10, 0))
     with caplog.at_level("INFO"):
-        progress.finished(Export("WATCHLIST", Window(0, 9), Path(), 1.0, 1.0, 100), 10, 0.1)
+        progress.finished(Export("WATCHLIST", Window(0, 9), Path(), 1.0, 1.0, 100), ten, 0.1)
         exports.events_left = None  # nothing is known of some product
-        progress.finished(Export("ALERT", Window(0, 0), Path(), 1.0, 1.0, 100), 0, 0.1)
+        progress.finished(Export("ALERT", Window(0, 0), Path(), 1.0, 1.0, 100), none, 0.1)
     quiet, unknown = (message.partition("download 1.0 s · ")[2] for message in caplog.messages)
     assert quiet.startswith("1 %, ")
     assert unknown.startswith("90 %, ")

@@ -153,4 +153,5 @@ def test_a_file_that_quotes_while_quotes_are_data_gets_the_setting_to_change(
 
 
 def test_a_header_is_skipped_when_an_error_is_located(tmp_path: Path) -> None:
-    locate_error(scanner(tmp_path, b"timestamp|type\n1|a\n"), 2, 0, 1)
+    with pytest.raises(FileError, match="the ends of its fields are not certain"):
+        locate_error(scanner(tmp_path, b"timestamp|type\n1|a\n"), 2, 0, 1)

@@ -290,7 +290,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     folder = tmp_path_factory.mktemp("logged")
     columns = [*PRODUCTS["WATCHLIST"].layouts[0][:-1], "added"]
     columns[3:5] = columns[4], columns[3]
-    instants = range(from_iso(START), from_iso(START) + 86_400_000, 5_000)  # in each window
+    # one before start_date, and some in each window
+    instants = range(from_iso(START) - 5_000, from_iso(START) + 86_400_000, 5_000)
     whole_day = "".join(f"{at}|WATCHLIST-CREATED|u||||||\n" for at in instants).encode()
     header = b"timestamp|type|userId|a|b|c|d|e|f\n"
     misread = {"columns": {"WATCHLIST": columns}, "layout_check": "warning"}
