@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import report
 from benchmarks.backfills import Backfills, Cost
-from benchmarks.trials import RECORD, TASKS, Result, Timing, Trials
+from benchmarks.trials import QUOTED, RECORD, TASKS, Result, Timing, Trials
 
 OUTPUT = Path(__file__).parent.parent / "output"
 MILLION = 1_000_000
-WHAT = ("record", "large", "map", "batch", "memory", "waiting", "windows")
+WHAT = ("record", "quoted", "large", "map", "batch", "memory", "waiting", "windows")
 
 
 def main() -> int:
@@ -28,12 +28,13 @@ def main() -> int:
         trials = Trials(*where)
         for task in TASKS:
             kind = "record" if task == RECORD else "map" if "map" in task else "batch"
+            kind = "quoted" if task in QUOTED else kind
             if kind in options.only:
                 compared += trials.compare(
                     task, options.events, options.rounds, others=task == RECORD
                 )
         if "large" in options.only:
-            for task in (task for task in TASKS if "map" not in task):
+            for task in (task for task in TASKS if "map" not in task and task not in QUOTED):
                 compared += trials.compare(task, options.large, 1)
         if "memory" in options.only:
             sizes = [MILLION, 10 * MILLION] if options.ten_million else [MILLION]

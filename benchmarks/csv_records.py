@@ -41,6 +41,8 @@ def records(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             lines = [customer, product, timestamp, kind]
             lines += [f"{COLUMNS[n]}={values[n]}" for n in order if values[n]]
             text = "\n".join(lines)
+            if text.count("\n") >= len(lines):
+                text = "\n".join(line.replace("\n", "\n\n") for line in lines)
             if timestamp != before:
                 before, seen = timestamp, {}
             ordinal = seen[text] = seen.get(text, -1) + 1

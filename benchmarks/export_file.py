@@ -39,10 +39,26 @@ VALUES = {
 }
 
 
-def write_export(path: Path, events: int, *, header: bool = False, seed: int = 7) -> None:
-    """Write a file of a number of events, spread evenly over the window; 80 MB a million."""
+QUOTED = ['"{}|x"', '"{} ""x"""', '"{}\nx"', '"{}"']
+"""Forms of a value in quotes: with the delimiter, quotes, a line break, and for no reason."""
+
+
+def write_export(
+    path: Path, events: int, *, header: bool = False, quoted: float = 0.0, seed: int = 7
+) -> None:
+    """Write a file of a number of events, spread evenly over the window; 80 MB a million.
+
+    Args:
+        path: Where it goes.
+        events: How many events.
+        header: Whether it begins with the names of the columns.
+        quoted: The share of the rows that hold a value in quotes.
+        seed: The same seed gives the same file.
+    """
     chance = random.Random(seed)  # noqa: S311 - made-up events, not secrets
     bodies = _bodies(chance)
+    if quoted:
+        bodies = [_with_quotes(chance, b) if chance.random() < quoted else b for b in bodies]
     repeated = set(chance.sample(range(1, events), events // REPEATED))
     with path.open("w", encoding="utf-8", newline="") as file:
         if header:
@@ -73,6 +89,14 @@ def _bodies(chance: random.Random) -> list[str]:
             cells[name] = chance.choice(pool)
         bodies.append("|".join(["", *(cells.get(name, "") for name in COLUMNS[1:])]) + "\n")
     return bodies
+
+
+def _with_quotes(chance: random.Random, body: str) -> str:
+    """Return a row whose last value is in quotes."""
+    cells = body.removesuffix("\n").split("|")
+    last = max(place for place, cell in enumerate(cells) if cell)
+    cells[last] = chance.choice(QUOTED).format(cells[last])
+    return "|".join(cells) + "\n"
 
 
 def _identifier(chance: random.Random, groups: int) -> str:

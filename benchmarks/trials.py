@@ -73,9 +73,10 @@ class Trials:
             others: Whether the readers of CSV files that people use take part.
         """
         make = TASKS[task]
-        with self._served(PROOF_EVENTS) as (export, emulator):
+        quoted = QUOTED.get(task, 0.0)
+        with self._served(PROOF_EVENTS, quoted) as (export, emulator):
             prove(make(export, emulator, self._folder), self._folder, PROOF_EVENTS)
-        with self._served(events) as (export, emulator):
+        with self._served(events, quoted) as (export, emulator):
             taking_part = make(export, emulator, self._folder)
             if others:
                 with_header = self._folder / "with-header" / "events.csv"
@@ -92,7 +93,7 @@ class Trials:
     def memory(self, task: str, events: int) -> Result:
         """Run the tap once on an export of a size, for its peak memory."""
         self._tell(f"{task}, {events:,} events, memory")
-        with self._served(events) as (export, emulator):
+        with self._served(events, QUOTED.get(task, 0.0)) as (export, emulator):
             tap = TASKS[task](export, emulator, self._folder)[0]
             return Result(task, tap.name, events, [self._run(tap, events)])
 
@@ -166,10 +167,10 @@ class Trials:
         return measured
 
     @contextmanager
-    def _served(self, events: int) -> Iterator[tuple[Path, Emulator]]:
-        """Make an export of a size, and serve it."""
+    def _served(self, events: int, quoted: float) -> Iterator[tuple[Path, Emulator]]:
+        """Make an export of a size, with quotes in a share of its rows, and serve it."""
         export = self._folder / "export.csv"
-        write_export(export, events)
+        write_export(export, events, quoted=quoted)
         with serving(export) as emulator:
             yield export, emulator
         export.unlink()
@@ -199,8 +200,12 @@ def _batches(encoding: str) -> Task:
 
 
 RECORD = "RECORD"
+QUOTED = {"RECORD, quotes in 1 % of the rows": 0.01, "RECORD, quotes in each row": 1.0}
+"""Tasks whose file quotes values, and the share of its rows that hold one."""
+
 TASKS: Mapping[str, Task] = {
     RECORD: _record,
+    **dict.fromkeys(QUOTED, _both),
     "RECORD, stream renamed by a map": _mapped(who.ALIAS),
     "RECORD, property computed by a map": _mapped(who.EXPRESSION),
     "BATCH, jsonl.gz": _batches("jsonl.gz"),
