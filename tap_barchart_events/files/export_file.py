@@ -190,7 +190,7 @@ class ExportFile:
         content_bytes, skip = file_stats.content_bytes, 0
         if layout.header:
             skip = first.line + first.body.count(b"\n")
-            content_bytes -= self._scanner.content_bytes(first.body, quoted=file_stats.quoted)
+            content_bytes -= self._scanner.content_bytes(first.body)
         source = Source(str(self.path), layout.names, self._dialect, file_stats, skip)
         memory = memory_limit(len(layout.names), file_stats.vector_bytes, file_stats.longest_row)
         self._engine = Engine(self.path, self._directory, memory)

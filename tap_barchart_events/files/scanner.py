@@ -6,16 +6,18 @@ before DuckDB reads them. It does not depend on DuckDB or Singer.
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES, VECTOR_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO, NoReturn
 
@@ -75,7 +77,7 @@ class FileStats:
     """Whether a quote character occurs."""
 
     content_bytes: int
-    """Bytes without line breaks and, if quoted, without quote characters."""
+    """Bytes of all values and of the delimiters between them."""
 
     longest_row: int
     """An upper bound of the bytes of a row."""
@@ -216,10 +218,10 @@ class Scanner:
         except UnicodeDecodeError:
             raise FileError(f"line {row.line} is not valid UTF-8") from None
 
-    def content_bytes(self, body: bytes, *, quoted: bool) -> int:
-        """Return how many bytes of a row are neither line breaks nor, if quoted, quotes."""
-        quotes = body.count(self._quote) if quoted else 0
-        return len(body) - body.count(b"\n") - body.count(b"\r") - quotes
+    def content_bytes(self, body: bytes) -> int:
+        """Return how many bytes of a row are values, or delimiters between them."""
+        fields = self.fields(body)
+        return sum(map(len, fields)) + len(fields) - 1
 
     def stats(self, inner_rows: InnerRows) -> FileStats:
         """Read all bytes once, in bounded memory, and return their statistics.
@@ -231,17 +233,18 @@ class Scanner:
         with self.path.open("rb") as file:
             while counts.longest <= MAX_ROW_BYTES and (chunk := file.read(CHUNK_BYTES)):
                 counts.add(chunk, self._quote)
-        longest = counts.longest_row
-        vector_bytes = counts.vector_bytes
+        longest, vector_bytes = counts.longest_row, counts.vector_bytes
+        content_bytes = counts.size - counts.line_feeds - counts.returns
         if counts.quotes:
-            multiline = self._longest_multiline_row(inner_rows)
+            multiline, uncounted = self._check_quoted_rows(inner_rows)
             longest = max(longest, multiline)
             vector_bytes += VECTOR_ROWS * multiline
+            content_bytes += uncounted
         if counts.returns != counts.pairs or longest > MAX_ROW_BYTES:
             self._parse_all(inner_rows)
         return FileStats(
             quoted=bool(counts.quotes),
-            content_bytes=counts.size - counts.line_feeds - counts.returns - counts.quotes,
+            content_bytes=content_bytes,
             longest_row=longest,
             vector_bytes=min(vector_bytes, counts.size),
         )
@@ -269,13 +272,17 @@ class Scanner:
             f"its own; {NO_QUOTES}"
         )
 
-    def _longest_multiline_row(self, inner_rows: InnerRows) -> int:
-        """Parse each row with a quote; return the bytes of the longest one with line breaks.
+    def _check_quoted_rows(self, inner_rows: InnerRows) -> tuple[int, int]:
+        """Parse each row with a quote.
+
+        Returns:
+            The bytes of the longest one with line breaks, and ``_uncounted`` of all.
 
         Raises:
             FileError: A row is not well formed, or too long, or inside a quoted value.
         """
-        longest = 0
+        longest = uncounted = 0
+        bodies: list[bytes] = []
         with self.path.open("rb") as file:
             buffer, at, ended = file.read(CHUNK_BYTES).removeprefix(BOM), 0, False
             while True:
@@ -283,18 +290,34 @@ class Scanner:
                 at = max(at, buffer.rfind(b"\n", at, quote if quote >= 0 else len(buffer)) + 1)
                 row = self._row.match(buffer, at) if quote >= 0 else None
                 if row:
-                    if buffer.find(b"\n", at, row.end(1)) >= 0:
-                        longest = max(longest, row.end(1) - at)
-                        if inner_rows.find(row[1]) >= 0:
+                    bodies.append(body := row[1])
+                    if b"\n" in body:
+                        longest = max(longest, len(body))
+                        if inner_rows.find(body) >= 0:
                             self._parse_all(inner_rows)
                     at = row.end()
                     continue
                 rest = buffer[at:]
+                uncounted += self._uncounted(bodies)
+                bodies.clear()
                 if ended or len(rest) > MAX_ROW_BYTES:
                     if quote >= 0:
                         self._parse_all(inner_rows)
-                    return longest
+                    return longest, uncounted
                 buffer, at, ended = self._read_more(rest, file)
+
+    def _uncounted(self, bodies: Sequence[bytes]) -> int:
+        """Return the bytes of line breaks inside values, less those of quotes that are no data."""
+        text = b"".join(bodies)
+        breaks = text.count(b"\n") + text.count(b"\r")
+        if b"\0" in text:  # Python 3.10 refuses it
+            bodies = [body.replace(b"\0", b" ") for body in bodies]
+        csv.field_size_limit(MAX_ROW_BYTES)
+        quote = self.dialect.quote_character
+        texts = map(str, bodies, repeat("latin-1"))
+        rows = csv.reader(texts, delimiter=self.dialect.delimiter, quotechar=quote)
+        content = sum(len("".join(fields)) + len(fields) - 1 for fields in rows)
+        return content - len(text) + breaks
 
     def _raise_parse_error(self, rest: bytes, line: int) -> NoReturn:
         """Raise the reason why these bytes do not start with a row."""

@@ -94,7 +94,7 @@ class RowStats:
     """What the order of the timestamps requires."""
 
     content_bytes: int = 0
-    """Bytes of all values, without line breaks and quotes."""
+    """Bytes of all values."""
 
     filled: dict[str, int] = field(default_factory=dict)
     """For each column but the timestamp, the rows with a value."""
@@ -115,9 +115,6 @@ class RowStats:
         group = f"CASE WHEN type IN ({known}) THEN type END" if known else "NULL"
         columns = [identifier(name) for name in source.names]
         values = [identifier(name) for name in source.names if name != "timestamp"]
-        if source.stats.quoted:
-            quote = literal(source.dialect.quote_character)
-            columns = [f"translate({c}, chr(10) || chr(13) || {quote}, '')" for c in columns]
         content = " + ".join(f"coalesce(sum(strlen({c})), 0)" for c in columns)
         t = MILLISECONDS
         outside = f"({t} < {window.start} OR {t} > {window.end})"
@@ -208,7 +205,7 @@ class RowStats:
         """Return whether values and delimiters add up to the bytes of the file.
 
         Args:
-            expected: Bytes of the rows, without line breaks and quotes.
+            expected: Bytes of the values of all rows and of the delimiters between them.
         """
         delimiters = len(self.filled) * self.rows
         return not self.bad and self.content_bytes + delimiters == expected
