@@ -201,7 +201,7 @@ ENDLESS_CHUNKS = endless(CHUNKED, b"100000\r\n" + b"x" * (1 << 20) + b"\r\n")
 TOO_LONG = endless(HEAD + b"Content-Length: 10000000000\r\n\r\n", b"x" * 1_000_000)
 
 
-PACKED = gzip.compress(b"1|event\n")
+PACKED = gzip.compress(b"1|event\n", mtime=0)
 ENDLESS_PADDING = endless(
     HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"%x\r\n%b\r\n" % (len(PACKED), PACKED),
