@@ -216,8 +216,7 @@ class EventsStream(Stream):
             if state != self._written.get(product):  # the SDK looks partitions up one by one
                 state.write_to(self.get_context_state(context), REPLICATION_KEY)
                 self._written[product] = state
-        # The SDK's writer leaves out a STATE that is the same as the last one: RECORDs of a window
-        # that a signal has ended would follow it.
+        # The SDK's writer leaves out a STATE like the last one, though RECORDs may follow that.
         self._writer.write_message(StateMessage(value=self.tap_state))
 
     def test_connection(self) -> None:

@@ -81,13 +81,8 @@ class TapBarchartEvents(Tap):
         _check_flattening(values)
         writer = MessageWriter()
         handle_signals(writer.signals.handle)
-        super().__init__(
-            config=values,
-            validate_config=validate_config,
-            catalog=catalog,
-            message_writer=writer,
-            **kwargs,
-        )
+        kwargs |= {"validate_config": validate_config, "catalog": catalog}
+        super().__init__(config=values, message_writer=writer, **kwargs)
         self._warn_of_lacking_columns()
 
     @classmethod
