@@ -172,6 +172,8 @@ def new_job(
     """
     end = query.get("end", now)
     start = query.get("start", end - _DAY)
+    if options.whole_seconds:
+        start, end = start // 1000 * 1000, end // 1000 * 1000
     return ExportJob(query, output, start, end, options, begun=now, outages=outages)
 
 

@@ -55,6 +55,9 @@ class Options:
         default=True, meaning="responses have a Date header, by the service's clock"
     )
     end_inclusive: bool = option(default=True, meaning="an event at the filter's end is exported")
+    whole_seconds: bool = option(
+        default=False, meaning="the filter's start and end are cut to whole seconds"
+    )
     header: bool = option(default=False, meaning="the file starts with a header row")
     header_style: str = option(
         "camelCase", "names in the header", "camelCase", "snake_case", "upper", "lower", "words"

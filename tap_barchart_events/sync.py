@@ -20,7 +20,7 @@ from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
 from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.progress import Progress, counted, hours
-from tap_barchart_events.windows import EARLIEST, HOUR, Window, to_iso
+from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
 if TYPE_CHECKING:
     import logging
@@ -273,7 +273,8 @@ def _ranges(
     logger: logging.Logger,
 ) -> dict[str, Window]:
     """Return what a sync covers of each product; log empty ranges, and bookmarks after now."""
-    latest = max(now - settings.lag, EARLIEST)
+    unit = cut_unit(settings.smallest_window)
+    latest = max((now - settings.lag) // unit * unit, EARLIEST)
     ranges = {}
     for product, state in states.items():
         what = f"{settings.customer}/{product}"

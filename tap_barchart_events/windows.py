@@ -13,6 +13,9 @@ from datetime import datetime, timedelta, timezone
 HOUR = 3_600_000
 """Milliseconds of an hour."""
 
+SECOND = 1000
+"""Milliseconds of a second."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 EARLIEST = -62_135_596_800_000
@@ -73,3 +76,15 @@ class Window:
 def _readable(milliseconds: int) -> str:
     text = to_iso(milliseconds).removesuffix("+00:00").replace("T", " ")
     return text.removesuffix(".000").removesuffix(":00")
+
+
+def cut_unit(smallest: int) -> int:
+    """Return of how many milliseconds each cut that the tap chooses is a multiple.
+
+    It is a second, in case the service drops milliseconds: it would then leave out the events
+    between a whole second and a window's end. Windows below a second are cut at milliseconds.
+
+    Args:
+        smallest: Size below which no window is split (``min_window_seconds``).
+    """
+    return SECOND if smallest >= SECOND else 1

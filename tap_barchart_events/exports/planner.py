@@ -15,7 +15,7 @@ from tap_barchart_events.exports.failures import Failures
 from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.ranges import Remainder
 from tap_barchart_events.exports.sizing import Sizing
-from tap_barchart_events.windows import HOUR
+from tap_barchart_events.windows import HOUR, cut_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,7 +68,8 @@ class WindowPlanner:
     """The windows of one product, split off one by one from the range that a sync covers.
 
     The windows issued never overlap. When all have succeeded they cover the range exactly,
-    whatever was known before. `next` returns a window as long as `upcoming` is not None.
+    whatever was known before. Each cut is a multiple of `cut_unit`; edges of the range and of
+    windows taken stay as they are. `next` returns a window as long as `upcoming` is not None.
 
     Bounds: let n be events / capacity + range / largest, each rounded up. A part of a window that
     was too large is at most `KEPT_SHARE` of it, a part of a part at most half. So a window is
@@ -102,6 +103,7 @@ class WindowPlanner:
         self.span = span
         self._largest = largest
         self._smallest = smallest
+        self._unit = cut_unit(smallest)
         self._jobs = jobs
         self._known = known
         self._sizing = Sizing(known, largest)
@@ -164,7 +166,8 @@ class WindowPlanner:
             least = 2 * max(self._far_below)
         end, purpose = self._sized(gap.start, limit, failure)
         size = max(min(max(end - gap.start, least), largest), self._smallest)
-        window = self._left.take(min(gap.start + size, gap.start + self._largest, limit))
+        end = min(gap.start + size, gap.start + self._largest)
+        window = self._left.take(limit if end >= limit else end // self._unit * self._unit)
         events, deviation = self._expected(window)
         self._under_way[window] = _IssuedWindow(
             events * self._correction(failure), deviation, purpose

@@ -18,6 +18,7 @@ from tests.emulator_client import NOW, START, Client, as_multiset, read
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"end_inclusive": False},
+    {"whole_seconds": True},
     {"header": True},
     {"header": True, "header_style": "snake_case"},
     {"header": True, "shuffled_columns": True},
@@ -64,6 +65,8 @@ def test_downloads_hold_the_expected_events_under_every_option(options: dict[str
         if emulator.header_style == "snake_case":
             back = {snake_case(name): name for name in emulator.columns_of("PORTFOLIO")}
             events = [e._replace(values={back[k]: v for k, v in e.values.items()}) for e in events]
+        if emulator.whole_seconds:
+            start -= 1
         extra = 1 if emulator.end_inclusive else 0
         expected = list(emulator.events("TGAM", "PORTFOLIO", start, end + extra))
         job = emulator.jobs[0]

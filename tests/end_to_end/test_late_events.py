@@ -125,14 +125,19 @@ def test_a_sync_that_breaks_off_within_the_lookback_leaves_the_bookmark(service:
 
 
 @pytest.mark.parametrize("minutes", [0, 0.00005, 1.5, 15])
-def test_the_lag_is_honoured_to_the_millisecond(service: Emulator, minutes: float) -> None:
+@pytest.mark.parametrize(("smallest", "unit"), [(1, 1000), (0.999, 1)])
+def test_the_lag_is_honoured_and_a_sync_ends_on_a_whole_second(
+    service: Emulator, minutes: float, smallest: float, unit: int
+) -> None:
     lag = -(-minutes * 60_000 // 1)
+    more = {"lag_minutes": minutes, "min_window_seconds": smallest}
     start = to_iso(now() - HOUR)
     before = now()
-    outcome = sync(settings_of(service, start_date=start, end_date=None, lag_minutes=minutes))
+    outcome = sync(settings_of(service, start_date=start, end_date=None, **more))
     after = now()
     latest = from_iso(outcome.bookmarks["WATCHLIST"])
-    assert before - lag <= latest <= after - lag
+    assert (before - lag) // unit * unit <= latest <= after - lag
+    assert latest % unit == 0
     assert max(job.end for job in service.jobs) == latest
     times = [from_iso(record["timestamp"]) for record in outcome.records]
     assert all(at < latest for at in times)
@@ -144,7 +149,8 @@ def test_one_run_after_the_other_each_event_comes_once(service: Emulator) -> Non
     service.source = lambda _c, _p, start, end: [
         Event(at, "WATCHLIST-CREATED", {}) for at in range(start, end)
     ]
-    settings = settings_of(service, start_date=to_iso(begin), end_date=None, lag_minutes=0.001)
+    more = {"lag_minutes": 0.001, "min_window_seconds": 0.001}
+    settings = settings_of(service, start_date=to_iso(begin), end_date=None, **more)
     held: dict[str, dict[str, Any]] = {}
     state = None
     for _ in range(5):

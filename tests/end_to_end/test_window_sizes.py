@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import to_iso
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, Outcome, settings_of, sync
 
 if TYPE_CHECKING:
@@ -90,3 +93,22 @@ def test_state_stays_small(first: Outcome) -> None:
     assert jobs
     assert max(len(json.dumps(job)) for job in jobs) <= 110
     assert max(len(json.dumps(one["learnt"])) for one in partitions) <= 1000
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_service_that_cuts_instants_to_whole_seconds_loses_no_event(*, inclusive: bool) -> None:
+    start = to_iso(time.time_ns() // 1_000_000 // 1000 * 1000 - 600_000 + 192)
+    options: dict[str, Any] = {"rhythm": "none", "whole_seconds": True, "end_inclusive": inclusive}
+    with Emulator(job_seconds=0.01, events_per_hour=36_000, max_events=700, **options) as service:
+        settings = settings_of(service, start_date=start, end_date=None, lag_minutes=0.05)
+        first = sync(settings)
+        time.sleep(1)
+        second = sync(settings, first.states[-1])
+        expected = expected_events(service, ["WATCHLIST"], start, second.bookmarks["WATCHLIST"])
+    assert first.error is None
+    assert second.error is None
+    assert not arrived(first.records).keys() & arrived(second.records).keys()
+    assert arrived(first.records) | arrived(second.records) == expected
+    assert second.records
+    assert len(service.jobs) > 10
+    assert all(job.filter["end"] % 1000 == 0 for job in service.jobs)

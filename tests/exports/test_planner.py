@@ -37,6 +37,8 @@ class Service:
     """Whether the planner gets the events of exports."""
     seconds: float = 300
     too_large_seconds: float = 900
+    smallest: int = 1
+    """Size of a window that is never too large, as it may not be split."""
 
     jobs: int = 0
     finished: list[Window] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Service:
 
     def _end(self, planner: WindowPlanner, window: Window, others: int) -> None:
         events = self.events(window)
-        if events <= self.capacity or window.size <= 1:
+        if events <= self.capacity or window.size <= self.smallest:
             planner.ready(window, self.seconds)
             self.finished.append(window)
             if self.counts:
@@ -132,6 +134,30 @@ def test_any_events_are_covered_exactly_within_the_stated_jobs(
     assert all(window.size <= largest for window in service.finished)
     if counts:
         assert service.jobs <= stated_bound(whole, len(instants), capacity, largest, at_once)
+
+
+@given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_each_cut_lies_on_a_whole_second_unless_windows_may_be_smaller(
+    placing: tuple[Window, list[int]],
+    capacity: int,
+    at_once: int,
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    whole, instants = placing
+    smallest = data.draw(st.sampled_from([1, 999, 1000, 1500, 7001]))
+    largest = data.draw(st.integers(max(smallest, whole.size // 40), max(HOUR, whole.size)))
+    edges = sorted(data.draw(st.lists(st.integers(whole.start, whole.end), max_size=4)))
+    taken = [Window(a, b) for a, b in zip(edges[::2], edges[1::2], strict=False) if a < b]
+    planner = WindowPlanner(whole, largest=largest, smallest=smallest, taken=taken, jobs=at_once)
+    service = Service(at(instants), capacity, seed, smallest=smallest)
+    service.export_all(planner, at_once)
+    assert covers_exactly([*service.finished, *taken], whole)
+    assert all(window.size <= largest for window in service.finished)
+    kept = {whole.start, whole.end, *edges}
+    cuts = {window.end for window in service.finished} - kept
+    assert smallest < 1000 or all(cut % 1000 == 0 for cut in cuts)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 4, 8])
