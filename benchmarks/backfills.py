@@ -96,7 +96,7 @@ class Backfills:
     def _sparse(self) -> Cost:
         """Three years of a product with few events, with the default settings."""
         end = START + SPARSE_DAYS * DAY
-        cost = Cost("three years, few events, default settings", "at most 50 jobs")
+        cost = Cost("three years, few events, default settings", "at most 60 jobs")
         with _emulator(SPARSE_EVENTS / SPARSE_DAYS / 24, end + DAY) as emulator:
             self._sync(cost, emulator, START, end, None, {})
         return cost

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.first_start import first_job
-from tap_barchart_events.exports.knowledge import Knowledge
-from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.exports.ranges import range_to_cover
 from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
 from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
@@ -227,13 +226,14 @@ def _plans(
         for product, state in states.items()
         if state.learnt.get("types") == request.types_fingerprint
     }
-    others = [knowledge.capacity_only() for knowledge in known.values() if knowledge.to_json()]
+    others = [Knowledge(one.fits, one.limit) for one in known.values() if one.fits]
     return {
         product: WindowPlanner(
             covered,
             largest=settings.largest_window,
             smallest=settings.smallest_window,
             knowledge=known.get(product) or next(iter(others), None),
+            bookmark=states[product].bookmark if product in states else None,
             taken=[job.window for job in saved_jobs.get(product, ())],
             jobs=settings.max_concurrent_jobs,
         )

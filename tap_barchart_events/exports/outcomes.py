@@ -130,12 +130,10 @@ class Outcomes:
                 self.jobs.taken_over += job.is_taken_over
                 self._end_job(task)
                 task.state, task.due, task.ready = TaskState.EXPORTED, now, now
-                # Before the download: the sizes of the next windows depend on it.
-                task.queue.plan.ready(task.window, seconds)
             case "TIMEOUT":
                 self._end_job(task)
                 reason = f"job {job.source} was too large for the service (TIMEOUT)"
-                self._too_large(task, reason, seconds)
+                self._too_large(task, reason)
             case "FAILED":
                 error = JobFailedError(f"job {job.source} failed at the service (FAILED)")
                 self._job_failed(task, error, now)
@@ -144,7 +142,7 @@ class Outcomes:
                 job.is_running = False
                 self._budget.give_up(now, job.began + self._retry.job_seconds_max)
                 reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
-                self._too_large(task, reason, elapsed)
+                self._too_large(task, reason)
             case "RUNNING":
                 job.mismatches = 0
                 self._polled(task, now)
@@ -222,9 +220,9 @@ class Outcomes:
             self._counted_events += task.events
             task.queue.plan.counted(task.window, file.events_by_hour)
 
-    def _too_large(self, task: WindowTask, reason: str, seconds: float) -> None:
+    def _too_large(self, task: WindowTask, reason: str) -> None:
         self.jobs.too_large += 1
-        if task.queue.plan.too_large(task.window, seconds):
+        if task.queue.plan.too_large(task.window):
             self._log(logging.INFO, "%s is split: %s", self._where(task), reason)
             del task.queue.tasks[task.window.start]
             return

@@ -1,4 +1,4 @@
-"""How the range that a sync covers is split into windows.
+"""How the range that a sync covers is split into windows, and how large each one is.
 
 Pure: no clock, no thread, no file. The planner receives the results of the windows that it issued,
 and returns the next window. All instants are whole milliseconds since the epoch, UTC.
@@ -6,62 +6,142 @@ and returns the next window. All instants are whole milliseconds since the epoch
 
 from __future__ import annotations
 
-import enum
 import math
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.exports.failures import Failures
-from tap_barchart_events.exports.knowledge import Knowledge
 from tap_barchart_events.exports.ranges import Remainder
-from tap_barchart_events.exports.sizing import Sizing
 from tap_barchart_events.windows import HOUR, cut_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from tap_barchart_events.exports.failures import Failure
     from tap_barchart_events.windows import Window
+
+MINUTE = 60_000
+WEEK_HOURS = 168
 
 FIRST_SIZE = 24 * HOUR
 """Size of the first window of a product that nothing is known about."""
-
 FIRST_STEP = 4
-"""Each of the first windows in flight is this many times smaller than the one before."""
+"""While nothing is known, each window in flight is this many times smaller than the one before."""
+HOURS_FOR_ONE = 4
+"""How many hours a window may have for each hour of the week that is known."""
 
-KEPT_SHARE = 3 / 4
-"""Largest part of a window that was too large, as a share of it. A smaller limit would cut quiet
-hours off; a larger one would hardly differ from the window that failed."""
+LIMIT_SHARE = 0.7
+"""Share of the limit that a window aims at: forecasts are wrong by some tens of per cent."""
+GROWTH = 2
+"""While no export was too large, a window aims at this many times what has fitted."""
+FEW_EVENTS = 100
+"""Events that any export holds, most likely."""
+SLACK = 0.2
+"""Share of a window by which windows may exceed their aim, rather than leave a small one over."""
+FAR_FROM_LIMIT = 0.35
+"""An export that holds less than this share of the limit shows nothing about the limit."""
+LOWERED, RAISED = 0.97, 1.002
+"""Factors to the limit after a window that was too large unexpectedly, and after one that fitted.
+In balance one window in 16 is too large."""
+NEW_SHARE = 0.9
+"""How much of an hour's earlier count a new one replaces."""
+TREND_POWER = 0.1
+"""How strongly a window's ratio of counted to expected events changes the trend."""
+MAX_RATIO = 2.0
+"""Upper bound of the trend and of the ratios that change it; the lower one is its inverse."""
+LARGE_CHANGE = 1.25
+"""A change of the limit by this factor is reported."""
 
-FAR_BELOW = 8
-"""A window with fewer events than its forecast divided by this shows that the forecast is wrong
-here. After two rounds of such windows the next ones double, without regard to the forecast."""
-
-
-class _Purpose(enum.Enum):
-    """Why a window has its size."""
-
-    FIRST = enum.auto()
-    """Nothing is known: it brackets the capacity."""
-    GROWTH = enum.auto()
-    """Nothing was too large yet: it is larger than what has fitted."""
-    ATTEMPT = enum.auto()
-    """It is larger than what is known to fit, because that pays if it fits."""
-    SAFE = enum.auto()
-    """It should fit, by what is known."""
+MAX_EVENTS = 1e12
+"""More events in an export than any service holds."""
 
 
 @dataclass(slots=True)
-class _IssuedWindow:
-    """What was expected of a window that was issued, and why it has its size."""
+class Knowledge:
+    """What sizes the windows of a product; nothing in it changes what is extracted."""
 
-    events: float
-    """Expected events; 0 if nothing was known."""
-    deviation: float
-    """Standard deviation of their logarithm."""
-    purpose: _Purpose
-    seconds: float | None = None
-    """What its job took, once it is complete."""
+    fits: float = 0.0
+    """The most events that an export was seen to hold, at least 1; 0 before the first export."""
+    limit: float | None = None
+    """The events that are believed to be too many; None before a window was too large."""
+    trend: float = 1.0
+    """How many times more events than expected came lately."""
+    hours: list[float | None] = field(default_factory=lambda: [None] * WEEK_HOURS)
+    """Events by hour of the week, which begins on Thursday as the epoch does; None: unknown."""
+
+    def rates(self) -> list[float]:
+        """Return the expected events of each hour of the week; none if no hour is known."""
+        known = [rate for rate in self.hours if rate is not None]
+        if not known:
+            return []
+        mean = sum(known) / len(known)
+        rates = []
+        for hour, rate in enumerate(self.hours):
+            same = [other for other in self.hours[hour % 24 :: 24] if other is not None]
+            rates.append(self.trend * (max(same, default=mean) if rate is None else rate))
+        return rates
+
+    def observe_hours(
+        self, window: Window, events_by_hour: Mapping[int, int], trend_from: int
+    ) -> None:
+        """Learn the hours of a window, and the trend from an instant on."""
+        rates = self.rates()
+        counted = expected = 0.0
+        for hour in range(window.start // HOUR, -(-window.end // HOUR)):
+            share = (min(window.end, (hour + 1) * HOUR) - max(window.start, hour * HOUR)) / HOUR
+            events, of_week = events_by_hour.get(hour, 0), hour % WEEK_HOURS
+            if rates and hour * HOUR >= trend_from:
+                counted += events
+                expected += rates[of_week] * share
+            rate, old = events / share, self.hours[of_week]
+            self.hours[of_week] = rate if old is None else old + NEW_SHARE * share * (rate - old)
+        ratio = _bounded((counted + 1) / (expected + 1))
+        self.trend = _bounded(self.trend * ratio**TREND_POWER)
+
+    def fitted(self, events: int) -> None:
+        """Learn that an export held so many events."""
+        self.fits = max(self.fits, events, 1.0)
+        if self.limit is not None:
+            raised = RAISED if events > FAR_FROM_LIMIT * self.limit else 1.0
+            self.limit = max(self.limit * raised, events)
+
+    def failed(self, expected: float, *, is_part: bool) -> None:
+        """Learn that a window was too large that was expected to hold so many events.
+
+        A part of such a window that is too large itself, against all expectation, shows a burst of
+        events, or a service that refuses all: the limit is lowered once for all of them.
+        """
+        if not self.fits:
+            return
+        if expected > self.fits:
+            self.limit = min(expected, self.limit or expected)
+        elif not self.limit:
+            self.limit = self.fits
+        elif not is_part:
+            self.limit *= LOWERED
+        self.fits = min(self.fits, self.limit)
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object of at most 1.5 kB; an empty one if nothing was learnt.
+
+        It is text: targets of the Singer SDK read a number with a fraction as Decimal, and then
+        cannot write the STATE.
+        """
+        if not self.fits:
+            return {}
+        numbers = [self.fits, self.limit, self.trend, *self.hours]
+        texts = ("-" if number is None else f"{number:.3g}" for number in numbers)
+        return {"sizes": " ".join(texts).replace("e+0", "e")}
+
+    @classmethod
+    def from_json(cls, value: object) -> Knowledge:
+        """Read what `to_json` wrote. What is damaged, or missing, counts as not learnt."""
+        sizes = value.get("sizes") if isinstance(value, dict) else None
+        numbers = [_number(text) for text in str(sizes).split()]
+        if len(numbers) != WEEK_HOURS + 3 or not numbers[0]:
+            return cls()
+        fits, limit, trend, *hours = numbers
+        limit = None if limit is None else max(1.0, limit)
+        return cls(max(1.0, fits or 0.0), limit, _bounded(trend or 1.0), hours)
 
 
 class WindowPlanner:
@@ -69,14 +149,8 @@ class WindowPlanner:
 
     The windows issued never overlap. When all have succeeded they cover the range exactly,
     whatever was known before. Each cut is a multiple of `cut_unit`; edges of the range and of
-    windows taken stay as they are. `next` returns a window as long as `upcoming` is not None.
-
-    Bounds: let n be events / capacity + range / largest, each rounded up. A part of a window that
-    was too large is at most `KEPT_SHARE` of it, a part of a part at most half. So a window is
-    split at most 2 + log2(largest/smallest) times, and at most n times that many are too large.
-    Measured without prior knowledge: events placed anyhow take at most
-    2·(n + jobs + 1)·(2 + log2(largest/smallest)) jobs; evenly spread events take at most
-    2n + m + 2·log2(largest/smallest) + log2(n) + 2, for m windows in flight at the first failure.
+    windows taken stay as they are. A part of a window that was too large lies within it, and is at
+    most half of it. `next` returns a window as long as `upcoming` is not None.
     """
 
     def __init__(
@@ -86,6 +160,7 @@ class WindowPlanner:
         largest: int,
         smallest: int,
         knowledge: Knowledge | None = None,
+        bookmark: int | None = None,
         taken: Iterable[Window] = (),
         jobs: int = 4,
     ) -> None:
@@ -96,27 +171,23 @@ class WindowPlanner:
             largest: Largest size of a window, in milliseconds (``window_hours``).
             smallest: Size below which no window is split (``min_window_seconds``).
             knowledge: What earlier runs have learnt. It is not changed.
+            bookmark: Where an earlier run ended: hours before it do not change the trend.
             taken: Windows in the range, disjoint, whose exports exist already: not issued.
             jobs: How many jobs may be in flight at once.
         """
-        known = (knowledge or Knowledge()).copy()
         self.span = span
         self._largest = largest
         self._smallest = smallest
         self._unit = cut_unit(smallest)
         self._jobs = jobs
-        self._known = known
-        self._sizing = Sizing(known, largest)
+        self._known = deepcopy(knowledge or Knowledge())
+        self._reported_limit = self._known.limit
+        self._trend_from = span.start if bookmark is None else bookmark
         self._left = Remainder(span, taken)
-        self._under_way: dict[Window, _IssuedWindow] = {}
-        self._failures = Failures()
-        self._bracketed = known.capacity.too_many is not None
-        self._first_windows = 0
-        self._proven = 0
-        self._far_below: list[int] = []
-        self._reason: str | None = None
-        self._growth_refused = False
-        self._learnt: dict[str, object] | None = None  # what _known is as JSON, until it changes
+        self._in_flight: dict[Window, bool] = {}
+        """Window → whether it is a part of one that was too large."""
+        self._split: list[Window] = []
+        """Windows that were too large, until all of their range is issued again."""
 
     @property
     def upcoming(self) -> int | None:
@@ -126,60 +197,53 @@ class WindowPlanner:
     @property
     def events_left(self) -> float | None:
         """Expected events in what is not issued; None if nothing is known."""
-        if self._known.forecast.latest is None:
+        rates = self._known.rates()
+        if not rates:
             return None
-        return sum(self._known.forecast.events_between(part.start, part.end) for part in self._left)
+        return sum(_events(rates, part.start, part.end) for part in self._left)
 
     @property
     def windows_left(self) -> int:
         """How many windows what is not issued needs, as far as known."""
-        size = self._largest if self._sizing.aim else min(self._largest, self._proven or FIRST_SIZE)
+        events = self.events_left if self._known.fits else None
+        size = self._largest if events is not None else min(self._largest, FIRST_SIZE)
         by_size = sum(-(-part.size // size) for part in self._left)
-        return max(
-            by_size,
-            math.ceil((self.events_left or 0) / self._sizing.aim) if self._sizing.aim else 0,
-        )
+        return max(by_size, math.ceil(events / self._aim)) if events else by_size
 
     def learnt(self) -> dict[str, object]:
         """Return what is known by now, as JSON for STATE."""
-        if self._learnt is None:
-            self._learnt = self._known.to_json()
-        return self._learnt
+        return self._known.to_json()
 
     def size_changed(self) -> str | None:
         """Return why the size of windows has changed, once; None if it has not."""
-        reason, self._reason = self._reason, None
-        return reason
+        limit, reported = self._known.limit, self._reported_limit
+        if not limit or (reported and reported / LARGE_CHANGE < limit < reported * LARGE_CHANGE):
+            return None
+        self._reported_limit = limit
+        what = "moved" if reported else "found"
+        return f"limit {what}: an export holds about {limit:,.0f} events"
 
     def next(self) -> Window | None:
         """Issue the earliest window not issued; None if all is issued."""
         gap = self._left.first
         if not gap:
             return None
-        failure = self._failures.around(gap.start)
-        limit, largest, least = gap.end, self._largest, 1
-        if failure:
-            limit = min(limit, failure.window.end)
-            size = failure.window.size
-            largest = min(largest, -(-size // 2) if failure.nested else int(size * KEPT_SHARE))
-        if len(self._far_below) >= 2 * self._jobs:
-            least = 2 * max(self._far_below)
-        end, purpose = self._sized(gap.start, limit, failure)
-        size = max(min(max(end - gap.start, least), largest), self._smallest)
-        end = min(gap.start + size, gap.start + self._largest)
+        start, limit, most = gap.start, gap.end, self._largest
+        self._split = [window for window in self._split if window.end > start]
+        around = [window for window in self._split if window.start <= start]
+        if around:
+            too_large = min(around, key=lambda window: window.size)
+            limit, most = min(limit, too_large.end), min(most, -(-too_large.size // 2))
+        rates = self._known.rates() if self._known.fits else []
+        end = start + max(self._smallest, min(most, self._size_by_time(rates)))
+        if end < limit < end + MINUTE:  # no window of seconds
+            half = start + max(self._smallest, min(most, (limit - start) // 2))
+            end = limit if limit - start <= most else half
+        if rates and not self._is_taken_to_fit:
+            end = min(end, max(self._reach(rates, start, limit), start + self._smallest))
         window = self._left.take(limit if end >= limit else end // self._unit * self._unit)
-        events, deviation = self._expected(window)
-        self._under_way[window] = _IssuedWindow(
-            events * self._correction(failure), deviation, purpose
-        )
+        self._in_flight[window] = bool(around)
         return window
-
-    def ready(self, window: Window, seconds: float) -> None:
-        """Record that the job of a window is complete, after so many seconds."""
-        job = self._under_way.get(window)
-        if job:
-            job.seconds = seconds
-        self._proven = max(self._proven, window.size)
 
     def counted(self, window: Window, events_by_hour: Mapping[int, int]) -> None:
         """Learn the events of a finished export.
@@ -188,125 +252,98 @@ class WindowPlanner:
             window: The window; its export may be one that was taken over.
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
-        events = sum(events_by_hour.values())
-        self._learnt = None
-        job = self._under_way.pop(window, None)
-        if job and job.seconds is not None:
-            self._known.job_times.observe(events, job.seconds)
-        if job and events * FAR_BELOW < job.events:
-            self._far_below.append(window.size)
-        else:
-            self._far_below.clear()
-        if self._known.capacity.fitted(events):
-            self._report_limit("moved")
-        for hour in range(window.start // HOUR, -(-window.end // HOUR)):
-            covered = min(window.end, (hour + 1) * HOUR) - max(window.start, hour * HOUR)
-            self._known.forecast.observe(hour, covered / HOUR, events_by_hour.get(hour, 0))
-        self._count_parts(window, events)
+        self._in_flight.pop(window, None)
+        self._known.fitted(sum(events_by_hour.values()))
+        self._known.observe_hours(window, events_by_hour, self._trend_from)
 
-    def too_large(self, window: Window, seconds: float) -> bool:
+    def too_large(self, window: Window) -> bool:
         """Take back a window whose job was too large, to issue it in smaller ones.
 
         Returns:
             False if the window may not be split any further.
         """
-        job = self._under_way.pop(window, None)
+        is_part = self._in_flight.pop(window, False)
         if window.size <= self._smallest:
             return False
-        events, deviation = (job.events, job.deviation) if job else self._expected(window)
-        self._learnt = None
-        self._known.job_times.observe_failure(seconds)
-        self._bracketed = True
-        self._far_below.clear()
-        # Half a standard deviation above the limit is what a failure shows on average.
-        least = max(events, self._known.capacity.fits * (1 + min(deviation, 1) / 2))
-        self._failures.add(window, least)
+        expected = _events(self._known.rates(), window.start, window.end)
+        self._known.failed(expected, is_part=is_part)
+        self._split.append(window)
         self._left.put_back(window)
         return True
 
     def give_back(self, window: Window) -> None:
         """Issue a range again whose export turned out to be unusable."""
-        self._under_way.pop(window, None)
+        self._in_flight.pop(window, None)
         self._left.put_back(window)
 
-    # How large the next window is.
+    @property
+    def _is_taken_to_fit(self) -> bool:
+        """Whether ``window_hours`` states the size of windows, and none was too large yet."""
+        return self._known.limit is None and self._largest <= FIRST_SIZE
 
-    def _sized(self, start: int, limit: int, failure: Failure | None) -> tuple[int, _Purpose]:
-        """Return where a window ends, at ``limit`` at most, and why."""
-        if not failure and not self._bracketed:
-            if self._largest <= FIRST_SIZE:  # window_hours states that such windows fit
-                return start + self._largest, _Purpose.FIRST
-            if not self._proven:
-                step = self._first_windows % self._jobs
-                self._first_windows += 1
-                return start + FIRST_SIZE // FIRST_STEP**step, _Purpose.FIRST
-            if end := self._grown(start, limit):
-                return end, _Purpose.GROWTH
-        if not self._sizing.informed:
-            return start + self._size_by_time(failure), _Purpose.SAFE
-        correction = self._correction(failure)
-        attempts = any(job.purpose is _Purpose.ATTEMPT for job in self._under_way.values())
-        if not attempts and (aim := self._sizing.attempt(self.events_left or 0)):
-            return self._sizing.cut(start, limit, lambda _: aim, correction), _Purpose.ATTEMPT
-        return self._sizing.cut(start, limit, self._sizing.safe, correction), _Purpose.SAFE
+    @property
+    def _aim(self) -> float:
+        known = self._known
+        if known.limit is None:
+            return max(GROWTH * known.fits, FEW_EVENTS)
+        return LIMIT_SHARE * known.limit
 
-    def _size_by_time(self, failure: Failure | None) -> int:
-        """Return the size of a window while no export's events are known.
+    def _size_by_time(self, rates: list[float]) -> int:
+        """Return how large a window may be, however few events are expected.
 
-        Before any has fitted, each smaller window under way divides the size further: one round
-        brackets the capacity. Then the size doubles, up to half of what has failed.
+        A quiet hour shows little about a month: as long as nothing was too large, a window is at
+        most `HOURS_FOR_ONE` times as long as the hours of the week that are known.
         """
-        failed = failure.window.size if failure else self._failures.smallest(FIRST_SIZE)
-        if self._proven:
-            return min(2 * self._proven, max(self._proven if not failure else 1, failed // 2))
-        running = [window for window, job in self._under_way.items() if job.seconds is None]
-        smaller = sum(window.size < failed for window in running)
-        return max(1, int(failed * FIRST_STEP ** -(1.0 + smaller)))
+        known = sum(rate is not None for rate in self._known.hours)
+        if self._is_taken_to_fit or (rates and (self._known.limit or known == WEEK_HOURS)):
+            return self._largest
+        if rates:
+            return HOURS_FOR_ONE * known * HOUR
+        size = min((window.size // FIRST_STEP for window in self._split), default=FIRST_SIZE)
+        return int(size / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
 
-    def _grown(self, start: int, limit: int) -> int | None:
-        """Return where a window ends that is larger than any before, or None.
+    def _reach(self, rates: list[float], start: int, limit: int) -> int:
+        """Return where the expected events reach the aim, at an instant at the latest.
 
-        None means that it would cost more than it saves. Each growing window under way doubles the
-        next one, so that a round multiplies the size.
+        What is left until then is divided into windows of equal events.
         """
-        jobs = self._under_way.items()
-        doublings = 1 + sum(1 for _, job in jobs if job.purpose is _Purpose.GROWTH)
-        first = [window.size for window, job in jobs if job.purpose is _Purpose.FIRST]
-        undecided = [size for size in first if size > self._proven]
-        if undecided:
-            doublings = 1
-        if not self._sizing.growth_pays(1 << doublings, self.events_left or 0):
-            if not self._growth_refused:
-                self._growth_refused = True
-                self._reason = "larger windows would cost more than they save"
-            return None
-        end = min(limit, start + min([self._proven * (1 << doublings), *undecided]))
-        if not self._sizing.informed:
-            return end
-        aim = self._known.capacity.fits * (1 << doublings)
-        return self._sizing.cut(start, end, lambda _: aim)
+        total = _events(rates, start, limit)
+        windows = math.ceil(total / self._aim - SLACK)
+        if windows <= 1 or total <= self._known.fits:
+            return limit
+        missing = total / windows
+        for begin, end, events in _parts(rates, start, limit):
+            if events >= missing:
+                return begin + math.ceil((end - begin) * missing / events)
+            missing -= events
+        return limit
 
-    def _expected(self, window: Window) -> tuple[float, float]:
-        """Return the expected events and their deviation; 0 events if nothing is known."""
-        if self._known.forecast.latest is None:
-            return 0.0, 1.0
-        return self._known.forecast.total(window.start, window.end)
 
-    def _correction(self, failure: Failure | None) -> float:
-        """Return the factor that makes a forecast agree with a window that was too large."""
-        expected = self._expected(failure.window)[0] if failure else 0.0
-        return max(1.0, failure.events / expected) if failure and expected else 1.0
+def _parts(rates: list[float], start: int, end: int) -> Iterator[tuple[int, int, float]]:
+    """Yield the parts of a range by hours: start, end, expected events."""
+    while start < end:
+        hour = start // HOUR
+        edge = min(end, (hour + 1) * HOUR)
+        yield start, edge, rates[hour % WEEK_HOURS] * (edge - start) / HOUR
+        start = edge
 
-    def _count_parts(self, window: Window, events: int) -> None:
-        """Learn the capacity from windows too large that are counted in full by now."""
-        for failure in self._failures.count(window, events):
-            known = self._known.capacity.too_many is not None
-            if self._known.capacity.failed(failure.counted_events, failure.largest_part):
-                self._report_limit("moved")
-            elif not known:
-                self._report_limit("found")
 
-    def _report_limit(self, what: str) -> None:
-        most = self._known.capacity.too_many
-        too_many = "" if most is None else f", {most:,.0f} are too many"
-        self._reason = f"limit {what}: {self._known.capacity.fits:,.0f} events fit{too_many}"
+def _events(rates: list[float], start: int, end: int) -> float:
+    """Return the expected events of a range, quickly for years too; 0 without rates."""
+    if not rates:
+        return 0.0
+    weeks = (end - start) // (WEEK_HOURS * HOUR)
+    rest = _parts(rates, start + weeks * WEEK_HOURS * HOUR, end)
+    return weeks * sum(rates) + sum(events for _, _, events in rest)
+
+
+def _bounded(ratio: float) -> float:
+    return min(MAX_RATIO, max(1 / MAX_RATIO, ratio))
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= MAX_EVENTS else None

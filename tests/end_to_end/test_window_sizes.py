@@ -50,7 +50,7 @@ def test_few_events_take_few_jobs_with_the_default_settings() -> None:
         outcome, sizes = run(service, START, start_date="2025-03-02T00:00:00+00:00")
     assert len(outcome.records) > 1000
     # 12 windows of 31 days, and those that find out that so large a window is right.
-    assert len(sizes) <= 26
+    assert len(sizes) <= 30
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_state_stays_small(first: Outcome) -> None:
     jobs = [job for one in partitions for job in one.get("jobs", [])]
     assert jobs
     assert max(len(json.dumps(job)) for job in jobs) <= 110
-    assert max(len(json.dumps(one["learnt"])) for one in partitions) <= 1000
+    assert max(len(json.dumps(one["learnt"])) for one in partitions) <= 1500
 
 
 @pytest.mark.parametrize("inclusive", [False, True])
