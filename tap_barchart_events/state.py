@@ -17,31 +17,25 @@ from tap_barchart_events.windows import from_iso, to_iso
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-    from typing import TypeGuard
 
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.windows import Window
 
 ALL_TYPES = "all"
-"""The value of ``event_types`` in STATE if all types were extracted."""
+"""The value of ``event_types`` in STATE if the setting names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductState:
-    """What STATE holds of one product.
-
-    The invariant: all events of ``event_types`` that occurred in ``[history_start, bookmark)``
-    have been written.
-    """
-
-    history_start: int
-    """Where the history began, inclusive, in milliseconds."""
-
-    event_types: tuple[str, ...] | None
-    """The types that are complete up to the bookmark; None: all."""
+    """What STATE holds of one product."""
 
     bookmark: int | None = None
     """End of the last finished window, in milliseconds; None before the first."""
+
+    event_types: tuple[str, ...] | None = None
+    """The setting of the run that wrote the bookmark; None: not known."""
+
+    start_date: int | None = None
+    """The setting of the run that wrote the bookmark, in milliseconds; None: not known."""
 
     jobs: list[Any] = field(default_factory=list)
     """Export jobs that are still under way or not yet emitted, as JSON. Not checked here."""
@@ -53,35 +47,19 @@ class ProductState:
     """Which columns the files had until now."""
 
     @classmethod
-    def read(
-        cls, partition: Mapping[str, Any], *, start_date: int, event_types: Sequence[str]
-    ) -> ProductState:
-        """Read what STATE holds of a product.
-
-        Args:
-            partition: The product's partition in STATE.
-            start_date: The setting, for a STATE without the start of its history.
-            event_types: The setting, for a STATE without types.
+    def read(cls, partition: Mapping[str, Any]) -> ProductState:
+        """Read a product's partition in STATE.
 
         Raises:
             SettingError: The bookmark is not a date-time.
         """
-        bookmark = _bookmark(partition)
         types = partition.get("event_types")
-        if bookmark is not None and types == ALL_TYPES:
-            complete = None
-        elif bookmark is not None and _is_list_of_codes(types):
-            complete = tuple(types)
-        else:
-            complete = tuple(event_types) or None
-        start = _instant(partition.get("history_start"))
-        if start is None or bookmark is None or start > bookmark:
-            start = start_date
+        types = [] if types == ALL_TYPES else types
         jobs, learnt = partition.get("jobs"), partition.get("learnt")
         return cls(
-            history_start=start,
-            event_types=complete,
-            bookmark=bookmark,
+            bookmark=_bookmark(partition),
+            event_types=tuple(map(str, types)) if isinstance(types, list) else None,
+            start_date=_instant(partition.get("start_date")),
             jobs=jobs if isinstance(jobs, list) else [],
             learnt=learnt if isinstance(learnt, dict) else {},
             columns=SeenColumns.from_json(partition.get("columns")),
@@ -89,15 +67,16 @@ class ProductState:
 
     def write_to(self, partition: MutableMapping[str, Any], replication_key: str) -> None:
         """Write it to the product's partition in STATE."""
-        for name in ("event_types", "history_start", "jobs", "learnt", "columns"):
+        # An earlier version wrote history_start.
+        for name in ("event_types", "start_date", "history_start", "jobs", "learnt", "columns"):
             partition.pop(name, None)
         if self.bookmark is not None:
             partition["replication_key"] = replication_key
             partition["replication_key_value"] = to_iso(self.bookmark)
-            partition["event_types"] = (
-                ALL_TYPES if self.event_types is None else [*self.event_types]
-            )
-            partition["history_start"] = to_iso(self.history_start)
+        if self.event_types is not None:
+            partition["event_types"] = [*self.event_types] or ALL_TYPES
+        if self.start_date is not None:
+            partition["start_date"] = to_iso(self.start_date)
         if self.jobs:
             partition["jobs"] = self.jobs
         if self.learnt:
@@ -105,39 +84,19 @@ class ProductState:
         if columns := self.columns.to_json():
             partition["columns"] = columns
 
-    def advanced(self, done: Window, event_types: Sequence[str]) -> ProductState:
-        """Return the state after a run has written all events of a range.
-
-        The bookmark never moves back. If the range starts after the bookmark, or no later than the
-        history, the history starts where the range does, with the types of the range. Otherwise
-        the history keeps its start, and only the types common to both stay complete.
+    def finished(self, end: int, settings: Settings) -> ProductState:
+        """Return the state after all events of a window are written; the bookmark never goes back.
 
         Args:
-            done: From where this run began to the end of the window that it has finished.
-            event_types: The types that it requested; none means all.
+            end: The window's end, in milliseconds.
+            settings: The settings of this run.
         """
-        if self.bookmark is not None and done.end <= self.bookmark:
-            return self
-        start, types = done.start, tuple(event_types) or None
-        if self.bookmark is not None and self.history_start < start <= self.bookmark:
-            start = self.history_start
-            if types is None:
-                types = self.event_types
-            elif self.event_types is not None:
-                types = tuple(code for code in types if code in self.event_types)
-        return replace(self, bookmark=done.end, history_start=start, event_types=types)
-
-    def incomplete_types(self, event_types: Sequence[str]) -> str:
-        """Return the requested types that are not complete up to the bookmark; empty if all are.
-
-        Args:
-            event_types: The requested types; none means all.
-        """
-        if self.bookmark is None or self.event_types is None:
-            return ""
-        if not event_types:
-            return f"all but {', '.join(self.event_types)}" if self.event_types else "all"
-        return ", ".join(code for code in event_types if code not in self.event_types)
+        return replace(
+            self,
+            bookmark=end if self.bookmark is None else max(end, self.bookmark),
+            event_types=tuple(settings.event_types),
+            start_date=settings.start_date,
+        )
 
 
 def log_warnings(
@@ -153,45 +112,41 @@ def log_warnings(
     for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
         logger.warning(warning)
     for product, state in states.items():
-        for warning in warnings(
-            state,
-            start_date=settings.start_date,
-            lookback=settings.lookback,
-            event_types=settings.event_types,
-        ):
+        for warning in _warnings(state, settings):
             logger.warning("%s/%s: %s", settings.customer, product, warning)
 
 
-def warnings(
-    state: ProductState, *, start_date: int, lookback: int, event_types: Sequence[str]
-) -> Iterator[str]:
-    """Yield a warning for each range or type that is set, and that a run will not extract.
-
-    Args:
-        state: What STATE holds of a product.
-        start_date: In milliseconds.
-        lookback: In milliseconds.
-        event_types: The requested types; none means all.
-    """
+def _warnings(state: ProductState, settings: Settings) -> Iterator[str]:
+    """Yield what a run will not extract because settings differ from those of the last run."""
     if state.bookmark is None:
         return
-    bookmark = to_iso(state.bookmark)
-    start = max(start_date, state.bookmark - lookback)
-    if start_date > state.bookmark:
+    bookmark, start_date = to_iso(state.bookmark), to_iso(settings.start_date)
+    begin = max(settings.start_date, state.bookmark - settings.lookback)
+    last = settings.start_date if state.start_date is None else state.start_date
+    missing_until = min(last, begin)
+    if settings.start_date > state.bookmark:
         yield (
-            f"start_date is later than the bookmark, so events from {bookmark} to "
-            f"{to_iso(start_date)} are not extracted; to extract them, set start_date back"
+            f"start_date is later than the bookmark, so events from {bookmark} to {start_date} are "
+            "not extracted; to extract them, set start_date back"
         )
-    elif start_date < state.history_start < start:
+    elif settings.start_date < missing_until:
         yield (
-            f"start_date is earlier than the start of the history in STATE, so events from "
-            f"{to_iso(start_date)} to {to_iso(state.history_start)} are not extracted; {_HOW}"
+            f"start_date is earlier than that of the last run, so events from {start_date} to "
+            f"{to_iso(missing_until)} are not extracted; {_HOW}"
         )
-    types = state.incomplete_types(event_types)
-    if types and state.history_start < start <= state.bookmark:
+    if state.event_types is None:
+        return
+    added = _not_in(state.event_types, settings.event_types)
+    if added and settings.start_date < begin:
         yield (
-            f"event_types have changed: events before the bookmark, {bookmark}, are incomplete "
-            f"for {types}; {_HOW}"
+            f"event_types have changed, so events before {to_iso(begin)} are not extracted for "
+            f"{added}; {_HOW}"
+        )
+    removed = _not_in(settings.event_types, state.event_types)
+    if removed:
+        yield (
+            f"event_types have changed, so events from {bookmark} on are not extracted for "
+            f"{removed}; to extract them, name these types again"
         )
 
 
@@ -201,12 +156,17 @@ _HOW = (
 )
 
 
+def _not_in(others: Sequence[str], types: Sequence[str]) -> str:
+    """Return the types that others lack; where none are named, they are all."""
+    if others and not types:
+        return f"all but {', '.join(others)}"
+    return ", ".join(code for code in types if code not in others) if others else ""
+
+
 def _bookmark(partition: Mapping[str, Any]) -> int | None:
     value = partition.get("replication_key_value")
-    if value is None:
-        return None
     bookmark = _instant(value)
-    if bookmark is None:
+    if bookmark is None and value is not None:
         product = (partition.get("context") or {}).get("product")
         raise SettingError(
             f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is not a "
@@ -220,7 +180,3 @@ def _instant(value: Any) -> int | None:
         return from_iso(value)
     except (AttributeError, ValueError):
         return None
-
-
-def _is_list_of_codes(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(code, str) for code in value)

@@ -30,7 +30,6 @@ from tap_barchart_events.progress import RoundedTimer
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.state import ProductState, log_warnings
 from tap_barchart_events.sync import open_sync
-from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     import logging
@@ -118,14 +117,10 @@ class EventsStream(Stream):
 
     def _read_states(self) -> dict[str, ProductState]:
         """Read what STATE holds of each product, in the order of the setting."""
-        settings, read = self.settings, self._is_incremental
+        read = self._is_incremental
         return {
-            context["product"]: ProductState.read(
-                self.get_context_state(context) if read else {},
-                start_date=settings.start_date,
-                event_types=settings.event_types,
-            )
-            for context in self.partitions
+            at["product"]: ProductState.read(self.get_context_state(at) if read else {})
+            for at in self.partitions
         }
 
     @property
@@ -196,8 +191,7 @@ class EventsStream(Stream):
             yield checked.file, checked.contents
             self._writer.flush()
             product = checked.export.product
-            done = Window(sync.ranges[product].start, checked.export.window.end)
-            state = self._states[product].advanced(done, self.settings.event_types)
+            state = self._states[product].finished(checked.export.window.end, self.settings)
             self._states[product] = replace(state, columns=checked.seen)
             sync.exports.emitted(checked.export)  # last: a signal in between loses no job
             self._write_state()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_barchart_events.config.settings import Settings
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.seen_columns import SeenColumns
-from tap_barchart_events.state import ProductState
-from tap_barchart_events.windows import Window, from_iso, to_iso
+from tap_barchart_events.state import ProductState, _warnings
+from tap_barchart_events.windows import from_iso, to_iso
 
 CONTEXT = {"customer": "TGAM", "product": "WATCHLIST"}
 START, BOOKMARK = from_iso("2026-03-02"), from_iso("2026-03-03")
@@ -20,16 +21,13 @@ HOUR = 3_600_000
 SEEN = SeenColumns(5, ("ab_test",))
 
 
-def read(requested: tuple[str, ...] = (), **more: Any) -> ProductState:
+def read(**more: Any) -> ProductState:
     partition = {"context": CONTEXT, "replication_key_value": to_iso(BOOKMARK), **more}
-    return ProductState.read(partition, start_date=START, event_types=requested)
+    return ProductState.read(partition)
 
 
-def test_a_state_without_the_keys_takes_the_present_settings() -> None:
-    state = read(("A", "B"))
-    assert state == ProductState(START, ("A", "B"), BOOKMARK)
-    assert read().event_types is None
-    assert state.incomplete_types(("A", "B")) == ""
+def test_a_state_that_holds_the_bookmark_alone_is_read() -> None:
+    assert read() == ProductState(BOOKMARK)
 
 
 JSON = st.recursive(
@@ -42,15 +40,17 @@ JSON = st.recursive(
 DAMAGED_COLUMNS = JSON | st.fixed_dictionaries({"known": JSON, "extra": JSON})
 
 
-@given(event_types=JSON, history_start=JSON, jobs=JSON, learnt=JSON, columns=DAMAGED_COLUMNS)
+@given(event_types=JSON, start_date=JSON, jobs=JSON, learnt=JSON, columns=DAMAGED_COLUMNS)
 def test_what_is_damaged_is_as_if_it_were_not_there(**damaged: Any) -> None:
-    state = read(("A",), **damaged)
+    state = read(**damaged)
     assert state.bookmark == BOOKMARK
-    assert state.history_start <= BOOKMARK
     assert isinstance(state.jobs, list)
     assert isinstance(state.learnt, dict)
     assert state.columns.known >= 0
     assert len(json.dumps(state.columns.to_json())) < 1_000
+    partition: dict[str, Any] = {}
+    state.write_to(partition, "end")
+    assert ProductState.read(partition) == state
 
 
 def test_a_bookmark_that_is_no_date_time_is_refused() -> None:
@@ -62,60 +62,103 @@ def test_a_bookmark_that_is_no_date_time_is_refused() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     for types in (None, ("A", "B"), ()):
-        state = ProductState(START, types, BOOKMARK, [{"source": "JOB-1"}], {"capacity": 5}, SEEN)
-        partition: dict[str, Any] = {"context": CONTEXT}
+        state = ProductState(BOOKMARK, types, START, [{"source": "JOB-1"}], {"capacity": 5}, SEEN)
+        partition: dict[str, Any] = {"context": CONTEXT, "history_start": to_iso(START)}
         state.write_to(partition, "end")
         again = json.loads(json.dumps(partition))
-        assert ProductState.read(again, start_date=0, event_types=("C",)) == state
-        ProductState(START, types, BOOKMARK).write_to(partition, "end")
-        assert not {"jobs", "learnt", "columns"} & set(partition)
+        assert ProductState.read(again) == state
+        assert "history_start" not in partition
+        ProductState(BOOKMARK).write_to(partition, "end")
+        assert set(partition) == {"context", "replication_key", "replication_key_value"}
 
 
 def test_before_the_first_bookmark_nothing_is_claimed() -> None:
-    partition: dict[str, Any] = {"context": CONTEXT, "event_types": ["A"], "history_start": "2020"}
-    state = ProductState.read(partition, start_date=START, event_types=())
-    assert state == ProductState(START, None)
-    assert state.incomplete_types(("B",)) == ""
-    state.write_to(partition, "end")
+    partition: dict[str, Any] = {"context": CONTEXT}
+    ProductState.read(partition).write_to(partition, "end")
     assert partition == {"context": CONTEXT}
 
 
+def settings_with(*event_types: str, start_date: int = START, lookback_hours: int = 0) -> Settings:
+    names = dict.fromkeys(("username", "password", "customer"), "x")
+    return Settings.from_config(
+        {
+            **names,
+            "products": ["WATCHLIST"],
+            "event_types": list(event_types),
+            "start_date": to_iso(start_date),
+            "lookback_hours": lookback_hours,
+        }
+    )
+
+
+def test_a_finished_window_moves_the_bookmark_and_never_back() -> None:
+    settings = settings_with("B")
+    state = ProductState(BOOKMARK, ("A",), START - HOUR)
+    assert state.finished(BOOKMARK + HOUR, settings) == ProductState(BOOKMARK + HOUR, ("B",), START)
+    assert state.finished(BOOKMARK - HOUR, settings) == ProductState(BOOKMARK, ("B",), START)
+    assert ProductState().finished(BOOKMARK, settings).bookmark == BOOKMARK
+    assert ProductState(0).finished(-HOUR, settings).bookmark == 0
+
+
+def warnings(state: ProductState, settings: Settings) -> list[str]:
+    """Return what a run warns of, and check that the next run warns of it no more."""
+    found = list(_warnings(state, settings))
+    after = state.finished(max(BOOKMARK, settings.start_date) + HOUR, settings)
+    assert list(_warnings(after, settings)) == []
+    return found
+
+
+ALL_BEFORE = f"events before {to_iso(BOOKMARK)} are not extracted for "
+ALL_AFTER = f"events from {to_iso(BOOKMARK)} on are not extracted for "
+
+
 @pytest.mark.parametrize(
-    ("complete", "requested", "after", "incomplete"),
+    ("last", "types", "missing"),
     [
-        (None, (), None, ""),
-        (None, ("A",), ("A",), ""),
-        (("A",), (), ("A",), "all but A"),
-        (("A", "B"), ("B", "C"), ("B",), "C"),
-        (("A",), ("B",), (), "B"),
-        ((), (), (), "all"),
+        ((), (), []),
+        (("A", "B", "B"), ("B", "A"), []),
+        (None, ("A",), []),
+        (("A",), ("A", "B", "C"), [f"{ALL_BEFORE}B, C; "]),
+        (("A", "B"), (), [f"{ALL_BEFORE}all but A, B; "]),
+        ((), ("A",), [f"{ALL_AFTER}all but A; "]),
+        (("A", "B"), ("B", "C"), [f"{ALL_BEFORE}C; ", f"{ALL_AFTER}A; "]),
     ],
 )
-def test_types_are_complete_that_every_run_asked_for(
-    complete: tuple[str, ...] | None,
-    requested: tuple[str, ...],
-    after: tuple[str, ...] | None,
-    incomplete: str,
+def test_event_types_that_have_changed_are_a_warning_in_one_run(
+    last: tuple[str, ...] | None, types: tuple[str, ...], missing: list[str]
 ) -> None:
-    state = ProductState(START, complete, BOOKMARK)
-    assert state.incomplete_types(requested) == incomplete
-    later = state.advanced(Window(BOOKMARK, BOOKMARK + HOUR), requested)
-    assert later == ProductState(START, after, BOOKMARK + HOUR)
-    assert later.incomplete_types(requested) == incomplete
+    found = warnings(ProductState(BOOKMARK, last, START), settings_with(*types))
+    assert len(found) == len(missing)
+    for warning, part in zip(found, missing, strict=True):
+        assert f"event_types have changed, so {part}to extract them, " in warning
 
 
-def test_a_run_over_all_of_the_history_makes_its_types_complete() -> None:
-    state = ProductState(START, ("A",), BOOKMARK)
-    later = state.advanced(Window(START - HOUR, BOOKMARK + HOUR), ("B",))
-    assert later == ProductState(START - HOUR, ("B",), BOOKMARK + HOUR)
+def test_what_the_lookback_reads_again_is_not_missing() -> None:
+    state = ProductState(BOOKMARK, ("A",), START)
+    [warning] = warnings(state, settings_with("A", "B", lookback_hours=1))
+    assert f"events before {to_iso(BOOKMARK - HOUR)} are not extracted for B" in warning
+    assert warnings(state, settings_with("A", "B", lookback_hours=24)) == []
+    assert warnings(state, settings_with("A", start_date=START - HOUR, lookback_hours=25)) == []
 
 
-def test_behind_a_gap_the_history_begins_anew() -> None:
-    state = ProductState(START, ("A",), BOOKMARK)
-    later = state.advanced(Window(BOOKMARK + HOUR, BOOKMARK + 2 * HOUR), ("B",))
-    assert later == ProductState(BOOKMARK + HOUR, ("B",), BOOKMARK + 2 * HOUR)
-
-
-def test_the_bookmark_never_moves_back_and_claims_nothing_meanwhile() -> None:
-    state = ProductState(START, ("A",), BOOKMARK)
-    assert state.advanced(Window(START, BOOKMARK), ("B",)) is state
+@pytest.mark.parametrize(
+    ("last", "start_date", "lookback_hours", "missing"),
+    [
+        (START, START, 0, None),
+        (None, START - HOUR, 0, None),
+        (START, START + HOUR, 0, None),
+        (START, START - HOUR, 0, (START - HOUR, START)),
+        (BOOKMARK + HOUR, START, 0, (START, BOOKMARK)),
+        (START, START - 2 * HOUR, 25, (START - 2 * HOUR, START - HOUR)),
+        (START, BOOKMARK, 0, None),
+        (START, BOOKMARK + HOUR, 2, (BOOKMARK, BOOKMARK + HOUR)),
+    ],
+)
+def test_a_start_date_that_has_changed_is_a_warning_in_one_run(
+    last: int | None, start_date: int, lookback_hours: int, missing: tuple[int, int] | None
+) -> None:
+    settings = settings_with(start_date=start_date, lookback_hours=lookback_hours)
+    found = warnings(ProductState(BOOKMARK, (), last), settings)
+    assert len(found) == bool(missing)
+    if missing:
+        assert f"so events from {to_iso(missing[0])} to {to_iso(missing[1])} are not" in found[0]

@@ -63,33 +63,35 @@ def test_state_says_what_the_bookmark_stands_for(service: Emulator, warnings: li
         "replication_key": "end",
         "replication_key_value": FIRST,
         "event_types": ["WATCHLIST-CREATED", "WATCHLIST-DELETED"],
-        "history_start": START,
+        "start_date": START,
         "columns": {"known": "7f"},
     }
     assert partition(run(service))["event_types"] == "all"
     assert warnings == []
 
 
-def test_types_added_later_are_reported_at_each_run_until_they_are_there(
+def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     service: Emulator, warnings: list[str]
 ) -> None:
-    first = run(service, event_types=["WATCHLIST-CREATED"])
-    both = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
-    state = first.states[-1]
-    for end in (SECOND, "2026-03-02T06:00:00.000+00:00"):
-        before = len(service.requests)
-        outcome = run(service, state, event_types=both, end_date=end)
-        [warning] = warnings
-        assert warning.startswith("TGAM/WATCHLIST: event_types have changed")
-        assert "are incomplete for WATCHLIST-DELETED;" in warning
-        assert "a STATE of its own" in warning
-        assert len(service.requests) > before
-        assert {record["type"] for record in outcome.records} == set(both)
-        state = outcome.states[-1]
-        assert partition(outcome)["event_types"] == ["WATCHLIST-CREATED"]
-        warnings.clear()
-    run(service, event_types=both, end_date=SECOND)  # after a reset
-    run(service, state, event_types=["WATCHLIST-CREATED"], end_date=SECOND)
+    one, two = ["WATCHLIST-CREATED"], ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
+    state = run(service, event_types=one).states[-1]
+    outcome = run(service, state, event_types=two, end_date=SECOND)
+    [warning] = warnings
+    assert warning.startswith("TGAM/WATCHLIST: event_types have changed, so events before ")
+    assert f"{FIRST} are not extracted for WATCHLIST-DELETED; to extract them, run" in warning
+    assert {record["type"] for record in outcome.records} == set(two)
+    assert partition(outcome)["event_types"] == two
+    warnings.clear()
+
+    state = outcome.states[-1]
+    outcome = run(service, state, event_types=two[::-1], end_date="2026-03-02T06:00:00.000+00:00")
+    assert outcome.records
+    assert warnings == [], "the order is no change"
+    run(service, state, event_types=one, end_date="2026-03-02T06:00:00.000+00:00")
+    [warning] = warnings
+    assert f"events from {SECOND} on are not extracted for WATCHLIST-DELETED; to" in warning
+    warnings.clear()
+    run(service, event_types=two, end_date=SECOND)  # after a reset
     assert warnings == []
 
 
@@ -107,17 +109,21 @@ def test_a_state_of_an_earlier_release_is_taken_as_it_is(
 ) -> None:
     state = run(service).states[-1]
     old = state["bookmarks"]["events"]["partitions"][0]
+    old["history_start"] = old.pop("start_date")
+    outcome = run(service, state, end_date=SECOND)
+    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
+    assert partition(outcome)["start_date"] == START
+    assert "history_start" not in partition(outcome)
     del old["event_types"], old["history_start"]
     outcome = run(service, state, end_date=SECOND, event_types=["WATCHLIST-CREATED"])
     assert warnings == []
     assert partition(outcome)["event_types"] == ["WATCHLIST-CREATED"]
-    assert partition(outcome)["history_start"] == START
 
 
 @pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99", "\ud800"])
 def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damage: object) -> None:
     state = run(service).states[-1]
-    names = ("event_types", "history_start", "jobs", "learnt", "columns")
+    names = ("event_types", "start_date", "history_start", "jobs", "learnt", "columns")
     state["bookmarks"]["events"]["partitions"][0] |= dict.fromkeys(names, damage)
     outcome = run(service, state, end_date=SECOND)
     assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
@@ -146,10 +152,10 @@ def test_a_start_date_later_than_the_bookmark_is_a_warning_with_the_range(
     outcome = run(service, state, start_date=start, end_date=SECOND)
     [warning] = warnings
     assert f"events from {FIRST} to {start} are not extracted" in warning
-    assert partition(outcome)["history_start"] == start
+    assert partition(outcome)["start_date"] == start
 
 
-def test_a_start_date_earlier_than_the_history_is_a_warning_with_the_range(
+def test_a_start_date_earlier_than_that_of_the_last_run_is_one_warning_with_the_range(
     service: Emulator, warnings: list[str]
 ) -> None:
     state = run(service).states[-1]
@@ -157,7 +163,10 @@ def test_a_start_date_earlier_than_the_history_is_a_warning_with_the_range(
     outcome = run(service, state, start_date=start, end_date=SECOND)
     [warning] = warnings
     assert f"events from {start} to {START} are not extracted" in warning
-    assert partition(outcome)["history_start"] == START
+    assert partition(outcome)["start_date"] == start
+    warnings.clear()
+    run(service, outcome.states[-1], start_date=start, end_date="2026-03-02T06:00:00.000+00:00")
+    assert warnings == []
 
 
 def test_two_products_are_warned_of_apart(service: Emulator, warnings: list[str]) -> None:
