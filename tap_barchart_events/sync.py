@@ -64,7 +64,7 @@ class Sync:
         return replace(
             state,
             jobs=[job.to_json() for job in self.exports.jobs(product)],
-            learnt={"types": self.request.types_fingerprint, **learnt} if learnt else {},
+            learnt={"types": self.request.fingerprint(), **learnt} if learnt else {},
         )
 
 
@@ -224,7 +224,7 @@ def _plans(
     known = {
         product: Knowledge.from_json(state.learnt)
         for product, state in states.items()
-        if state.learnt.get("types") == request.types_fingerprint
+        if state.learnt.get("types") == request.fingerprint()
     }
     others = [Knowledge(one.fits, one.limit) for one in known.values() if one.fits]
     return {
@@ -330,7 +330,7 @@ def _log_coverage(
         logger.info("%s accepts the credentials", settings.api_url)
     for product, plan in plans.items():
         if plan.span.size:
-            is_learnt = states[product].learnt.get("types") == request.types_fingerprint
+            is_learnt = states[product].learnt.get("types") == request.fingerprint()
             logger.info(
                 "%s/%s: a sync would cover %s: %s, in about %s, with %s",
                 settings.customer,

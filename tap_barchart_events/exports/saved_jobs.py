@@ -12,7 +12,7 @@ from tap_barchart_events.api.responses import is_source
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +42,12 @@ class Request:
     types: Sequence[str]
     delimiter: str
 
-    def fingerprint(self, product: str, source: str, window: Window) -> str:
-        """Return eight hex digits that differ where a job or its export may be another one."""
-        export = [self.customer, product, sorted(self.types), self.delimiter]
-        return _digest([*export, source, window.start, window.end])
-
-    @property
-    def types_fingerprint(self) -> str:
-        """Return eight hex digits that differ where the event types differ."""
-        return _digest(sorted(self.types))
+    def fingerprint(self, product: str = "", source: str = "", window: Window | None = None) -> str:
+        """Return eight hex digits that differ where requests, or jobs of them, may differ."""
+        request = [self.customer, product, sorted(self.types), self.delimiter]
+        job = [source, window.start, window.end] if window else []
+        text = json.dumps([*request, *job])
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +63,25 @@ class SavedJob:
     """When it was started, in seconds since the epoch."""
 
     fingerprint: str
-    """``Request.fingerprint`` of the run that started it."""
+    """``Request.fingerprint`` of the job, in the run that started it."""
 
     @classmethod
     def from_json(cls, value: object) -> SavedJob | None:
         """Return the job of a JSON value; None if it holds none."""
         match value:
             case [str(source), int(start), int(end), int(started), str(fingerprint)]:
-                numbers = (start, end, started)
-            case _:
-                return None
-        if any(isinstance(number, bool) or abs(number) > 10**15 for number in numbers):
-            return None
-        if start >= end or not is_kept(source):
-            return None
-        return cls(source, Window(start, end), started, fingerprint)
+                window = Window(start, end)
+                return cls(source, window, started, fingerprint) if is_kept(source) else None
+        return None
 
     def to_json(self) -> list[str | int]:
         """Return a JSON value that ``from_json`` reads."""
         return [self.source, self.window.start, self.window.end, self.started, self.fingerprint]
 
 
-def _digest(value: object) -> str:
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=4).hexdigest()
-
-
 def is_kept(source: str) -> bool:
     """Return whether a job of this name is kept in STATE."""
     return is_source(source) and source.isascii() and len(source) <= LONGEST_SOURCE
-
-
-def _in_order(values: Iterable[object]) -> list[SavedJob]:
-    """Return the jobs of JSON values in the order of time, those started last first."""
-    jobs = [SavedJob.from_json(value) for value in values]
-    readable = [job for job in jobs if job]
-    if len(readable) < len(jobs):
-        logger.debug("STATE: %d entries of jobs cannot be read", len(jobs) - len(readable))
-    return sorted(readable, key=lambda job: (job.window, -job.started))
 
 
 def _may_lack_events(job: SavedJob, span: Window, lag: int, lookback: int) -> bool:
@@ -116,7 +95,7 @@ def _may_lack_events(job: SavedJob, span: Window, lag: int, lookback: int) -> bo
 
 
 def usable_jobs(
-    values: Iterable[object],
+    values: Sequence[object],
     *,
     span: Window,
     request: Request,
@@ -129,8 +108,6 @@ def usable_jobs(
 ) -> list[SavedJob]:
     """Return the jobs of an earlier run that this one takes over, in the order of time.
 
-    Each one that is dropped gets a line at debug level.
-
     Args:
         values: What STATE holds.
         span: What this run covers.
@@ -142,26 +119,27 @@ def usable_jobs(
         lag: How long after it occurs an event may arrive, in milliseconds (``lag_minutes``).
         lookback: How much before its bookmark a run reads again (``lookback_hours``).
     """
+    jobs = [job for job in map(SavedJob.from_json, values) if job]
     usable: list[SavedJob] = []
-    for job in _in_order(values):
+    free_from = span.start
+    for job in sorted(jobs, key=lambda job: (job.window, -job.started)):
         start, end = job.window.start, job.window.end
-        if not span.start <= start < end <= min(span.end, start + largest):
-            reason = "its window is larger than window_hours, or not within what this run covers"
-        elif job.fingerprint != request.fingerprint(product, job.source, job.window):
-            reason = "its request differs from that of this run, or its entry is damaged"
-        elif not -CLOCK_STEP <= now - job.started <= MAX_AGE:
-            reason = f"it was not started within the last {MAX_AGE // 60} minutes"
-        elif _may_lack_events(job, span, lag, lookback):
-            reason = "events may have been late when it was started"
-        elif usable and job.window.start < usable[-1].window.end:
-            reason = "its window overlaps that of another one"
-        elif any(job.source == other.source for other in usable):
-            reason = "another window has the same job"
-        elif len(usable) >= most:
-            reason = f"no more than {most} are taken over"
-        else:
+        is_usable = (
+            # A window outside the span, or over another one, would write its events twice.
+            free_from <= start < end <= span.end
+            # window_hours may be smaller now because the file was too large to be read.
+            and end - start <= largest
+            # The export of another request lacks events, and that of a damaged entry may be of
+            # another window.
+            and job.fingerprint == request.fingerprint(product, job.source, job.window)
+            # An old export lacks the events that have arrived since.
+            and -CLOCK_STEP <= now - job.started <= MAX_AGE
+            # Only this run finds an event that arrived after the job's start.
+            and not _may_lack_events(job, span, lag, lookback)
+        )
+        if is_usable:
             # the clock may have been set back meanwhile
             usable.append(replace(job, started=min(job.started, now)))
-            continue
-        logger.debug("STATE: job %s is not used: %s", job.source, reason)
-    return usable
+            free_from = end
+    logger.debug("STATE: %d of %d jobs are used", len(usable[:most]), len(values))
+    return usable[:most]

@@ -45,49 +45,33 @@ def test_a_job_of_this_request_and_range_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "options", "reason"),
+    ("job", "options"),
     [
-        (JOB, {"span": Window(1, 4 * HOUR)}, "not within what this run covers"),
-        (JOB, {"span": Window(0, HOUR - 1)}, "not within what this run covers"),
-        (JOB, {"largest": HOUR - 1}, "larger than window_hours"),
-        (JOB, {"product": "B"}, "its request differs"),
-        (replace(JOB, window=Window(0, HOUR - 1)), {}, "its entry is damaged"),
-        (JOB, {"after": 3601}, "not started within the last 60 minutes"),
-        (JOB, {"after": -61}, "not started within the last 60 minutes"),
-        (JOB, {"lag": 3 * HOUR + 1_001}, "events may have been late"),
+        (JOB, {"span": Window(1, 4 * HOUR)}),
+        (JOB, {"span": Window(0, HOUR - 1)}),
+        (JOB, {"largest": HOUR - 1}),
+        (JOB, {"product": "B"}),
+        (replace(JOB, window=Window(0, HOUR - 1)), {}),
+        (job_of(1, HOUR, HOUR), {}),
+        (job_of(1, HOUR, 0), {}),
+        (JOB, {"after": 3601}),
+        (JOB, {"after": -61}),
+        (JOB, {"lag": 3 * HOUR + 1_001}),
     ],
 )
-def test_a_job_that_is_not_used_is_one_line_at_debug_level(
-    caplog: pytest.LogCaptureFixture, job: SavedJob, options: dict[str, Any], reason: str
-) -> None:
-    with caplog.at_level("DEBUG"):
-        assert used(job, **options) == []
-    (line,) = caplog.records
-    assert line.levelname == "DEBUG"
-    assert reason in line.getMessage()
-    assert "JOB-1" in line.getMessage()
+def test_a_job_that_may_cost_events_is_not_used(job: SavedJob, options: dict[str, Any]) -> None:
+    assert used(job, **options) == []
 
 
-@pytest.mark.parametrize(
-    ("others", "reason"),
-    [
-        ([job_of(2, 1)], "overlaps that of another one"),
-        ([job_of(1, HOUR, 2 * HOUR)], "another window has the same job"),
-    ],
-)
-def test_of_two_jobs_that_exclude_each_other_one_is_used(
-    caplog: pytest.LogCaptureFixture, others: list[SavedJob], reason: str
-) -> None:
-    with caplog.at_level("DEBUG"):
-        assert used(*others, JOB) == [JOB]
-    assert reason in caplog.text
+def test_of_two_jobs_that_overlap_one_is_used() -> None:
+    assert used(job_of(2, 1), JOB) == [JOB]
+    beside = job_of(3, HOUR, 2 * HOUR)
+    assert used(beside, job_of(2, 1), JOB) == [JOB, beside]
 
 
-def test_no_more_jobs_are_used_than_windows_may_be_issued(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_more_jobs_are_used_than_windows_may_be_issued() -> None:
     jobs = [job_of(n, n * HOUR, (n + 1) * HOUR) for n in range(4)]
-    with caplog.at_level("DEBUG"):
-        assert used(*reversed(jobs)) == jobs[:2]
-    assert caplog.text.count("no more than 2 are taken over") == 2
+    assert used(*reversed(jobs)) == jobs[:2]
 
 
 def test_of_two_jobs_for_one_window_the_later_one_is_used() -> None:
@@ -95,10 +79,17 @@ def test_of_two_jobs_for_one_window_the_later_one_is_used() -> None:
     assert used(JOB, later) == [later]
 
 
-def test_entries_that_are_no_jobs_are_counted_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_entries_that_are_no_jobs_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    others = [None, [], ["JOB-2", 1, 0, 0, ""], {"source": "JOB-3"}, JOB.to_json()[:4], "JOB-4"]
     with caplog.at_level("DEBUG"):
-        assert used(JOB, None, [], ["JOB-2", 1, 0, 0, ""], {"source": "JOB-3"}) == [JOB]
-    assert caplog.messages == ["STATE: 4 entries of jobs cannot be read"]
+        assert used(JOB, *others) == [JOB]
+    assert caplog.messages == ["STATE: 1 of 7 jobs are used"]
+
+
+def test_a_job_whose_name_is_no_source_is_not_used() -> None:
+    for source in ("", "..", "x" * 65, "JOB-\xe4"):
+        fingerprint = REQUEST.fingerprint("A", source, JOB.window)
+        assert used(replace(JOB, source=source, fingerprint=fingerprint)) == []
 
 
 def test_a_job_that_started_within_the_lag_of_its_window_is_not_used() -> None:
@@ -133,6 +124,7 @@ def test_the_fingerprint_differs_with_each_part_of_a_request() -> None:
         for window in (Window(0, 1), Window(0, 2), Window(1, 2))
     ]
     assert len(set(prints)) == 4 * 2 * 2 * 3
+    assert len({request.fingerprint() for request in requests}) == 4
     both = [
         replace(REQUEST, types=types).fingerprint("A", "JOB-1", Window(0, 1))
         for types in (["T", "U"], ["U", "T"])
