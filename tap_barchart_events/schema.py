@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
+from singer_sdk.singerlib import Catalog
 
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of, products_with_column
@@ -94,69 +95,41 @@ def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SettingError: It differs in form from what --discover writes.
     """
-    streams = catalog.get("streams")
-    entries = [e for e in streams if isinstance(e, dict)] if isinstance(streams, list) else []
-    entry = next((e for e in entries if e.get("tap_stream_id") == STREAM), None)
-    if entry is None or len(entries) != len(streams or ()):
-        raise _not_usable(f"has no stream with the tap_stream_id {STREAM!r}")
-    if any(not isinstance(e.get("tap_stream_id"), str) for e in entries):
-        raise _not_usable("has a stream without tap_stream_id")
-    name = entry.get("stream", STREAM)
-    if name != STREAM:
-        raise _not_usable(
-            f"names the stream {str(name)[:100]!r}, but the name must be {STREAM!r}; a stream map "
-            "with __alias__ can rename it"
-        )
-    _check_schema(entry)
-    _check_metadata(entry)
-    keys = entry.get("key_properties") or list(KEY)
-    kept = [{**entry, "key_properties": keys}]
-    return {**catalog, "streams": kept}
+    try:
+        entry = _usable(next((e for e in catalog["streams"] if e["tap_stream_id"] == STREAM), None))
+        Catalog.from_dict({"streams": [entry]})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _not_usable("is not in the form that --discover writes") from None
+    return {**catalog, "streams": [entry]}
 
 
-def _check_schema(entry: Mapping[str, Any]) -> None:
-    schema = entry.get("schema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(properties, dict) or not all(
-        isinstance(v, dict) for v in properties.values()
-    ):
-        raise _not_usable("has no schema with properties for the stream")
+def _usable(entry: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the entry of the stream with its key, and with booleans for their text."""
+    if entry is None or entry.get("stream", STREAM) != STREAM:
+        raise _not_usable(f"has no stream whose tap_stream_id and name are {STREAM!r}")
+    properties = entry["schema"]["properties"]
     missing = [name for name in (*KEY, REPLICATION_KEY) if name not in properties]
     if missing:
         raise _not_usable(f"has a schema without {', '.join(missing)}, which each record needs")
-    keys = entry.get("key_properties")
-    if keys is not None and not (
-        isinstance(keys, list | tuple) and all(isinstance(k, str) and k in properties for k in keys)
-    ):
-        raise _not_usable("has key_properties that are not in its schema")
-    if keys and not set(KEY) <= set(keys):
+    keys = entry.get("key_properties") or [*KEY]
+    if not set(KEY) <= set(keys) <= set(properties):
         raise _not_usable(
-            f"has key_properties without {', '.join(KEY)}, so a target would merge different events"
+            f"has key_properties without {', '.join(KEY)}, so a target would merge different "
+            "events, or some that are not in its schema"
         )
-    if not properties.get("extra", {}).get("properties", True):
+    if properties.get("extra", {}).get("properties") == {}:  # of an earlier version
         del properties["extra"]["properties"]
-
-
-def _check_metadata(entry: Mapping[str, Any]) -> None:
-    metadata = entry.get("metadata", [])
-    if not isinstance(metadata, list) or not all(
-        isinstance(m, dict)
-        and isinstance(m.get("breadcrumb"), list | tuple)
-        and isinstance(m.get("metadata"), dict)
-        for m in metadata
-    ):
-        raise _not_usable("has metadata that is not a list of breadcrumbs with their metadata")
-    for m in metadata:
-        _read_selection(
-            m["metadata"], str(m["breadcrumb"][-1] if m["breadcrumb"] else "the stream")
-        )
-    named = [m["metadata"].get("forced-replication-method") for m in metadata]
-    for method in [entry.get("replication_method"), *named]:
+    methods = [entry.get("replication_method")]
+    for item in entry.get("metadata", []):
+        _read_selection(item["metadata"], ["the stream", *item["breadcrumb"]][-1])
+        methods.append(item["metadata"].get("forced-replication-method"))
+    for method in methods:
         if method not in (None, "INCREMENTAL", "FULL_TABLE"):
             raise _not_usable(
                 f"has the replication method {str(method)[:100]!r}, which is neither INCREMENTAL "
                 "nor FULL_TABLE"
             )
+    return {**entry, "key_properties": keys}
 
 
 def _read_selection(metadata: dict[str, Any], of: str) -> None:

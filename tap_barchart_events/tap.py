@@ -139,13 +139,14 @@ class TapBarchartEvents(Tap):
         # `meltano state get` prints it one level down, state backends keep it two levels down.
         if any(isinstance(v, dict) and "singer_state" in v for v in (state, *state.values())):
             raise SettingError("STATE is as Meltano keeps it; pass what stands under singer_state")
-        if not _is_own(state):
+        partitions = _own_partitions(state)
+        if partitions is None:
             raise SettingError(
                 "STATE was not written by this tap, or it is a whole STATE message; pass the value "
                 "of the last STATE message, as the target wrote it, or no STATE to begin at "
                 "start_date"
             )
-        contexts = [partition["context"] for partition in _partitions(state)]
+        contexts = [partition["context"] for partition in partitions]
         twice = [context for context in contexts if contexts.count(context) > 1]
         if twice:
             raise SettingError(
@@ -153,14 +154,11 @@ class TapBarchartEvents(Tap):
                 "remove one of the two partitions"
             )
         # The SDK also reads what this tap never writes, and expects it to be in order.
-        partitions = [
-            {name: value for name, value in partition.items() if name != "progress_markers"}
-            for partition in _partitions(state)
-        ]
+        kept = [{k: v for k, v in p.items() if k != "progress_markers"} for p in partitions]
         # A lone surrogate cannot be written as UTF-8 again.
-        text = json.dumps(partitions, ensure_ascii=False, default=str)
-        partitions = json.loads(text.encode(errors="replace"))
-        super().load_state({"bookmarks": {"events": {"partitions": partitions}}} if state else {})
+        text = json.dumps(kept, ensure_ascii=False, default=str).encode(errors="replace")
+        bookmarks = {"events": {"partitions": json.loads(text)}}
+        super().load_state({"bookmarks": bookmarks} if partitions else {})
 
     def setup_mapper(self) -> None:
         """Check the stream maps, and have the SDK read them.
@@ -249,21 +247,14 @@ def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
     return values
 
 
-def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    bookmarks = state.get("bookmarks") or {}
-    return (bookmarks.get("events") or {}).get("partitions") or []
-
-
-def _is_own(state: Any) -> bool:
-    """Return whether a STATE may be this tap's: bookmarks of the stream, each of a partition."""
+def _own_partitions(state: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the partitions of the stream in a STATE; None if this tap did not write it."""
     match state:
-        case {"type": "STATE"} | {"bookmarks": {"events": {"replication_key_value": _}}}:
-            return False
         case {"bookmarks": {"events": {"partitions": [*partitions]}}}:
             contexts = [p.get("context") if isinstance(p, dict) else None for p in partitions]
-            return all(isinstance(c, dict) and set(c) == {"customer", "product"} for c in contexts)
-        case {"bookmarks": {"events": {**events}}}:
-            return "partitions" not in events
-        case {"bookmarks": {**bookmarks}}:
-            return not bookmarks
-    return not state and isinstance(state, dict)
+            names = {"customer", "product"}
+            is_own = all(isinstance(c, dict) and c.keys() == names for c in contexts)
+        case _:
+            partitions = []
+            is_own = state in ({}, {"bookmarks": {}}, {"bookmarks": {"events": {}}})
+    return partitions if is_own else None
