@@ -27,16 +27,33 @@ ERRORS_OF_NAMES = {"NameNotDefined", "FunctionNotDefined"}
 value."""
 
 
+HINTS = {
+    "config": "a file .env is read with --config=ENV",
+    "catalog": "make one with --discover",
+    "state": (
+        "of several lines, pass the last line, alone in a file (tail -n 1); leave out --state to "
+        "begin at start_date"
+    ),
+}
+"""What to do about a file that is not a JSON object, by the option that names it."""
+
+
 def command_line(tap: type[Tap]) -> click.Command:
     """Return the command line of a tap; the log is configured, so a line can be logged.
 
     Raises:
         SettingError: The file that configures the log cannot be used.
     """
-    ignored = _unset_levels()
+    ignored = []
+    for name in (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL"):
+        level = os.environ.get(name, "INFO")
+        # LOGLEVEL can be meant for another program, whose levels have other names.
+        if not isinstance(logging.getLevelName(level.upper()), int):
+            del os.environ[name]
+            ignored += [f"{name} is {level!r:.100}"] if level else []
     log_config = os.environ.get("SINGER_SDK_LOG_CONFIG")
-    if log_config == "":
-        del os.environ["SINGER_SDK_LOG_CONFIG"]
+    if not log_config:
+        os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
     try:
         command: click.Command = tap.cli
     except Exception as error:
@@ -46,31 +63,14 @@ def command_line(tap: type[Tap]) -> click.Command:
             f"could not configure the log from {log_config!r}: {' '.join(str(error).split())[:300]}"
             "; correct the file, or unset SINGER_SDK_LOG_CONFIG"
         ) from None
-    for name, level in ignored.items():
+    for what in ignored:
         tap.logger.warning(
-            "%s is %.100r, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, "
-            "WARNING, ERROR or CRITICAL",
-            name,
-            level,
+            "%s, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, WARNING, "
+            "ERROR or CRITICAL",
+            what,
             ENVIRONMENT_PREFIX,
         )
     return command
-
-
-def _unset_levels() -> dict[str, str]:
-    """Unset the variables whose level Python does not know, and return those that are not empty.
-
-    LOGLEVEL can be meant for another program, whose levels have other names.
-    """
-    ignored = {}
-    for name in (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL"):
-        level = os.environ.get(name)
-        if level is None or isinstance(logging.getLevelName(level.upper()), int):
-            continue
-        del os.environ[name]
-        if level:
-            ignored[name] = level
-    return ignored
 
 
 class Command(SingerCommand):
@@ -79,17 +79,11 @@ class Command(SingerCommand):
     def __init__(self, command: click.Command, logger: logging.Logger) -> None:
         """Wrap the SDK's command; the files that its options name are checked."""
         for option in command.params:
-            if option.name in {"config", "catalog", "state"}:
+            if option.name in HINTS:
                 option.type = JsonFile(option.name)
                 option.is_eager = True  # read before --test, which ends the command
-        super().__init__(
-            name=command.name,
-            callback=command.callback,
-            context_settings=command.context_settings,
-            help=command.help,
-            params=command.params,
-            logger=logger,
-        )
+        kept = ("name", "callback", "context_settings", "help", "params")
+        super().__init__(**{name: getattr(command, name) for name in kept}, logger=logger)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command; exit with 0, 1 after an error, or 128 + a signal's number."""
@@ -124,12 +118,7 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         """Keep the option's name for error messages."""
         self._option = option
 
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what the SDK expects: the path of a configuration, an open file otherwise.
 
         Raises:
@@ -138,33 +127,17 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         if self._option == "config" and value == "ENV":
             return value
         what = f"the file {str(value)!r}, given as --{self._option},"
-        hint = {
-            "state": "an empty STATE is passed by leaving out --state",
-            "config": "a file .env is read with --config=ENV",
-        }.get(self._option, "make one with --discover")
+        content, why = None, ""
         try:
             text = Path(value).read_text(encoding="utf-8")
             content = json.loads(text, parse_constant=int)  # no int can be read from NaN
         except OSError as error:
             raise SettingError(f"{what} cannot be read: {error.strerror}; check the path") from None
         except (RecursionError, ValueError) as error:
-            if self._option == "state" and _has_several_lines(error):
-                raise SettingError(
-                    f"{what} holds several lines; pass the last line, alone in a file (tail -n 1)"
-                ) from None
-            raise SettingError(f"{what} is not a JSON object: {error}; {hint}") from None
+            why = f": {error}"
         if not isinstance(content, dict):
-            raise SettingError(f"{what} is not a JSON object; {hint}")
+            raise SettingError(f"{what} is not a JSON object{why}; {HINTS[self._option]}")
         return value if self._option == "config" else io.StringIO(text)
-
-
-def _has_several_lines(error: Exception) -> bool:
-    """Return whether each line of a text is JSON, as the lines of a target are."""
-    text = error.doc if isinstance(error, json.JSONDecodeError) else ""
-    try:
-        return len([json.loads(line) for line in text.splitlines() if line.strip()]) > 1
-    except (RecursionError, ValueError):
-        return False
 
 
 def describe_error(error: Exception) -> str:

@@ -378,8 +378,8 @@ def test_a_state_file_of_several_lines(tmp_path: Path, line: str, between: str) 
     file = tmp_path / "states.jsonl"
     file.write_bytes((line + between).encode() * 3)
     outcome = refused_at_once(f"--state={file}")
-    assert f"the file {str(file)!r}, given as --state, holds several lines; pass the" in outcome
-    assert outcome.endswith("pass the last line, alone in a file (tail -n 1)")
+    assert f"the file {str(file)!r}, given as --state, is not a JSON object: Extra" in outcome
+    assert "; of several lines, pass the last line, alone in a file (tail -n 1)" in outcome
 
 
 def test_a_state_with_two_bookmarks_of_one_product(service: Emulator, tmp_path: Path) -> None:
