@@ -148,7 +148,8 @@ class Scanner:
         delimiter = re.escape(dialect.delimiter.encode())
         quote = re.escape(self._quote)
         if quote:
-            plain = b"[^%b%b\r\n][^%b\r\n]*" % (delimiter, quote, delimiter) + POSSESSIVE
+            # DuckDB drops a blank before a quote, and takes what follows for a quoted value
+            plain = b"(?! *%b)[^%b\r\n]+" % (quote, delimiter) + POSSESSIVE
             inner = b"[^%b]*" % quote + POSSESSIVE
             pairs = b"(?:%b%b%b)*" % (quote, quote, inner) + POSSESSIVE
             field = b"(?:%b%b%b%b|%b)?" % (quote, inner, pairs, quote, plain)
@@ -343,6 +344,8 @@ class Scanner:
                 reason = "has text after a closing quote"
             if unclosed and b"\\" + self._quote in rest[at : at + unclosed.end() + 1]:
                 raise FileError(f"line {line} {reason}; {backslash_hint(self.dialect)}")
+        elif self._quote and rest[at:].lstrip(b" ").startswith(self._quote):
+            reason = "has a space before a quote"
         else:
             raise FileError(f"line {line} has a carriage return that ends no line")
         if self._quote:

@@ -513,7 +513,7 @@ def test_an_error_names_product_and_window() -> None:
         (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8"),
         (b'1571029200000|T|"a', "line 3 opens a quote that is never closed"),
         (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that ends no line"),
-        (b'1571029200000|T| "a"||||||', "the ends of its fields are not certain"),
+        (b'1571029200000|T| "a"||||||', "space before a quote"),
         (b"9223372036854775808|T|||||||", "line 3 has the timestamp '9223372036854775808'"),
     ],
 )

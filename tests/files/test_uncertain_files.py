@@ -1,0 +1,39 @@
+"""Files whose sums agree although rows would be lost, and what is said about files not read."""
+
+from __future__ import annotations
+
+import pytest
+
+from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.export_file import FileFormat
+from tests.export_files import START, WATCHLIST, File
+
+PLAIN = FileFormat(quote_character="")
+
+
+def refusal(data: bytes, file_format: FileFormat | None = None) -> str:
+    with File(data, file_format=file_format) as export, pytest.raises(FileError) as error:
+        export.check()
+    return str(error.value)
+
+
+def rows(*symbols: str) -> bytes:
+    lines = [f"{START + n}|T|u|w|{symbol}||||" for n, symbol in enumerate(symbols)]
+    return "\n".join(["|".join(WATCHLIST), *lines, ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [
+        (' "a', "b", "c", 'd"'),
+        ('   "a', "b", "c", 'd"'),
+        ('"quoted"', ' "a', "b", "c", 'd"', "e"),
+    ],
+)
+def test_a_blank_before_a_quote_swallows_no_rows(symbols: tuple[str, ...]) -> None:
+    """DuckDB drops the blank and both quotes: as many bytes as the line breaks between them."""
+    error = refusal(rows(*symbols))
+    assert "space before a quote" in error
+    assert "set quote_character to empty" in error
+    with File(rows(*symbols), file_format=PLAIN) as export:
+        assert [record["symbol"] for record in export.records()] == [*symbols]
