@@ -46,7 +46,8 @@ def locate_error(scanner: Scanner, columns: int, timestamp: int, after: int) -> 
         if not TIMESTAMP.fullmatch(text) or abs(int(text)) >= 1 << 63:
             raise FileError(
                 f"line {row.line} has the timestamp {excerpt(text)}, "
-                "which is not a whole number of milliseconds"
+                "which is not a whole number of milliseconds; check the order in the setting "
+                "columns, if it is set, or ask Barchart's support"
             )
         scanner.texts(row)
     raise FileError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tap_barchart_events.exceptions import FileError
@@ -37,3 +39,22 @@ def test_a_blank_before_a_quote_swallows_no_rows(symbols: tuple[str, ...]) -> No
     assert "set quote_character to empty" in error
     with File(rows(*symbols), file_format=PLAIN) as export:
         assert [record["symbol"] for record in export.records()] == [*symbols]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "fault", "remedy"),
+    [
+        (b"caf\xe9", "line 2 is not valid UTF-8", "ask Barchart's support"),
+        (b"a\rb", "line 2 has a carriage return that ends no line", "ask Barchart's support"),
+        (b"|" * 300, "line 2 has more than 250 columns", "check delimiter"),
+    ],
+)
+def test_an_error_about_bytes_says_what_to_do(symbol: bytes, fault: str, remedy: str) -> None:
+    error = refusal(rows("SYMBOL").replace(b"SYMBOL", symbol))
+    assert re.search(rf"{fault}[,;] .*{remedy}", error)
+
+
+@pytest.mark.parametrize("wrong", ["timestamp", "", "2019-10-14T05:00:00Z", "1571029200000.0"])
+def test_an_error_about_a_timestamp_says_what_to_do(wrong: str) -> None:
+    error = refusal(rows("A", "B").replace(str(START + 1).encode(), wrong.encode()))
+    assert re.search(rf"line 3 has the timestamp '{wrong}', .*; .*setting columns.*support", error)
