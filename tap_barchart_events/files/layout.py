@@ -68,9 +68,10 @@ def detect_layout(
     """Return the layout of a file by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, and holds no known event type,
-    is a header. Its names apply, unless they are of no use, or one is empty, and the setting
-    ``columns`` has as many. Without such a row, the setting of the product applies, also to a file
-    with another header; without the setting, the one known layout with that many columns.
+    is a header. Its names apply, unless the setting ``columns`` has the same and one more, or they
+    are of no use, or one is empty, and the setting has as many. Without such a row, the setting of
+    the product applies, also to a file with another header; without the setting, the one known
+    layout with that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event.
@@ -81,7 +82,9 @@ def detect_layout(
     if set(LEADING) <= set(names) and not EVENT_TYPES & set(first_row):
         fault = _fault(names, product)
         replaceable = fault or any(_is_unnamed(name) for name in names)
-        if replaceable and len(configured) == len(names):
+        # rows may have an empty field at the end that the header lacks
+        is_longer = not fault and configured[:-1] == names
+        if is_longer or (replaceable and len(configured) == len(names)):
             return Layout(configured, header=True, by_position=True)
         if fault:
             raise LayoutError(f"the header of the file {fault}: {_advice(names, product)}")

@@ -108,7 +108,10 @@ def _advice(scanner: Scanner, row: Row, more: int, after: int) -> str:
         if more == 1 and row.body.endswith(dialect.delimiter.encode()):
             has += ", because they end in the delimiter: an empty field at the end"
         if after:
-            return f"{has}; ask Barchart's support for a header that fits the rows"
+            remedy = "name the header's columns and one more in the setting columns"
+            if more != 1:
+                remedy = "ask Barchart's support for a header that fits the rows"
+            return f"{has}; {remedy}"
         return f"{has}; name all {width} columns, in the file's order, in the setting columns"
     if more < 0:
         return "the row is cut short, or the file does not quote values that hold line breaks"

@@ -48,7 +48,7 @@ def test_rows_that_end_in_the_delimiter_have_an_empty_field_at_the_end() -> None
     with File("\n".join(rows).encode(), file_format=named) as export:
         assert export.check().events == 5
         assert export.check().extra_columns == ()
-    assert "an empty field at the end; ask Barchart's support" in refusal(HEADER, *rows)
+    assert "an empty field at the end; name the header's columns and one" in refusal(HEADER, *rows)
 
 
 def test_a_backslash_before_a_quote_is_named() -> None:

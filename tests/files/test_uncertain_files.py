@@ -58,3 +58,16 @@ def test_an_error_about_bytes_says_what_to_do(symbol: bytes, fault: str, remedy:
 def test_an_error_about_a_timestamp_says_what_to_do(wrong: str) -> None:
     error = refusal(rows("A", "B").replace(str(START + 1).encode(), wrong.encode()))
     assert re.search(rf"line 3 has the timestamp '{wrong}', .*; .*setting columns.*support", error)
+
+
+def test_columns_name_an_empty_field_at_the_end_of_rows_that_the_header_lacks() -> None:
+    data = b"".join(line + b"|\n" for line in rows("A", "B").splitlines()).replace(b"|\n", b"\n", 1)
+    assert "end in the delimiter" in refusal(data)
+    assert "setting columns" in refusal(data)
+    columns = {"WATCHLIST": [*WATCHLIST, "end of row"]}
+    with File(data, file_format=FileFormat(columns=columns)) as export:
+        records = list(export.records())
+    with File(rows("A", "B")) as export:
+        assert records == list(export.records())
+    columns["WATCHLIST"][2:4] = ["watchlistId", "userId"]
+    assert "line 2 has 10 fields where 9 are expected" in refusal(data, FileFormat(columns=columns))
