@@ -282,7 +282,7 @@ class Download:
     def _check_contents(self) -> None:
         """Decompress a file that is compressed; refuse what cannot be an export."""
         is_compressed = self._beginning().startswith(GZIP)
-        if is_compressed:
+        while self._beginning().startswith(GZIP):  # a proxy may compress once more
             self._inflate()
         expected = {"", "identity", *(("gzip", "x-gzip") if is_compressed else ())}
         if self._encoding not in expected and self.warned.setdefault(self._encoding, self) is self:
