@@ -44,13 +44,12 @@ def command_line(tap: type[Tap]) -> click.Command:
     Raises:
         SettingError: The file that configures the log cannot be used.
     """
-    ignored = []
+    ignored = {}
     for name in (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL"):
         level = os.environ.get(name, "INFO")
         # LOGLEVEL can be meant for another program, whose levels have other names.
         if not isinstance(logging.getLevelName(level.upper()), int):
-            del os.environ[name]
-            ignored += [f"{name} is {level!r:.100}"] if level else []
+            ignored[name] = os.environ.pop(name)
     log_config = os.environ.get("SINGER_SDK_LOG_CONFIG")
     if not log_config:
         os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
@@ -63,13 +62,15 @@ def command_line(tap: type[Tap]) -> click.Command:
             f"could not configure the log from {log_config!r}: {' '.join(str(error).split())[:300]}"
             "; correct the file, or unset SINGER_SDK_LOG_CONFIG"
         ) from None
-    for what in ignored:
-        tap.logger.warning(
-            "%s, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, WARNING, "
-            "ERROR or CRITICAL",
-            what,
-            ENVIRONMENT_PREFIX,
-        )
+    for name, level in ignored.items():
+        if level:
+            tap.logger.warning(
+                "%s is %.100r, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, "
+                "WARNING, ERROR or CRITICAL",
+                name,
+                level,
+                ENVIRONMENT_PREFIX,
+            )
     return command
 
 
