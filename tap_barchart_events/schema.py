@@ -19,6 +19,9 @@ KEY: tuple[str, ...] = ("event_id",)
 
 REPLICATION_KEY = "end"
 
+NULLS = (None, "__NULL__")
+"""What removes a property, or a stream, in a stream map."""
+
 
 def schema(products: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the stream for the products configured."""
@@ -70,23 +73,40 @@ def _column(name: str, products: Sequence[str]) -> th.Property[str]:
 
 
 def columns_with_property(
-    products: Sequence[str], effective: Mapping[str, Any], metadata: Container[tuple[str, ...]]
+    products: Sequence[str],
+    effective: Mapping[str, Any],
+    metadata: Container[tuple[str, ...]],
+    stream_maps: object,
 ) -> list[str]:
-    """Return the columns that have a property: values of all others go to ``extra``.
+    """Return the columns that have a property, or none on purpose: all others go to ``extra``.
 
     A column that a catalog does not list goes to ``extra``. A column that was removed from its
-    schema, but not from its metadata, is left out of the records. A property that a catalog adds
-    is for a column of the file.
+    schema, but not from its metadata, is left out of the records, and so is one that a stream map
+    removes. A property that a catalog adds is for a column of the file.
 
     Args:
         products: The products configured.
         effective: The schema with what a catalog has changed.
         metadata: The breadcrumbs of the catalog.
+        stream_maps: The setting.
     """
     named = effective["properties"]
     known = columns_of(products)
     added = [name for name in named if name not in known and name not in RESERVED]
-    return [c for c in known if c in named or ("properties", c) in metadata] + added
+    kept = [c for c in known if c in named or ("properties", c) in metadata] + added
+    return kept + sorted(_removed_names(stream_maps) - {*kept})
+
+
+def _removed_names(maps: object) -> set[str]:
+    """Return the names that a map removes; no value of such a column belongs in ``extra``."""
+    entries = maps.values() if isinstance(maps, dict) else ()
+    return {
+        name
+        for stream_map in entries
+        if isinstance(stream_map, dict)
+        for name, expression in stream_map.items()
+        if expression in NULLS and not name.startswith("__")
+    }
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from tap_barchart_events.config.codes import did_you_mean, plain
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, columns_of
-from tap_barchart_events.schema import STREAM
+from tap_barchart_events.schema import NULLS, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ELSE, SOURCE, ALIAS = "__else__", "__source__", "__alias__"
+
+MISSHAPEN = (
+    "setting stream_maps holds a value of another form than the SDK documents; set __else__ to "
+    'null or "__NULL__", and everything else to an expression'
+)
 
 
 def check_stream_maps(maps: object, properties: Iterable[str]) -> None:
@@ -26,6 +31,7 @@ def check_stream_maps(maps: object, properties: Iterable[str]) -> None:
     Raises:
         SettingError: An event would be lost, or a value that was to be hidden would be written.
     """
+    own: list[str] = []
     entries = maps.items() if isinstance(maps, dict) else ()  # the SDK refuses all other types
     for name, entry in entries:
         stream_map = entry if isinstance(entry, dict) else {}
@@ -36,8 +42,24 @@ def check_stream_maps(maps: object, properties: Iterable[str]) -> None:
                 f"names the stream {stream[:100]!r}, but the only stream is {STREAM}",
                 meant or f"; a copy of it has {STREAM} as its {SOURCE}",
             )
+        if name != ELSE and SOURCE not in stream_map:
+            own.append(name)
         _check_operators(stream_map)
         _check_properties(stream_map, set(properties))
+    if len(own) > 1:  # the SDK uses the last one alone
+        named = ", ".join(map(repr, own))
+        raise _refused(f"has several maps for {STREAM}: {named}", "; merge them into one")
+
+
+def check_else(maps: object) -> None:
+    """Refuse a value of ``__else__`` on which the SDK's check of settings would break.
+
+    Raises:
+        SettingError: It is not null.
+    """
+    entries = [maps, *maps.values()] if isinstance(maps, dict) else []
+    if any(isinstance(one, dict) and one.get(ELSE) not in NULLS for one in entries):
+        raise SettingError(MISSHAPEN)
 
 
 def _check_operators(stream_map: Mapping[str, Any]) -> None:
@@ -59,7 +81,7 @@ def _check_properties(stream_map: Mapping[str, Any], properties: set[str]) -> No
     for name, expression in stream_map.items():
         if name.startswith("__"):
             continue
-        if expression in (None, "__NULL__"):
+        if expression in NULLS:
             if name not in known:
                 raise _refused(
                     f"removes {name[:100]!r}, which is no property of the stream",

@@ -176,8 +176,8 @@ class EventsStream(Stream):
         sync = self._sync_now
         if sync is None:
             raise RuntimeError("no sync is under way")
-        effective = self.effective_schema
-        columns = columns_with_property(self.settings.products, effective, self.metadata)
+        effective, maps = self.effective_schema, self.config.get("stream_maps")
+        columns = columns_with_property(self.settings.products, effective, self.metadata, maps)
         listed = dict.fromkeys([*self.schema["properties"], *columns])
         named = [name for name in listed if name in effective["properties"]]
         files = CheckedFiles(

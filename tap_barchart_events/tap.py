@@ -21,7 +21,7 @@ from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import STREAM, checked_catalog, columns_with_property, schema
-from tap_barchart_events.stream_maps import check_stream_maps
+from tap_barchart_events.stream_maps import MISSHAPEN, check_else, check_stream_maps
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TapBarchartEvents(Tap):
         self.settings = self._read_settings(values, must_be_complete=validate_config)
         if isinstance(catalog, dict):
             catalog = checked_catalog(catalog)
-        _check_flattening(values)
+        _check_mapping(values)
         writer = MessageWriter()
         handle_signals(writer.signals.handle)
         kwargs |= {"validate_config": validate_config, "catalog": catalog}
@@ -120,7 +120,8 @@ class TapBarchartEvents(Tap):
     def _warn_of_lacking_columns(self) -> None:
         entry = self.catalog[STREAM]
         listed = {"properties": entry.schema.properties or {}}
-        named = columns_with_property(self.products, listed, entry.metadata)
+        maps = self.config.get("stream_maps")
+        named = columns_with_property(self.products, listed, entry.metadata, maps)
         lacking = [column for column in columns_of(self.products) if column not in named]
         if lacking:
             self.logger.warning(
@@ -170,7 +171,10 @@ class TapBarchartEvents(Tap):
         check_stream_maps(
             self.config.get("stream_maps"), {*schema(self.products)["properties"], *properties}
         )
-        super().setup_mapper()
+        try:
+            super().setup_mapper()
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise SettingError(MISSHAPEN) from None
         maps = self.mapper.stream_maps[STREAM]
         for stream_map in maps:
             # Without a key, targets expect an empty list; the SDK would leave it out.
@@ -220,7 +224,8 @@ class TapBarchartEvents(Tap):
         pass
 
 
-def _check_flattening(values: Mapping[str, Any]) -> None:
+def _check_mapping(values: Mapping[str, Any]) -> None:
+    check_else(values.get("stream_maps"))
     if not values.get("flattening_enabled"):
         return
     if values.get("flattening_max_depth") is None:

@@ -93,6 +93,10 @@ NO_STREAM = "names the stream 'Events', but the only stream is events; did you m
         ({"events": {"userId": "sha256(user_id)"}}, "adds 'userId' and leaves user_id as it is"),
         ({"*": {"USER_ID": "user_id"}}, "adds 'USER_ID' and leaves user_id as it is"),
         ({"events": {"Event_ID": "event_id"}}, "did you mean event_id?"),
+        # The SDK uses the last one, and passes over the others.
+        ({"*": {"user_id": None}, "events": {}}, "has several maps for events: '*', 'events'"),
+        ({"events": {"user_id": None}, "ev*": {"type": "type"}}, "merge them into one"),
+        ({"events": {"user_id": None}, "e*": {"__alias__": "usage"}}, "for events: 'events', 'e*'"),
     ],
     ids=str,
 )
@@ -119,6 +123,25 @@ def test_the_command_refuses_such_a_map_in_its_last_line(
         "user_id?"
     )
     assert outcome.messages == []
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"events": {"user_id": ""}},
+        {"events": {"__else__": "null"}},
+        {"events": {}, "__else__": "null"},
+        {"events": {"__alias__": None}},
+    ],
+    ids=str,
+)
+def test_a_map_that_the_sdk_cannot_read_is_refused_before_any_request(
+    service: Emulator, maps: Maps
+) -> None:
+    outcome = sync(settings_of(service, stream_maps=maps))
+    assert isinstance(outcome.error, SettingError)
+    assert "setting stream_maps holds a value of another form than the SDK" in str(outcome.error)
     assert service.requests == []
 
 
@@ -258,6 +281,36 @@ def test_a_connection_test_of_a_stream_that_is_removed_reads_an_event(
     outcome = Tap(tmp_path, settings, arguments=("--test",)).end()
     assert outcome.code == 0, outcome.log
     assert "one event of TGAM/WATCHLIST was read" in outcome.log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("removed", [None, "__NULL__"])
+def test_a_removed_column_does_not_go_to_extra_where_the_schema_lacks_it(
+    service: Emulator, removed: str | None
+) -> None:
+    catalog = json.loads(TapBarchartEvents(config=settings_of(service)).catalog_json_text)
+    [entry] = catalog["streams"]
+    del entry["schema"]["properties"]["user_id"]
+    entry["metadata"] = [m for m in entry["metadata"] if "user_id" not in m["breadcrumb"]]
+    maps = {"events": {"user_id": removed}}
+    settings = settings_of(service, end_date=END, stream_maps=maps)
+    outcome = sync(settings, catalog=catalog)
+    assert outcome.error is None
+    assert len(outcome.records) > 30
+    assert all(record["extra"] is None for record in outcome.records)
+    assert all("user_id" not in record for record in outcome.records)
+
+
+def test_a_removed_column_of_an_unknown_product_does_not_go_to_extra() -> None:
+    columns = {"NEW-PRODUCT": ["timestamp", "type", "userId", "watchlistId"]}
+    with Emulator(job_seconds=0.01, events_per_hour=60, columns=columns, header=True) as service:
+        settings = settings_of(service, end_date=END, products=list(columns))
+        plain = sync(settings)
+        outcome = sync({**settings, "stream_maps": {"events": {"user_id": None}}})
+    assert plain.error is None
+    assert outcome.error is None
+    names = [{n for r in run.records for n in r["extra"] or ()} for run in (plain, outcome)]
+    assert "user_id" in names[0]
+    assert names[1] == names[0] - {"user_id"}
 
 
 @pytest.mark.parametrize("keys", [None, []])
