@@ -209,6 +209,15 @@ class ReportsClient:
             )
         return job
 
+    def wait_as_asked(self, error: Exception) -> None:
+        """Wait as long as the ``Retry-After`` of an error asks for, if it has one.
+
+        Raises:
+            ServiceError: No call is retried after so long a pause.
+        """
+        if isinstance(error, TransientError) and error.retry_after:
+            self._stopped.wait(self._retry.pause(error, 1, 0, 0))
+
     def expect(
         self,
         source: str,

@@ -24,6 +24,7 @@ def first_job(
 
     Raises:
         CredentialsError: The credentials are wrong.
+        ServiceError: ``Retry-After`` is longer than a call is retried.
     """
     windows = ((product, plan.next()) for product, plan in plans.items())
     product, window = next(((p, w) for p, w in windows if w), ("", None))
@@ -40,7 +41,8 @@ def first_job(
         )
     except CredentialsError:
         raise
-    except (ServiceError, JobMismatchError):
+    except (ServiceError, JobMismatchError) as error:
+        client.wait_as_asked(error)
         return None  # the sync starts it again, and decides what an error means
     fingerprint = request.fingerprint(product, job.source, window)
     return product, SavedJob(job.source, window, round(client.now), fingerprint)

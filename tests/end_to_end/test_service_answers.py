@@ -168,6 +168,21 @@ def test_a_refused_first_start_bounds_what_is_exported_as_well(server: RawServer
     assert from_iso(outcome.bookmarks["WATCHLIST"]) / 1000 <= time.time() - 7200 + 1
 
 
+def test_no_start_is_sent_before_the_retry_after_of_a_first_start_without_date(
+    server: RawServer,
+) -> None:
+    numbers = itertools.count()
+    server.responses["authenticate"] = lambda _, __: http({}, Date=None)
+    server.responses["start"] = lambda _, usual: (
+        usual if next(numbers) else http(b"", "503 Service Unavailable", Date=None, Retry_After=2)
+    )
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+    first, *later = (request.at for request in server.calls("start"))
+    assert min(later) - first >= 2
+
+
 def test_wrong_credentials_are_sent_at_most_once_for_each_job_that_may_start_at_once(
     server: RawServer,
 ) -> None:
