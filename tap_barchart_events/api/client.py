@@ -77,7 +77,7 @@ class ReportsClient:
         self._api = Caller(
             api_url,
             HTTPBasicAuth(username.encode(), password.encode()),
-            secrets=(b64encode(given).decode(), password, username),
+            secrets=(b64encode(given).decode().rstrip("="), password, username),
             stopped=stopped,
             timeout=timeout,
             retry=self._retry,

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
 
 from tap_barchart_events.windows import from_iso
 
@@ -171,10 +172,11 @@ def error_of(body: bytes) -> tuple[tuple[str, ...], str]:
 def presentable(text: str, secrets: Iterable[str]) -> str:
     """Return what the service says in a form that may be logged.
 
-    Without URLs and credentials, which a gateway may repeat; in printable characters.
+    Without URLs and credentials, which a gateway may repeat, percent-encoded too; in printable
+    characters.
     """
     for secret in secrets:
-        text = text.replace(secret, "…")
+        text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
     text = "".join(c if c.isprintable() else " " for c in URL.sub("…", text))
     return " ".join(text.split())[:LONGEST_MESSAGE].rstrip(" .")
 

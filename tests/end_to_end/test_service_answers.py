@@ -6,10 +6,12 @@ import itertools
 import json
 import socket
 import time
+from base64 import b64encode
 from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -490,3 +492,23 @@ def test_an_answer_that_repeats_the_credentials_does_not_bring_them_into_the_log
     assert "s3cret" not in outcome.log
     assert "user-of-the-tap" not in outcome.log
     assert "dXNlci" not in outcome.log
+
+
+@pytest.mark.parametrize("form", ["as it is", "percent-encoded", "without padding"])
+def test_credentials_in_another_form_do_not_come_into_the_log_either(
+    server: RawServer, tmp_path: Path, form: str
+) -> None:
+    username, password = "user@of-the-tap", "s3/cr=et!"
+    encoded = b64encode(f"{username}:{password}".encode()).decode()
+    assert encoded.endswith("=")
+    forms = [encoded, password, username]
+    if form != "as it is":
+        forms = [quote(s, safe="") if form == "percent-encoded" else s.rstrip("=") for s in forms]
+    message = "not valid: " + " ".join(forms)
+    server.responses["start"] = lambda _, __: http({"message": message}, "403 Forbidden")
+    settings = settings_of(server, username=username, password=password)
+    debug = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}
+    outcome = Tap(tmp_path, settings, environ=debug).end()
+    assert "not valid: …" in outcome.log
+    assert not [secret for secret in forms if secret in outcome.log]
+    assert encoded.rstrip("=") not in outcome.log
