@@ -137,9 +137,9 @@ def is_source(text: str) -> bool:
 def parse_link(value: Json) -> str:
     """Return the link of a response that holds one."""
     link = value["link"]
-    if not isinstance(link, str) or not link:
+    if not isinstance(link, str) or not link.strip():
         raise TypeError
-    return link
+    return link.strip()
 
 
 def error_of(body: bytes) -> tuple[tuple[str, ...], str]:

@@ -478,6 +478,15 @@ def test_a_start_refused_with_a_code_that_passes_loses_nothing(server: RawServer
     assert len(outcome.records) == EVENTS
 
 
+def test_blanks_around_a_link_stop_nothing(server: RawServer) -> None:
+    server.responses["link"] = lambda request, _: http(
+        {"link": f" {server.api_url}/file/{request.source}/?SECRET-SIGNATURE\n"}
+    )
+    outcome = sync(settings_of(server))
+    assert outcome.error is None
+    assert len(outcome.records) == EVENTS
+
+
 @pytest.mark.parametrize("call", ["authenticate", "start"])
 def test_an_answer_that_repeats_the_credentials_does_not_bring_them_into_the_log(
     server: RawServer, tmp_path: Path, call: str
