@@ -28,12 +28,6 @@ BOM = b"\xef\xbb\xbf"
 MAX_COLUMNS = 250
 """The most columns that are read; a row with more is an error."""
 
-NO_TEXT = (
-    "not valid UTF-8, the only encoding that is read; check the proxy, which may compress files, "
-    "or ask Barchart's support"
-)
-"""What is wrong with other bytes, and what to do."""
-
 NO_QUOTES = "if the file does not quote its values, set quote_character to empty"
 """What to do where quotes seem to be data."""
 
@@ -215,15 +209,11 @@ class Scanner:
         return found
 
     def texts(self, row: Row) -> list[str]:
-        """Return the fields of a row as texts.
-
-        Raises:
-            FileError: It is not UTF-8.
-        """
+        """Return the fields of a row as texts; a row that is not UTF-8 is a ``FileError``."""
         try:
             return [field.decode() for field in self.fields(row.body)]
         except UnicodeDecodeError:
-            raise FileError(f"line {row.line} is {NO_TEXT}") from None
+            raise FileError(f"line {row.line} is not valid UTF-8; ask Barchart's support") from None
 
     def content_bytes(self, body: bytes) -> int:
         """Return how many bytes of a row are values, or delimiters between them."""
@@ -335,9 +325,7 @@ class Scanner:
             at = match.end()
             count += 1
             if count >= MAX_COLUMNS:
-                raise FileError(
-                    f"line {line} has more than {MAX_COLUMNS:,} columns; check delimiter"
-                )
+                raise FileError(f"line {line} has more than {MAX_COLUMNS} columns; check delimiter")
         long = len(rest) > MAX_ROW_BYTES
         line += 0 if long else rest.count(b"\n", 0, at)
         if long:
@@ -355,10 +343,8 @@ class Scanner:
         elif self._quote and rest[at:].lstrip(b" ").startswith(self._quote):
             reason = "has a space before a quote"
         else:
-            raise FileError(
-                f"line {line} has a carriage return that ends no line; ask Barchart's support for "
-                "lines that end in a line feed, and for quotes around values with line breaks"
-            )
+            reason = "has a carriage return that ends no line; ask Barchart's support"
+            raise FileError(f"line {line} {reason}")
         if self._quote:
             reason += f"; {NO_QUOTES}"
         raise FileError(f"line {line} {reason}")
