@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
 import time
 from base64 import b64encode
@@ -90,7 +91,9 @@ def tree(code: str, message: str, *children: Any) -> dict[str, Any]:
 def test_any_answer_to_authenticate_but_401_is_one_warning_after_one_try(
     server: RawServer, caplog: pytest.LogCaptureFixture, answer: bytes
 ) -> None:
-    server.responses["authenticate"] = lambda _, __: answer
+    # The answer was made when the tests were collected, which may be minutes ago.
+    dated = re.sub(rb"Date: [^\r]*", f"Date: {formatdate(usegmt=True)}".encode(), answer)
+    server.responses["authenticate"] = lambda _, __: dated
     outcome = sync(settings_of(server))
     assert outcome.error is None
     assert len(outcome.records) == EVENTS
