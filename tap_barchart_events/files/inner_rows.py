@@ -42,8 +42,9 @@ class InnerRows:
         self._delimiter = delimiter.encode()
         self._quote = quote_character.encode()
         escaped = re.escape(self._delimiter)
+        self._delimiters = len(columns) - 1
         self._line = re.compile(
-            b"\n((?:[^%b\n]*%b){%d}[^\n]*)" % (escaped, escaped, len(columns) - 1)
+            b"\n((?:[^%b\n]*%b){%d}[^\n]*)" % (escaped, escaped, self._delimiters)
         )
 
     def find(self, body: bytes) -> int:
@@ -51,6 +52,9 @@ class InnerRows:
 
         Each line of a body but its first begins inside a quoted value.
         """
+        first_break = body.find(b"\n")
+        if first_break < 0 or body.count(self._delimiter, first_break) < self._delimiters:
+            return -1  # no line has enough delimiters: counting is faster than matching
         for line in self._line.finditer(body):
             fields = line[1].split(self._delimiter)
             # delimiters in the values before it can only move a timestamp back
