@@ -310,10 +310,10 @@ class Scanner:
         if b"\0" in text:  # Python 3.10 refuses it
             bodies = [body.replace(b"\0", b" ") for body in bodies]
         csv.field_size_limit(MAX_ROW_BYTES)
-        quote = self.dialect.quote_character
+        delimiter, quote = self.dialect.delimiter, self.dialect.quote_character
         texts = map(str, bodies, repeat("latin-1"))
-        rows = csv.reader(texts, delimiter=self.dialect.delimiter, quotechar=quote)
-        content = sum(len("".join(fields)) + len(fields) - 1 for fields in rows)
+        rows = csv.reader(texts, delimiter=delimiter, quotechar=quote)
+        content = sum(map(len, map(delimiter.join, rows)))
         return content - len(text) + breaks
 
     def _raise_parse_error(self, rest: bytes, line: int) -> NoReturn:
