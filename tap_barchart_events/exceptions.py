@@ -28,6 +28,9 @@ from __future__ import annotations
 class BarchartEventsError(Exception):
     """Base of all errors of this tap."""
 
+    names_window = False
+    """Whether the message says which product and window it is about."""
+
 
 class SettingError(BarchartEventsError):
     """A setting, the catalog or STATE is missing something or has a value that cannot be used."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tap_barchart_events.exports.export import Export
     from tap_barchart_events.exports.exporter import Exporter
-    from tap_barchart_events.exports.tasks import Export
     from tap_barchart_events.files.export_file import FileContents
 
 

@@ -10,6 +10,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
@@ -20,9 +21,10 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_barchart_events.api.retry import RetryPolicy
-from tap_barchart_events.checked_files import CheckedFiles
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.export import JobRetryPolicy
+from tap_barchart_events.file_warnings import FileWarnings
+from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.private_folder import private_folder
@@ -30,10 +32,12 @@ from tap_barchart_events.progress import RoundedTimer
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.state import ProductState, log_warnings
 from tap_barchart_events.sync import open_sync
+from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Generator, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.files.export_file import ExportFile, FileContents
+    from tap_barchart_events.exports.export import Export
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.sync import Sync
 
@@ -139,12 +143,20 @@ class EventsStream(Stream):
         self._states = self._read_states()
         log_warnings(self._states, self.settings, self.logger)
         signals = self._writer.signals
+        effective, maps = self.effective_schema, self.config.get("stream_maps")
+        self._columns = columns_with_property(
+            self.settings.products, effective, self.metadata, maps
+        )
+        listed = dict.fromkeys([*self.schema["properties"], *self._columns])
+        named = [name for name in listed if name in effective["properties"]]
+        self._selected = [name for name in named if self.mask["properties", name]]
         with private_folder(signals) as folder:
             try:
                 with open_sync(
                     self.settings,
                     self._states,
                     folder=folder,
+                    open_file=partial(self._open_file, folder),
                     stream=self.name,
                     logger=self.logger,
                     retry=self.retry,
@@ -167,36 +179,56 @@ class EventsStream(Stream):
             finally:
                 self._sync_now = None
 
-    def _files(self, context: Context) -> Iterator[tuple[ExportFile, FileContents]]:
+    def _open_file(self, folder: Path, export: Export) -> ExportFile:
+        """Return the downloaded file of an export, unread."""
+        settings = self.settings
+        return ExportFile(
+            export.path,
+            customer=settings.customer,
+            product=export.product,
+            window=export.window,
+            possible=Window(settings.start_date, round(time.time() * 1000)),
+            properties=self._selected,
+            schema_columns=self._columns,
+            file_format=FileFormat(
+                settings.delimiter,
+                settings.quote_character,
+                settings.columns,
+                settings.layout_check,
+            ),
+            directory=folder,
+            has_null_product=export.job is not None and export.job.has_null_product,
+        )
+
+    def _files(self, context: Context) -> Iterator[ExportFile]:
         """Yield the checked files of a product, window by window.
 
         The consumer requests the next file after it has passed all events of this one to the
         message writer. The window is finished, and the bookmark moves, only then.
         """
-        sync = self._sync_now
+        sync, product = self._sync_now, context["product"]
         if sync is None:
             raise RuntimeError("no sync is under way")
-        effective, maps = self.effective_schema, self.config.get("stream_maps")
-        columns = columns_with_property(self.settings.products, effective, self.metadata, maps)
-        listed = dict.fromkeys([*self.schema["properties"], *columns])
-        named = [name for name in listed if name in effective["properties"]]
-        files = CheckedFiles(
-            sync,
-            self.settings,
-            properties=[name for name in named if self.mask["properties", name]],
-            schema_columns=columns,
+        warnings = FileWarnings(
+            product,
+            self._states[product].columns,
+            products=self.settings.products,
+            properties=self._selected,
+            schema_columns=self._columns,
             logger=self.logger,
         )
-        for checked in files.of(context["product"], self._states[context["product"]].columns):
-            yield checked.file, checked.contents
-            self._writer.flush()
-            product = checked.export.product
-            state = self._states[product].finished(checked.export.window.end, self.settings)
-            self._states[product] = replace(state, columns=checked.seen)
-            sync.exports.emitted(checked.export)  # last: a signal in between loses no job
-            self._write_state()
-            seconds = time.monotonic() - checked.began
-            sync.progress.finished(checked.export, checked.contents, seconds)
+        with closing(warnings):
+            for export, file in sync.exports.of(product):
+                began = time.monotonic()
+                warnings.of(export, file.contents)
+                with file:
+                    yield file
+                self._writer.flush()
+                state = self._states[product].finished(export.window.end, self.settings)
+                self._states[product] = replace(state, columns=warnings.seen)
+                sync.exports.emitted(export)  # last: a signal in between loses no job
+                self._write_state()
+                sync.progress.finished(export, file.contents, time.monotonic() - began)
 
     def _write_state(self) -> None:
         """Write a STATE message with what is known now; a connection test writes none."""
@@ -238,7 +270,7 @@ class EventsStream(Stream):
 
     def get_records(self, context: Context | None) -> Generator[dict[str, Any]]:
         """Yield the events of a product as records."""
-        for file, _ in self._files(context or {}):
+        for file in self._files(context or {}):
             yield from file.records()
 
     def _write_in_bulk(self) -> None:
@@ -247,7 +279,7 @@ class EventsStream(Stream):
             with self.get_record_counter() as counter, self.get_sync_timer() as timer:
                 counter.with_context(context)
                 timer.with_context(context)
-                for file, _ in self._files(context):
+                for file in self._files(context):
                     extracted = datetime.now(timezone.utc).isoformat()
                     for lines, count in file.record_lines(self.name, extracted):
                         self._writer.write_lines(lines)
@@ -282,10 +314,10 @@ class EventsStream(Stream):
         for partition in [context] if context else self.partitions:
             with self.get_record_counter() as counter:
                 counter.with_context(partition)
-                for file, contents in self._files(partition):
+                for file in self._files(partition):
                     for url in self._stored(file, batch_config):
                         yield batch_config.encoding, [url]
-                    counter.increment(contents.events)
+                    counter.increment(file.contents.events)
 
     def _stored(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
         """Write a window's events to batch files; yield the URL of each when it is complete."""

@@ -6,18 +6,16 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.exports.export import Limits
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.first_start import first_job
+from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.exports.ranges import range_to_cover
 from tap_barchart_events.exports.saved_jobs import Request, usable_jobs
-from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB
-from tap_barchart_events.exports.tasks import Limits
-from tap_barchart_events.files.sampling import events_by_hour
 from tap_barchart_events.progress import Progress, counted, hours
 from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
@@ -28,7 +26,8 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.api.retry import RetryPolicy
     from tap_barchart_events.config.settings import Settings
-    from tap_barchart_events.exports.job_retry import JobRetryPolicy
+    from tap_barchart_events.exports.export import JobRetryPolicy
+    from tap_barchart_events.exports.exporter import OpenFile
     from tap_barchart_events.exports.saved_jobs import SavedJob
     from tap_barchart_events.state import ProductState
 
@@ -45,9 +44,6 @@ CONNECTION_TEST_TIMEOUT = 10
 @dataclass(frozen=True, slots=True)
 class Sync:
     """What one sync holds open."""
-
-    folder: Path
-    """Private; its owner removes it."""
 
     ranges: Mapping[str, Window]
     """What the sync covers of each product, possibly empty."""
@@ -74,6 +70,7 @@ def open_sync(
     states: Mapping[str, ProductState],
     *,
     folder: Path,
+    open_file: OpenFile,
     stream: str,
     logger: logging.Logger,
     retry: RetryPolicy,
@@ -86,6 +83,7 @@ def open_sync(
         settings: The settings.
         states: What STATE holds of each product, in the order in which they will be read.
         folder: An existing private folder.
+        open_file: Returns the downloaded file of an export, unread.
         stream: Name of the stream, for metrics.
         logger: Where progress goes.
         retry: How calls are retried; the setting ``max_retries`` replaces ``attempts``.
@@ -112,11 +110,25 @@ def open_sync(
             ranges = {product: _newest(covered, settings) for product, covered in ranges.items()}
             saved_jobs = {}
             plans = _plans(settings, request, {}, ranges, saved_jobs)
-        with closing(
-            _exporter(settings, request, plans, saved_jobs, client, folder, stopped, job_retry)
-        ) as exports:
+        limits = Limits(
+            settings.max_concurrent_jobs,
+            settings.job_timeout_minutes * 60,
+            settings.poll_interval_seconds,
+        )
+        exporter = Exporter(
+            client,
+            plans,
+            request=request,
+            limits=limits,
+            directory=folder,
+            stopped=stopped,
+            open_file=open_file,
+            retry=job_retry,
+            saved_jobs=saved_jobs,
+        )
+        with closing(exporter) as exports:
             progress.begin(sum(covered.size for covered in ranges.values()), exports)
-            yield Sync(folder, ranges, exports, progress, request)
+            yield Sync(ranges, exports, progress, request)
 
 
 def _what_to_export(
@@ -157,33 +169,6 @@ def _client(
         retry=retry,
         connections=2 * settings.max_concurrent_jobs,
         on_request=progress.request,
-    )
-
-
-def _exporter(
-    settings: Settings,
-    request: Request,
-    plans: Mapping[str, WindowPlanner],
-    saved_jobs: Mapping[str, Sequence[SavedJob]],
-    client: ReportsClient,
-    folder: Path,
-    stopped: threading.Event,
-    retry: JobRetryPolicy,
-) -> Exporter:
-    return Exporter(
-        client,
-        plans,
-        request=request,
-        limits=Limits(
-            settings.max_concurrent_jobs,
-            settings.job_timeout_minutes * 60,
-            settings.poll_interval_seconds,
-        ),
-        directory=folder,
-        stopped=stopped,
-        retry=retry,
-        saved_jobs=saved_jobs,
-        count_events=partial(_count_events, settings),
     )
 
 
@@ -239,17 +224,6 @@ def _plans(
         )
         for product, covered in ranges.items()
     }
-
-
-def _count_events(settings: Settings, product: str, path: Path) -> Mapping[int, int]:
-    """Estimate how many events of a file occurred in each hour."""
-    return events_by_hour(
-        path,
-        delimiter=settings.delimiter,
-        quote_character=settings.quote_character,
-        product=product,
-        columns=settings.columns,
-    )
 
 
 def _now(client: ReportsClient, logger: logging.Logger) -> int:

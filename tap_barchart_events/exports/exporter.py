@@ -1,6 +1,7 @@
-"""The exports of a sync as finished files: the threads around the scheduler.
+"""The exports of a sync as checked files: the threads that make the calls.
 
-Depends on neither Singer nor the content of a file.
+Decides nothing: ``jobs`` says which call comes next. Depends on neither Singer nor the content of a
+file.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.exceptions import BarchartEventsError, ExportError
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
-from tap_barchart_events.exports.job_runner import JobRunner
-from tap_barchart_events.exports.scheduler import Scheduler
-from tap_barchart_events.exports.tasks import TaskState
+from tap_barchart_events.exceptions import BarchartEventsError, ExportError, SyncStopped
+from tap_barchart_events.exports.export import Fetched, JobRetryPolicy, State
+from tap_barchart_events.exports.jobs import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from tap_barchart_events.api.client import ReportsClient
-    from tap_barchart_events.exports.job_runner import CountEvents
+    from tap_barchart_events.exports.export import Export, JobCounts, Limits, Outcome
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-    from tap_barchart_events.exports.tasks import Export, JobCounts, Limits, WindowTask
+    from tap_barchart_events.files.export_file import ExportFile
+
+    OpenFile = Callable[[Export], ExportFile]
+    """Returns the downloaded file of an export, unread."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ SIGNAL_CHECK_SECONDS = 0.5
 """Longest wait of the main thread, in seconds: if two signals come at once, Python may run no
 handler before the wait ends."""
 
-LONGEST_WAIT = 3600
+MAX_WAIT = 3600
 """Longest wait of a thread, in seconds: the next change may be infinitely far away."""
 
 CLOSE_SECONDS = 1
@@ -45,9 +47,10 @@ jobs."""
 
 
 class Exporter:
-    """The exports of a sync, as files; those of a product come in time order.
+    """The exports of a sync, as checked files; those of a product come in time order.
 
-    A few threads get the next call from the scheduler, make it, and pass on its outcome.
+    A few threads get the next call from the scheduler, make it, and pass on its outcome. A thread
+    that has downloaded a file checks it, one file at a time.
     """
 
     seconds_waited = 0.0
@@ -62,9 +65,9 @@ class Exporter:
         limits: Limits,
         directory: Path,
         stopped: threading.Event,
+        open_file: OpenFile,
         retry: JobRetryPolicy | None = None,
         saved_jobs: Mapping[str, Sequence[SavedJob]] | None = None,
-        count_events: CountEvents | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -75,34 +78,41 @@ class Exporter:
             limits: Jobs at once, and how long and how often they are polled.
             directory: Where files go.
             stopped: Ends everything when set.
-            retry: When a job that failed is replaced by a new one.
+            open_file: Returns the downloaded file of an export, unread.
+            retry: When a start is tried again, and a job that failed replaced by a new one.
             saved_jobs: Jobs of an earlier run, by product; the planners got their windows as taken.
-            count_events: Counts the events of a downloaded file.
         """
-        self._runner = JobRunner(client, request, count_events=count_events)
-        self._customer = request.customer
+        self._client = client
+        self._request = request
+        self._open_file = open_file
         self._stopped = stopped
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         """For the caller: anything has changed."""
         self._callable = threading.Condition(lock)
         """For threads: there may be a call to make. One is woken; if it takes a call, the next."""
+        self._checking = threading.Lock()
+        """Held by the thread that checks a file: one at a time bounds the memory."""
+        self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
+        self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
         self._idle = 0
         self._lines: list[tuple[Any, ...]] = []
         """Lines to log when the lock is free: their reader may delay them without end."""
         self._defect: Exception | None = None
-        self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
         self._scheduler = Scheduler(
             plans,
             request=request,
             limits=limits,
-            retry=retry or JobRetryPolicy(),
+            retry=retry,
             directory=directory,
             unix_time=client.now - time.monotonic(),
             log=lambda *line: self._lines.append(line),
         )
-        self._take_over(saved_jobs or {})
+        for product, jobs in (saved_jobs or {}).items():
+            for job in jobs:
+                client.expect(job.source, **request.of(product, job.window))
+                self._scheduler.take_over(product, job)
 
     @property
     def windows_left(self) -> int:
@@ -132,8 +142,8 @@ class Exporter:
         with self._changed:
             return self._scheduler.jobs(product)
 
-    def of(self, product: str) -> Iterator[Export]:
-        """Yield the exports of one product in time order.
+    def of(self, product: str) -> Generator[tuple[Export, ExportFile]]:
+        """Yield the exports of one product and their checked files, in time order.
 
         The request for the next one removes a file.
 
@@ -144,12 +154,12 @@ class Exporter:
         with self._changed:
             self._scheduler.set_current(product)
             self._callable.notify()
-        while task := self._wait_for_next(product):
-            if task.error:
-                raise self._with_context(task, task.error) from None
-            if task.export:
-                yield task.export
-                self.emitted(task.export)
+        while export := self._wait_for_next(product):
+            if export.error:
+                raise self._with_context(export, export.error) from None
+            if export.file:
+                yield export, export.file
+                self.emitted(export)
 
     def emitted(self, export: Export) -> None:
         """Mark a window whose events have all been written; remove its file."""
@@ -157,11 +167,6 @@ class Exporter:
             self._scheduler.emitted(export)
             self._callable.notify()
         export.path.unlink(missing_ok=True)
-
-    def reject(self, export: Export) -> None:
-        """Mark an export that cannot be used: no later run takes over its job."""
-        with self._changed:
-            self._scheduler.reject(export)
 
     def close(self) -> None:
         """End all work; a thread that hangs in a call is abandoned, being a daemon."""
@@ -177,15 +182,18 @@ class Exporter:
                 self._changed.wait(left)
         until = began + CLOSE_SECONDS
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            while thread.is_alive() and (left := until - time.monotonic()) > 0:
+                if file := self._in_check:
+                    file.interrupt()
+                thread.join(min(left, 0.05))
 
-    def _wait_for_next(self, product: str) -> WindowTask | None:
-        """Wait for a product's next window to be on disk or failed; None at the end."""
+    def _wait_for_next(self, product: str) -> Export | None:
+        """Wait for a product's next window to be ready or failed; None at the end."""
         with self._changed:
             while not self._scheduler.is_at_end(product):
-                task = self._scheduler.following(product)
-                if task and task.state in {TaskState.ON_DISK, TaskState.FAILED}:
-                    return task
+                export = self._scheduler.following(product)
+                if export and export.state in {State.READY, State.FAILED}:
+                    return export
                 if self._defect:
                     raise self._defect
                 self._ensure_thread()
@@ -194,16 +202,10 @@ class Exporter:
                 self.seconds_waited += time.monotonic() - began
         return None
 
-    def _take_over(self, saved_jobs: Mapping[str, Sequence[SavedJob]]) -> None:
-        for product, jobs in saved_jobs.items():
-            for job in jobs:
-                self._runner.take_over(product, job)
-                self._scheduler.take_over(product, job)
-
-    def _with_context(self, task: WindowTask, error: Exception) -> Exception:
-        if not isinstance(error, BarchartEventsError):
+    def _with_context(self, export: Export, error: Exception) -> Exception:
+        if not isinstance(error, BarchartEventsError) or error.names_window:
             return error
-        return type(error)(f"{self._customer}/{task.queue.product} {task.window}: {error}")
+        return type(error)(f"{self._request.customer}/{export.product} {export.window}: {error}")
 
     # Threads ------------------------------------------------------------------------------
 
@@ -230,10 +232,10 @@ class Exporter:
     def _work(self) -> None:
         """Make calls until the sync ends. Runs in a thread."""
         try:
-            while task := self._next_call():
-                outcome = self._runner.call(task)
+            while export := self._next_call():
+                outcome = self._call(export)
                 with self._changed:
-                    self._scheduler.finished(task, outcome, time.monotonic())
+                    self._scheduler.finished(export, outcome, time.monotonic())
                     lines, self._lines = self._lines, []
                     self._changed.notify_all()
                 for line in lines:
@@ -243,18 +245,48 @@ class Exporter:
                 self._defect = error
                 self._changed.notify_all()
 
-    def _next_call(self) -> WindowTask | None:
+    def _next_call(self) -> Export | None:
         """Wait for the next call to make; None at the end."""
         with self._changed:
             while not self._stopped.is_set():
                 now = time.monotonic()
-                task = self._scheduler.next_call(now)
-                if task:
+                export = self._scheduler.next_call(now)
+                if export:
                     self._ensure_thread()  # another one waits for the next call
                     self._callable.notify()
-                    return task
+                    return export
                 until = self._scheduler.next_change(now)
                 self._idle += 1
-                self._callable.wait(min(until - now, LONGEST_WAIT))
+                self._callable.wait(min(until - now, MAX_WAIT))
                 self._idle -= 1
         return None
+
+    def _call(self, export: Export) -> Outcome:
+        """Make the call that a window's state names; return its outcome, errors included."""
+        try:
+            match export.state, export.job:
+                case State.STARTING, _:
+                    of = self._request.of(export.product, export.window)
+                    return self._client.start(**of, delimiter=self._request.delimiter)
+                case State.POLLING, job if job:
+                    return self._client.poll(job.source)
+                case _, job if job:
+                    return self._fetch(export, job.source)
+        except Exception as error:  # noqa: BLE001 - the scheduler decides about it
+            return error
+        raise RuntimeError(export.state)
+
+    def _fetch(self, export: Export, source: str) -> Fetched:
+        """Download the file of a job, and check it."""
+        began = time.monotonic()
+        size = self._client.download(source, export.path)
+        seconds = time.monotonic() - began
+        with self._checking:
+            if self._stopped.is_set():
+                raise SyncStopped
+            self._in_check = file = self._open_file(export)
+            try:
+                file.check()
+            finally:
+                self._in_check = None
+        return Fetched(file, size, seconds)

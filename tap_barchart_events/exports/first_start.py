@@ -31,14 +31,7 @@ def first_job(
     if window is None:
         return None
     try:
-        job = client.start(
-            customer=request.customer,
-            product=product,
-            start=window.start,
-            end=window.end,
-            types=request.types,
-            delimiter=request.delimiter,
-        )
+        job = client.start(**request.of(product, window), delimiter=request.delimiter)
     except CredentialsError:
         raise
     except (ServiceError, JobMismatchError) as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_barchart_events.api.responses import is_source
 from tap_barchart_events.windows import Window
@@ -41,6 +41,16 @@ class Request:
     customer: str
     types: Sequence[str]
     delimiter: str
+
+    def of(self, product: str, window: Window) -> dict[str, Any]:
+        """Return what the request for one window names, as arguments of the client."""
+        return {
+            "customer": self.customer,
+            "product": product,
+            "start": window.start,
+            "end": window.end,
+            "types": self.types,
+        }
 
     def fingerprint(self, product: str = "", source: str = "", window: Window | None = None) -> str:
         """Return eight hex digits that differ where requests, or jobs of them, may differ."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from tap_barchart_events.exceptions import ResourceError
+from tap_barchart_events.exceptions import ResourceError, SyncStopped
 from tap_barchart_events.files.sql import literal
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class Engine:
         if self._own:
             self._own.cleanup()
             self._own = None
+
+    def interrupt(self) -> None:
+        """End the query that another thread runs; it raises ``SyncStopped`` there."""
+        if connection := self._connection:
+            connection.interrupt()
 
     @property
     def directory(self) -> Path:
@@ -123,6 +128,8 @@ class Engine:
                 yield
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             raise UnreadableRowError from None
+        except duckdb.InterruptException:
+            raise SyncStopped from None
         except duckdb.OutOfMemoryException as error:
             # DuckDB raises the same for memory that cannot be spilled and for a full disk.
             raise ResourceError(

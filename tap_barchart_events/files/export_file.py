@@ -75,6 +75,9 @@ class FileContents:
     warnings: tuple[str, ...]
     """Contradictions that do not stop the sync."""
 
+    events_by_hour: Mapping[int, int] = field(default_factory=dict)
+    """Hours since the epoch → rows inside the window."""
+
 
 class _Readable(NamedTuple):
     """A checked file with events."""
@@ -87,8 +90,8 @@ class _Readable(NamedTuple):
 class ExportFile:
     r"""The events of one downloaded export file.
 
-    A context manager. ``check`` comes first. Each output mode then reads the file again; all modes
-    yield the same events in the same order.
+    A context manager. ``check`` comes first, and may run in another thread. Each output mode then
+    reads the file again; all modes yield the same events in the same order.
 
     ``event_id`` is the MD5, in hex, of the event's values in the identity columns and of its
     ordinal among the events equal in these, in the order of their other values and of the file;
@@ -145,6 +148,7 @@ class ExportFile:
         self._engine: Engine | None = None
         self._contents: FileContents | None = None
         self._readable: _Readable | None = None
+        self._has_ordinals = False
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -155,9 +159,22 @@ class ExportFile:
         self.close()
 
     def close(self) -> None:
-        """Free memory and disk."""
+        """Free memory and disk; a file that is checked can be read all the same."""
+        self._has_ordinals = False
         if self._engine:
             self._engine.close()
+
+    def interrupt(self) -> None:
+        """End a check that another thread makes; it raises ``SyncStopped`` there."""
+        if self._engine:
+            self._engine.interrupt()
+
+    @property
+    def contents(self) -> FileContents:
+        """What the file holds; ``check`` comes first."""
+        if self._contents is None:
+            raise RuntimeError("the file is not checked")
+        return self._contents
 
     def check(self) -> FileContents:
         """Read the whole file once, before anything of it is emitted.
@@ -169,9 +186,11 @@ class ExportFile:
             WrongRangeError: No row is of the window, or most timestamps have another unit.
         """
         if self._contents is None:
-            self.close()  # what a check that failed has opened
-            with self._with_context():
-                self._contents = self._check()
+            try:
+                with self._with_context():
+                    self._contents = self._check()
+            finally:
+                self.close()  # many files may wait, and a connection takes memory
         return self._contents
 
     def _check(self) -> FileContents:
@@ -205,14 +224,23 @@ class ExportFile:
         check_unnamed(layout, self.product, stats.filled)
         warnings = stats.check_layout(product, self._format.layout_check) if product else ()
         extra = self._extra_columns(layout, stats)
-        query = self._events_query(self._engine, source, stats, extra)
+        query = self._events_query(source, stats, extra)
         self._readable = _Readable(self._engine, query, content_bytes // max(stats.rows, 1))
         if file_stats.vector_bytes > ORDINARY_VECTOR_BYTES:
             # Long rows may need more memory than there is. A window is emitted in full or not at
             # all, so the query runs once before the first event.
+            self._make_ordinals(self._readable)
             for _ in self._lines(self._readable, "", "\n"):
                 pass
-        return FileContents(stats.inside, stats.outside, stats.impossible, layout, extra, warnings)
+        return FileContents(
+            stats.inside,
+            stats.outside,
+            stats.impossible,
+            layout,
+            extra,
+            warnings,
+            stats.by_hour,
+        )
 
     def _extra_columns(self, layout: Layout, stats: RowStats) -> tuple[str, ...]:
         return tuple(
@@ -221,11 +249,9 @@ class ExportFile:
             if stats.filled[name] and name not in self._schema_columns
         )
 
-    def _events_query(
-        self, engine: Engine, source: Source, stats: RowStats, extra: tuple[str, ...]
-    ) -> EventsQuery:
+    def _events_query(self, source: Source, stats: RowStats, extra: tuple[str, ...]) -> EventsQuery:
         filled = {name: count for name, count in sorted(stats.filled.items()) if count}
-        query = EventsQuery(
+        return EventsQuery(
             source=source,
             window=self.window,
             customer=self.customer,
@@ -235,9 +261,12 @@ class ExportFile:
             identity=IDENTITY_COLUMNS.get(self.product),
             duplicates=stats.duplicates,
         )
-        if query.duplicates is DuplicateStrategy.TABLE:
-            engine.run(query.all_ordinals())
-        return query
+
+    def _make_ordinals(self, readable: _Readable) -> None:
+        """Make the table that the query of the events needs, if it needs one."""
+        if readable.query.duplicates is DuplicateStrategy.TABLE and not self._has_ordinals:
+            readable.engine.run(readable.query.all_ordinals())
+            self._has_ordinals = True
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
@@ -312,6 +341,9 @@ class ExportFile:
     def _checked(self) -> _Readable | None:
         """Check the file; return what its events are read with, None if there are none."""
         self.check()
+        if self._readable:
+            with self._with_context():
+                self._make_ordinals(self._readable)
         return self._readable
 
     @contextmanager
@@ -332,4 +364,6 @@ class ExportFile:
         else:
             return
         export = f"the export of {self.customer}/{self.product} {self.window}"
-        raise type(error)(f"{export} cannot be read: {error}") from error
+        named = type(error)(f"{export} cannot be read: {error}")
+        named.names_window = True
+        raise named from error

@@ -5,6 +5,7 @@ One query reads the file once. The module does not depend on how events are writ
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from tap_barchart_events.files.layout import layout_conflicts
 from tap_barchart_events.files.memory import FETCH_ROWS
 from tap_barchart_events.files.queries import TIE_LOOKBACK, DuplicateStrategy, Source
 from tap_barchart_events.files.sql import identifier, literal
-from tap_barchart_events.windows import to_iso
+from tap_barchart_events.windows import HOUR, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,6 +100,9 @@ class RowStats:
     filled: dict[str, int] = field(default_factory=dict)
     """For each column but the timestamp, the rows with a value."""
 
+    by_hour: Counter[int] = field(default_factory=Counter)
+    """Hours since the epoch → rows inside the window."""
+
     by_type: list[tuple[str, int, dict[str, int]]] = field(default_factory=list)
     """For each event type counted separately: its code, its rows, and ``filled`` of these."""
 
@@ -117,6 +121,7 @@ class RowStats:
         values = [identifier(name) for name in source.names if name != "timestamp"]
         content = " + ".join(f"coalesce(sum(strlen({c})), 0)" for c in columns)
         t = MILLISECONDS
+        inside = f"{t} >= {window.start} AND {t} < {window.end}"
         outside = f"({t} < {window.start} OR {t} > {window.end})"
         impossible = f"{outside} AND ({t} < {possible.start} OR {t} > {possible.end})"
         absurd = f"{outside} AND ({t} < {YEAR_2000} OR {t} > {possible.end + DAY})"
@@ -124,7 +129,8 @@ class RowStats:
             SELECT
                 {group},
                 count(*),
-                count(*) FILTER ({t} >= {window.start} AND {t} < {window.end}),
+                count(*) FILTER ({inside}),
+                histogram({t} // {HOUR}) FILTER ({inside}),
                 {Dropped.query(outside)},
                 {Dropped.query(impossible)},
                 count(*) FILTER ({absurd}),
@@ -160,9 +166,10 @@ class RowStats:
             names: The file's columns.
         """
         stats = cls(filled=dict.fromkeys((n for n in names if n != "timestamp"), 0))
-        for code, rows, inside, *sums in result:
+        for code, rows, inside, by_hour, *sums in result:
             stats.rows += rows
             stats.inside += inside
+            stats.by_hour.update(by_hour or {})
             stats.outside += Dropped(*sums[:3])
             stats.impossible += Dropped(*sums[3:6])
             absurd, bad, strategy, content, *counts = sums[6:]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.exports.tasks import Export
+from tap_barchart_events.exports.export import Export
 from tap_barchart_events.files.export_file import FileContents
 from tap_barchart_events.files.validation import Dropped
 from tap_barchart_events.progress import Progress, time_left
@@ -31,6 +31,7 @@ from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_barchart_events.exports.export import ProductQueue
     from tap_barchart_events.exports.exporter import Exporter
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
@@ -72,6 +73,11 @@ def test_a_line_for_each_window_says_events_share_and_time_left(
     assert [line[3] == "done" for line in lines] == [False] * 7 + [True]
 
 
+def export_of(product: str, window: Window) -> Export:
+    queue = cast("ProductQueue", SimpleNamespace(product=product))
+    return Export(queue, window, Path(), began=0.0, ready=1.0, size=100, download_seconds=1.0)
+
+
 def test_share_and_time_left_count_expected_events_not_hours(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -80,9 +86,9 @@ def test_share_and_time_left_count_expected_events_not_hours(
     progress.begin(10, cast("Exporter", exports))
     ten, none = (FileContents(n, Dropped(), Dropped(), None, (), ()) for n in (10, 0))
     with caplog.at_level("INFO"):
-        progress.finished(Export("WATCHLIST", Window(0, 9), Path(), 1.0, 1.0, 100), ten, 0.1)
+        progress.finished(export_of("WATCHLIST", Window(0, 9)), ten, 0.1)
         exports.events_left = None  # nothing is known of some product
-        progress.finished(Export("ALERT", Window(0, 0), Path(), 1.0, 1.0, 100), none, 0.1)
+        progress.finished(export_of("ALERT", Window(0, 0)), none, 0.1)
     quiet, unknown = (message.partition("download 1.0 s · ")[2] for message in caplog.messages)
     assert quiet.startswith("1 %, ")
     assert unknown.startswith("90 %, ")

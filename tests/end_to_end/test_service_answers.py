@@ -443,7 +443,7 @@ def test_a_start_refused_with_a_code_is_tried_three_times_at_most(
 def test_starts_refused_with_a_code_get_the_pauses_of_failed_jobs_and_no_company(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, wait_initial=0.4, wait_factor=2))
+    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, waits=(0.4, 0.8, 1.6)))
     answer = http([tree("NO_SUCH_THING", "x")], ERROR)
     server.responses["start"] = lambda _, __: answer
     outcome = sync(settings_of(server, window_hours=0.1, max_concurrent_jobs=4))

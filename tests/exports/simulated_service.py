@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.responses import Job
 from tap_barchart_events.api.retry import TransientError
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.export import JobRetryPolicy, Limits, State
+from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
-from tap_barchart_events.exports.scheduler import Scheduler
-from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState
 from tap_barchart_events.windows import Window
+from tests.exports.doubles import fetched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_barchart_events.exports.tasks import Outcome, WindowTask
+    from tap_barchart_events.exports.export import Export, Outcome
 
 HOUR = 3_600_000
 LATENCY = 0.1
@@ -74,7 +74,7 @@ class SimulatedSync:
         """Read all windows; return how long it took, in seconds."""
         self._rng = random.Random(self.seed)  # noqa: S311 - a seeded service
         self._running: dict[str, _Running] = {}
-        self._calls: list[tuple[float, int, WindowTask]] = []
+        self._calls: list[tuple[float, int, Export]] = []
         self._numbers = itertools.count()
         span = Window(0, self.windows * HOUR)
         self._scheduler = Scheduler(
@@ -99,12 +99,12 @@ class SimulatedSync:
         following = self._scheduler.following("A")
         if following and following.error:
             raise following.error
-        if following and following.export:
+        if following and following.file:
             self.emitted.append((self.now, following.window))
-            self._scheduler.emitted(following.export)
+            self._scheduler.emitted(following)
             return
         while len(self._calls) < 2 * self.jobs and (task := self._scheduler.next_call(self.now)):
-            seconds = DOWNLOAD if task.state is TaskState.DOWNLOADING else LATENCY
+            seconds = DOWNLOAD if task.state is State.DOWNLOADING else LATENCY
             heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), task))
         change = self._scheduler.next_change(self.now)
         if self._calls and self._calls[0][0] <= change:
@@ -114,16 +114,16 @@ class SimulatedSync:
             assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
             self.now = change
 
-    def _answer(self, task: WindowTask) -> Outcome:
+    def _answer(self, task: Export) -> Outcome:
         """Return what a call led to."""
         match task.state, task.job:
-            case TaskState.STARTING, _:
+            case State.STARTING, _:
                 return self._start(task)
-            case TaskState.POLLING, job if job:
+            case State.POLLING, job if job:
                 return self._job(job.source)
-        return Downloaded(1000, DOWNLOAD, {task.window.start // HOUR: 60})
+        return fetched({task.window.start // HOUR: 60}, 1000, DOWNLOAD)
 
-    def _start(self, task: WindowTask) -> Outcome:
+    def _start(self, task: Export) -> Outcome:
         running = sum(job.ends > self.now for job in self._running.values())
         if running >= self.limit(self.now):
             self.refused += 1

@@ -10,8 +10,8 @@ from tap_barchart_events.exports.budget import JobBudget
 def start_and_accept(budget: JobBudget, jobs: int, now: float = 0) -> None:
     for _ in range(jobs):
         assert budget.may_start(now)
-        budget.start(now)
-        budget.accepted()
+        budget.start()
+        budget.accepted(0)
 
 
 def end(budget: JobBudget, jobs: int) -> None:
@@ -21,7 +21,7 @@ def end(budget: JobBudget, jobs: int) -> None:
 
 def refuse_one(budget: JobBudget, now: float = 0) -> None:
     assert budget.may_start(now)
-    budget.start(now)
+    budget.start()
     budget.refused(now)
 
 
@@ -44,10 +44,10 @@ def test_a_refusal_lowers_the_limit_to_the_jobs_in_flight() -> None:
 def test_four_starts_at_once_find_a_limit_of_one() -> None:
     budget = JobBudget(4)
     for _ in range(4):
-        budget.start(0)
+        budget.start()
     budget.refused(0)
     budget.refused(0)
-    budget.accepted()
+    budget.accepted(0)
     budget.refused(0)
     assert budget.limit == 1
     assert budget.limit_to_report() == 1
@@ -57,7 +57,7 @@ def test_four_starts_at_once_find_a_limit_of_one() -> None:
 def test_the_limit_is_not_reported_while_starts_have_no_response() -> None:
     budget = JobBudget(4)
     for _ in range(4):
-        budget.start(0)
+        budget.start()
     budget.refused(0)
     assert budget.limit_to_report() is None
 
@@ -90,12 +90,21 @@ def test_one_more_job_is_tried_after_a_round_and_then_ever_more_rarely() -> None
     assert budget.limit == 1
 
 
-def test_a_try_that_is_accepted_raises_the_limit_and_the_next_one_follows_at_once() -> None:
+def test_the_limit_rises_by_one_after_as_many_jobs_as_it_is() -> None:
     budget = JobBudget(4)
     start_and_accept(budget, 1)
     refuse_one(budget)
-    end(budget, 1)
-    start_and_accept(budget, 4)
+    waited = []
+    for running in range(1, 4):
+        jobs = 0
+        while not budget.may_start(0):
+            end(budget, 1)
+            if not budget.may_start(0) or budget.in_flight(0) < running:
+                start_and_accept(budget, 1)
+            jobs += 1
+        start_and_accept(budget, budget.limit - budget.in_flight(0))
+        waited.append(jobs)
+    assert waited == [1, 2, 3]
     assert budget.limit == 4
 
 
@@ -105,7 +114,7 @@ def test_only_one_job_more_than_accepted_is_tried_at_once() -> None:
     refuse_one(budget)
     end(budget, 1)
     start_and_accept(budget, 1)
-    budget.start(0)
+    budget.start()
     assert not budget.may_start(0)
 
 
@@ -121,8 +130,8 @@ def test_a_job_that_was_given_up_counts_until_it_surely_has_ended() -> None:
 
 def test_a_limit_of_at_least_one_is_left_when_all_starts_are_refused() -> None:
     budget = JobBudget(2)
-    budget.start(0)
-    budget.start(0)
+    budget.start()
+    budget.start()
     budget.refused(0)
     budget.refused(0)
     assert budget.limit == 1

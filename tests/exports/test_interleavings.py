@@ -26,15 +26,20 @@ from tap_barchart_events.exceptions import (
     SyncStopped,
     TooLargeError,
 )
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.export import (
+    Export,
+    JobRetryPolicy,
+    Limits,
+    State,
+)
+from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob, usable_jobs
-from tap_barchart_events.exports.scheduler import WINDOWS_PER_JOB, Scheduler
-from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, WindowTask
 from tap_barchart_events.windows import Window
+from tests.exports.doubles import fetched
 
 if TYPE_CHECKING:
-    from tap_barchart_events.exports.tasks import Outcome
+    from tap_barchart_events.exports.export import Outcome
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -44,7 +49,9 @@ RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.m
 REQUEST = Request("TGAM", (), "|")
 UNIX_TIME = 1_800_000_000
 NEVER_FAILS = JobRetryPolicy(
-    starts=RetryPolicy(10_000, timeout=math.inf), attempts=10_000, forgotten_timeout=math.inf
+    starts=RetryPolicy(10_000, timeout=math.inf),
+    waits=(10, 60) + (360,) * 10_000,
+    forgotten_timeout=math.inf,
 )
 
 
@@ -72,9 +79,9 @@ class Service:
     """Product and start of a window about whose job all calls fail."""
     names: itertools.count[int] = field(default_factory=itertools.count)
 
-    def answer(self, task: WindowTask, now: float) -> Outcome:
+    def answer(self, task: Export, now: float) -> Outcome:
         """Return what a call of the client leads to."""
-        if task.state is TaskState.STARTING:
+        if task.state is State.STARTING:
             return self._start(task, now)
         assert task.job
         source = task.job.source
@@ -84,11 +91,11 @@ class Service:
             return self._fault(task, source)
         if source not in self.ends:
             return JobForgottenError(source)
-        if task.state is TaskState.POLLING:
+        if task.state is State.POLLING:
             return Job(source, self._status(source, now), None)
-        return Downloaded(1, 1.0, {0: 1} if self.rng.random() < 0.5 else None)
+        return fetched({0: 1} if self.rng.random() < 0.5 else {})
 
-    def _start(self, task: WindowTask, now: float) -> Outcome:
+    def _start(self, task: Export, now: float) -> Outcome:
         refused, until = self.refusal
         assert not refused < task.called < until, "started before Retry-After had passed"
         running = sum(end > now for end in self.ends.values())
@@ -115,8 +122,8 @@ class Service:
         too_large = self.most is not None and self.windows[source].size / 60_000 > self.most
         return "TIMEOUT" if too_large else self.rng.choice(["COMPLETE", "COMPLETED"])
 
-    def _fault(self, task: WindowTask, source: str) -> Outcome:
-        if task.state is TaskState.DOWNLOADING:
+    def _fault(self, task: Export, source: str) -> Outcome:
+        if task.state is State.DOWNLOADING:
             return self.rng.choice(
                 [JobForgottenError(source), JobFailedError(source), JobNotReadyError(source)]
             )
@@ -209,16 +216,16 @@ class Run:
                 self.scheduler.take_over(product, job)
         self.reading = iter(self.products)
         self.product = next(self.reading)
-        self.calls: list[WindowTask] = []
+        self.calls: list[Export] = []
         self.scheduler.set_current(self.product)
 
     def check(self) -> None:
         """Check what holds at any moment."""
-        tasks = list(self.scheduler._tasks())  # noqa: SLF001 - all of them, to count
+        tasks = list(self.scheduler._exports())  # noqa: SLF001 - all of them, to count
         assert len(tasks) <= WINDOWS_PER_JOB * self.jobs
-        downloads = [task for task in tasks if task.state is TaskState.DOWNLOADING]
+        downloads = [task for task in tasks if task.state is State.DOWNLOADING]
         assert len(downloads) <= self.jobs
-        states = {TaskState.STARTING, TaskState.RUNNING, TaskState.POLLING}
+        states = {State.STARTING, State.RUNNING, State.POLLING}
         assert sum(task.state in states for task in tasks) <= self.jobs + len(self.taken)
 
     def emit(self) -> bool:
@@ -232,11 +239,10 @@ class Run:
         task = self.scheduler.following(self.product)
         if task and task.error:
             raise task.error
-        if task and task.state is TaskState.ON_DISK and self.rng.random() < 0.5:
-            assert task.export
+        if task and task.state is State.READY and self.rng.random() < 0.5:
             assert task.window.start == self.bookmarks[self.product], "out of order, or a gap"
             self.bookmarks[self.product] = task.window.end
-            self.scheduler.emitted(task.export)
+            self.scheduler.emitted(task)
         return True
 
     def step(self) -> None:
@@ -257,7 +263,7 @@ class Run:
             return
         following = self.scheduler.following(self.product)
         at_end = self.scheduler.is_at_end(self.product)
-        if at_end or (following and (following.export or following.error)):
+        if at_end or (following and (following.file or following.error)):
             return
         change = self.scheduler.next_change(self.now)
         assert change < math.inf, "nothing under way, and nothing will ever happen: deadlock"
@@ -269,7 +275,7 @@ class Run:
         self.scheduler.close()
         assert self.scheduler.next_call(self.now) is None
         for task in self.calls:
-            is_start = task.state is TaskState.STARTING
+            is_start = task.state is State.STARTING
             outcome = self.service.answer(task, self.now) if is_start else SyncStopped()
             self.scheduler.finished(task, outcome, self.now)
         assert self.scheduler.open_starts == 0
@@ -362,14 +368,14 @@ def test_nine_products_with_one_window_each_take_about_three_job_times(
         while True:
             while task := scheduler.next_call(now):
                 name = task.queue.product
-                outcome: Outcome = Downloaded(1, 0.0)
-                if task.state is not TaskState.DOWNLOADING:
+                outcome: Outcome = fetched({})
+                if task.state is not State.DOWNLOADING:
                     end = ends.setdefault(name, now + 300)
                     outcome = Job(name, "COMPLETE" if now >= end else "RUNNING", None)
                 scheduler.finished(task, outcome, now)
             following = scheduler.following(product)
-            if following and following.export:
-                scheduler.emitted(following.export)
+            if following and following.file:
+                scheduler.emitted(following)
                 break
             now = scheduler.next_change(now)
     assert now < rounds * 300 * 1.15

@@ -23,14 +23,13 @@ from tap_barchart_events.exceptions import (
     ServiceError,
     TooLargeError,
 )
+from tap_barchart_events.exports.export import JobRetryPolicy, Limits
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.poll_schedule import PollSchedule
 from tap_barchart_events.exports.saved_jobs import Request
-from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
+from tests.exports.doubles import counted_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,10 +41,9 @@ START = 492_000 * HOUR
 
 QUICK = JobRetryPolicy(
     starts=RetryPolicy(attempts=4, wait_initial=0.01),
-    wait_initial=0.01,
-    wait_factor=1,
+    waits=(0.01, 0.01, 0.01),
     forgotten_grace=0,
-    forgotten_wait_initial=0.01,
+    forgotten_wait=0.01,
     forgotten_timeout=0.5,
     job_seconds_max=1,
 )
@@ -105,6 +103,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
             limits=Limits(jobs, job_timeout, 0.02),
             directory=tmp_path,
             stopped=stopped,
+            open_file=counted_file,
             retry=QUICK,
         )
         made.append((exports, client))
@@ -131,7 +130,7 @@ def read(
             for product in products:
                 result.windows[product] = []
                 result.contents[product] = []
-                for export in exports.of(product):
+                for export, _ in exports.of(product):
                     result.windows[product].append(export.window)
                     result.contents[product].append(export.path.read_bytes())
                     between()
@@ -185,7 +184,7 @@ def test_a_file_is_gone_once_the_next_one_is_asked_for(
     make: Callable[..., Exporter], tmp_path: Path
 ) -> None:
     paths: list[Path] = []
-    for export in make(jobs=1).of("WATCHLIST"):
+    for export, _ in make(jobs=1).of("WATCHLIST"):
         assert export.path.exists()
         assert not any(path.exists() for path in paths)
         paths.append(export.path)
@@ -540,33 +539,3 @@ def test_all_windows_come_whatever_happens_to_their_jobs(
     assert result.error is None, f"seed {seed}"
     for product in products:
         assert result.covered(product) == Window(START, START + 2 * HOUR)
-
-
-# When to poll --------------------------------------------------------------------------------
-
-
-def test_pauses_grow_to_fifteen_intervals_while_nothing_is_known() -> None:
-    pace = PollSchedule(2)
-    at, pauses = 0.0, []
-    for polls in range(30):
-        due = pace.due(at, polls, 1.0)
-        pauses.append(due - at)
-        at = due
-    assert pauses[0] == pytest.approx(2)
-    assert all(b > a - 1e-9 for a, b in itertools.pairwise(pauses))
-    assert pauses[-1] == pytest.approx(30)
-
-
-def test_polling_starts_from_what_recent_jobs_took() -> None:
-    pace = PollSchedule(2)
-    for _ in range(9):
-        pace.learn(60)
-    assert pace.due(0, 0, 0.0) == pytest.approx(30), "no pause is longer than 15 intervals"
-    assert pace.due(30, 1, 0.0) == pytest.approx(60)
-    assert 60 < pace.due(60, 2, 0.5) <= 66
-
-
-def test_a_quick_job_is_not_polled_without_pause() -> None:
-    pace = PollSchedule(2)
-    pace.learn(0.001)
-    assert pace.due(0.5, 1, 0.0) - 0.5 == pytest.approx(0.2)

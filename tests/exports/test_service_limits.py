@@ -11,12 +11,12 @@ import pytest
 from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.exports.export import JobRetryPolicy, Limits
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
-from tap_barchart_events.exports.tasks import Limits
 from tap_barchart_events.windows import Window
+from tests.exports.doubles import counted_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,11 +68,12 @@ def run(
         limits=Limits(jobs, 60, 0.05),
         directory=folder,
         stopped=stopped,
+        open_file=counted_file,
         retry=job_retry,
     )
     try:
         position = START
-        for count, export in enumerate(exporter.of("ALERT"), 1):
+        for count, (export, _) in enumerate(exporter.of("ALERT"), 1):
             assert export.window.start == position
             position = export.window.end
             during(count)
@@ -142,9 +143,9 @@ def test_an_outage_of_the_services_jobs_is_outlived(service: Emulator, tmp_path:
     # test_simulated_service.py.
     usual = JobRetryPolicy()
     retry = JobRetryPolicy(
-        wait_initial=usual.wait_initial / 60,
+        waits=tuple(wait / 60 for wait in usual.waits),
         wait_max=usual.wait_max / 60,
-        forgotten_wait_initial=usual.forgotten_wait_initial / 60,
+        forgotten_wait=usual.forgotten_wait / 60,
     )
     service.job_seconds = 0.1
     service.outage(seconds=1)
@@ -153,13 +154,6 @@ def test_an_outage_of_the_services_jobs_is_outlived(service: Emulator, tmp_path:
 
 
 def test_the_pauses_after_failures_outlive_several_minutes() -> None:
-    policy = JobRetryPolicy()
-    shortest = [policy.wait_after_failure(failures, 0.0) for failures in (1, 2, 3)]
-    assert sum(wait or 0 for wait in shortest) > 180
-    assert policy.wait_after_failure(4, 0.0) is None
-
-
-def test_the_pauses_after_forgotten_jobs_end_by_time_not_by_number() -> None:
-    policy = JobRetryPolicy()
-    assert policy.wait_after_forgotten(1000, 3599, 1.0) == policy.wait_max
-    assert policy.wait_after_forgotten(2, 3600, 0.0) is None
+    shortest = [wait / 2 for wait in JobRetryPolicy().waits]
+    assert len(shortest) == 3
+    assert sum(shortest) > 180

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from tap_barchart_events.exceptions import JobFailedError, ServiceError
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.export import JobRetryPolicy
 from tests.exports.simulated_service import HOUR, SimulatedSync
 
 JOB = 300.0
@@ -90,8 +90,7 @@ def test_an_outage_of_hours_ends_the_sync_when_the_pauses_are_used_up() -> None:
     sync = SimulatedSync(4, outages=((FIRST_OUTAGE, math.inf),))
     with pytest.raises(JobFailedError, match="4 export jobs failed"):
         sync.run()
-    policy = JobRetryPolicy()
-    longest = sum(policy.wait_after_failure(failures, 1.0) or 0 for failures in (1, 2, 3))
+    longest = sum(JobRetryPolicy().waits)
     assert sync.now < FIRST_OUTAGE + longest + 4 * JOB, "and no later"
 
 

@@ -14,12 +14,18 @@ from tap_barchart_events.exceptions import (
     JobMismatchError,
     JobNotReadyError,
 )
-from tap_barchart_events.exports.job_retry import JobRetryPolicy
+from tap_barchart_events.exports.export import (
+    Export,
+    Fetched,
+    JobRetryPolicy,
+    Limits,
+    State,
+)
+from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-from tap_barchart_events.exports.scheduler import Scheduler
-from tap_barchart_events.exports.tasks import Downloaded, Limits, TaskState, WindowTask
 from tap_barchart_events.windows import Window
+from tests.exports.doubles import fetched
 
 HOUR = 3_600_000
 REQUEST = Request("TGAM", [], "|")
@@ -61,7 +67,7 @@ def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Sch
 def read_all(
     made: Scheduler,
     product: str,
-    errors: dict[TaskState, Exception] | None = None,
+    errors: dict[State, Exception] | None = None,
     until: float = math.inf,
 ) -> Exception | None:
     """Read a product to its end, in simulated time; return why it failed, if it did."""
@@ -71,10 +77,10 @@ def read_all(
         if made.is_at_end(product):
             return None
         following = made.following(product)
-        if following and following.state is TaskState.FAILED:
+        if following and following.state is State.FAILED:
             return following.error
-        if following and following.export:
-            made.emitted(following.export)
+        if following and following.file:
+            made.emitted(following)
         elif task := made.next_call(now):
             made.finished(task, answer(task, errors or {}), now)
         else:
@@ -83,15 +89,15 @@ def read_all(
     raise AssertionError("it does not end")
 
 
-def answer(task: WindowTask, errors: dict[TaskState, Exception]) -> Job | Downloaded | Exception:
+def answer(task: Export, errors: dict[State, Exception]) -> Job | Fetched | Exception:
     if task.state in errors:
         return errors[task.state]
-    if task.state is TaskState.STARTING:
+    if task.state is State.STARTING:
         return Job(f"new-{task.window.start}", "RUNNING", None)
-    if task.state is TaskState.POLLING:
+    if task.state is State.POLLING:
         assert task.job
         return Job(task.job.source, "COMPLETE", None)
-    return Downloaded(1, 1.0, {})
+    return fetched({})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,7 @@ def test_jobs_of_an_earlier_run_never_keep_the_next_window_from_starting(
 def test_a_job_that_is_never_ready_times_out() -> None:
     made = scheduler({"A": Window(0, 1000)}, {}, 1)
 
-    error = read_all(made, "A", {TaskState.POLLING: JobNotReadyError("running")})
+    error = read_all(made, "A", {State.POLLING: JobNotReadyError("running")})
 
     assert "job_timeout_minutes" in str(error)
 
@@ -130,7 +136,7 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
     error = FileError("inflates without end")
 
-    assert read_all(made, "A", {TaskState.DOWNLOADING: error}) is error
+    assert read_all(made, "A", {State.DOWNLOADING: error}) is error
 
     assert made.jobs("A") == []
     assert made.job_counts.started == 1
@@ -139,5 +145,5 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
 def test_jobs_of_another_export_end_a_sync_within_a_minute() -> None:
     made = scheduler({"A": Window(0, 8 * HOUR)}, {}, jobs=1)
     mismatch = JobMismatchError("another export")
-    error = read_all(made, "A", {TaskState.POLLING: mismatch}, until=160.0)
+    error = read_all(made, "A", {State.POLLING: mismatch}, until=160.0)
     assert "4 export jobs failed" in str(error)

@@ -1,0 +1,46 @@
+"""Test doubles of a checked file, for tests of exports that do not depend on its content."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from tap_barchart_events.exports.export import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.files.export_file import ExportFile
+
+HOUR = 3_600_000
+
+
+class CountedFile:
+    """A file whose rows are counted by hour when it is checked, and not checked at all."""
+
+    def __init__(self, export: Export) -> None:
+        """Take the export; nothing is read yet."""
+        self._path = export.path
+        self.contents: Any = None
+
+    def check(self) -> None:
+        """Count the rows."""
+        stamps = (line.partition(b"|")[0] for line in self._path.read_bytes().splitlines())
+        counts = Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit())
+        self.contents = SimpleNamespace(events=counts.total(), events_by_hour=counts)
+
+    def interrupt(self) -> None:
+        """Do nothing: a check takes no time."""
+
+
+def counted_file(export: Export) -> ExportFile:
+    """Return such a file as what it stands for."""
+    return cast("ExportFile", CountedFile(export))
+
+
+def fetched(events_by_hour: Mapping[int, int], size: int = 1, seconds: float = 1.0) -> Fetched:
+    """Return the outcome of a download of a file with such events."""
+    contents = SimpleNamespace(events=sum(events_by_hour.values()), events_by_hour=events_by_hour)
+    return Fetched(cast("ExportFile", SimpleNamespace(contents=contents)), size, seconds)
