@@ -167,7 +167,6 @@ def _client(
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
         retry=retry,
-        connections=2 * settings.max_concurrent_jobs,
         on_request=progress.request,
     )
 

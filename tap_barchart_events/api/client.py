@@ -8,25 +8,38 @@ from __future__ import annotations
 import logging
 import time
 from base64 import b64encode
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from tap_barchart_events.api.caller import Caller
 from tap_barchart_events.api.download import Download
-from tap_barchart_events.api.responses import ExportFilter, Job, Json, parse_job, parse_link
-from tap_barchart_events.api.retry import RetryPolicy, TransientError, UnreachableError
-from tap_barchart_events.api.session import Session
-from tap_barchart_events.exceptions import JobMismatchError, ServiceError
-from tap_barchart_events.urls import is_loopback
+from tap_barchart_events.api.http import Session, replaced_errors
+from tap_barchart_events.api.responses import (
+    ExportFilter,
+    Job,
+    Json,
+    instant_of,
+    parse_job,
+    parse_link,
+    value_of,
+)
+from tap_barchart_events.api.retry import RetryPolicy, TransientError
+from tap_barchart_events.exceptions import (
+    CredentialsError,
+    JobMismatchError,
+    ServiceError,
+    SyncStopped,
+)
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +67,6 @@ class ReportsClient:
         stopped: threading.Event,
         timeout: float = 60,
         retry: RetryPolicy | None = None,
-        connections: int = 8,
         on_request: Callable[[str], None] | None = None,
     ) -> None:
         """Open no connection yet.
@@ -66,41 +78,42 @@ class ReportsClient:
             stopped: Ends calls when set.
             timeout: To connect and for each read, in seconds.
             retry: How calls are retried.
-            connections: How many connections are kept open.
             on_request: Called with the endpoint of each API request.
         """
+        self._api_url = api_url
         self._stopped = stopped
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
-        self._api_url = api_url
+        self._on_request = on_request
         given = f"{username}:{password}".encode()
-        self._api = Caller(
-            api_url,
-            HTTPBasicAuth(username.encode(), password.encode()),
-            secrets=(b64encode(given).decode().rstrip("="), password, username),
-            stopped=stopped,
-            timeout=timeout,
-            retry=self._retry,
-            connections=connections,
-            on_request=on_request,
-        )
+        self._secrets = (b64encode(given).decode().rstrip("="), password, username)
+        self._session = Session(HTTPBasicAuth(username.encode(), password.encode()))
+        # Without it the service answers a call for a link with a redirect.
+        self._session.headers["Accept"] = "application/json"
+        # A cache in between could answer every start with the same job.
+        self._session.headers["Cache-Control"] = "no-cache"
+        self._storage = Session()
+        self._refusal = ""
+        self._clock: tuple[float, float] | None = None
         self._requested: dict[str, ExportFilter] = {}
         self._warnings: dict[str, object] = {}
-        self._storage = Session(connections)
-        self._encodings_warned_of: dict[str, object] = {}
 
     def close(self) -> None:
         """Close all connections."""
-        self._api.close()
+        self._session.close()
         self._storage.close()
 
     @property
     def clock_offset(self) -> float | None:
         """Seconds that the service's clock is ahead of the machine's; negative if behind.
 
-        ``ServiceClock.offset`` documents the value.
+        It is 0 if the clocks may agree, otherwise the least that they differ; ``None`` as long as
+        no answer had a ``Date``.
         """
-        return self._api.clock.offset(time.time() - time.monotonic())
+        if self._clock is None:
+            return None
+        low, high = (bound - time.time() + time.monotonic() for bound in self._clock)
+        return 0.0 if low <= 0 <= high else low
 
     @property
     def now(self) -> float:
@@ -124,39 +137,27 @@ class ReportsClient:
             CredentialsError: The credentials are wrong.
             ServiceError: The service gave no answer at any try.
         """
-        what = "check the credentials"
+        retry, timeout = self._retry, self._timeout
+        if is_first_sync:
+            retry = replace(retry, timeout=min(retry.timeout, UNREACHABLE_TIMEOUT))
+            timeout = min(timeout, CONNECT_TIMEOUT)
+        path, what = "/service/authenticate", "check the credentials"
 
-        def attempt() -> ServiceError | None:
-            try:
-                self._api.request(
-                    "authenticate",
-                    "GET",
-                    "/service/authenticate",
-                    what,
-                    parse=lambda _: None,
-                    connect_timeout=min(self._timeout, CONNECT_TIMEOUT) if is_first_sync else None,
-                )
-            except UnreachableError as error:
-                if is_first_sync:
-                    error.timeout = UNREACHABLE_TIMEOUT
-                error.advice = (
-                    "is the emulator running? barchart-events-emulator starts it"
-                    if is_loopback(self._api_url)
-                    else "check api_url, the network and the proxy"
-                )
+        def attempt() -> None:
+            self._call("authenticate", path, what, lambda _: None, connect_timeout=timeout)
+
+        try:
+            retry.run(attempt, self._stopped, answers=False)
+        except CredentialsError:
+            raise
+        except ServiceError as error:
+            if not error.status:
                 raise
-            except ServiceError as error:
-                if error.status in {None, HTTPStatus.UNAUTHORIZED}:
-                    raise
-                return error
-            return None
-
-        error = self._retry.run(attempt, self._stopped)
-        if error:
             logger.warning(
                 "%s; the start of the first export job shows whether they are right", error
             )
-        return error is None
+            return False
+        return True
 
     def start(
         self,
@@ -190,24 +191,17 @@ class ReportsClient:
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
         what = "start an export job"
-        return self._api.request(
-            "start",
-            "POST",
-            "/reports",
-            what,
-            body,
-            parse=lambda value: self._new_job(parse_job(value), what, requested),
-        )
 
-    def _new_job(self, job: Job, what: str, requested: ExportFilter) -> Job:
-        """Return a job that was started, if it is the requested one; expect responses about it."""
-        self._check_job(job, what, requested)
-        if self._requested.setdefault(job.source, requested) != requested:
-            raise JobMismatchError(
-                f"could not {what}: the service answered with job {job.source}, which this "
-                "sync started for another window; a cache in between may be the reason"
-            )
-        return job
+        def parse(value: Json) -> Job:
+            job = self._job(value, what, requested)
+            if self._requested.setdefault(job.source, requested) != requested:
+                raise JobMismatchError(
+                    f"could not {what}: the service answered with job {job.source}, which this "
+                    "sync started for another window; a cache in between may be the reason"
+                )
+            return job
+
+        return self._call("start", "/reports", what, parse, json=body)
 
     def wait_as_asked(self, error: Exception) -> None:
         """Wait as long as the ``Retry-After`` of an error asks for, if it has one.
@@ -244,36 +238,25 @@ class ReportsClient:
         what = f"poll job {source}"
 
         def parse(value: Json) -> Job:
-            job = parse_job(value)
+            job = self._job(value, what, self._requested.get(source))
             if job.source != source:
                 raise JobMismatchError(f"could not {what}: the service answered about another job")
-            self._check_job(job, what, self._requested.get(source))
             return job
 
-        return self._api.call("poll", "GET", path, what, parse=parse)
+        return self._retry.run(lambda: self._call("poll", path, what, parse), self._stopped)
 
-    def _check_job(self, job: Job, what: str, requested: ExportFilter | None) -> None:
-        """Compare the filter that the service echoes with the requested one."""
-        if requested is None:
-            return
-        differences = requested.differences(job.filter)
+    def _job(self, value: Json, what: str, requested: ExportFilter | None) -> Job:
+        """Return the job of a response, if the filter that it echoes is the requested one."""
+        job = parse_job(value)
+        differences = requested.differences(job.filter) if requested else []
         if differences:
             raise JobMismatchError(
                 f"could not {what}: the service answered with job {job.source} of another export "
                 f"(other {' and '.join(differences)}); a cache in between may be the reason"
             )
-        for unknown in requested.unknown_codes(job.filter):
-            self._warn_once(f"the service may not know {unknown}: it echoes null; check the code")
-        if requested.has_other_types(job.filter):
-            self._warn_once(
-                "the service echoes other event types than those of the setting event_types; "
-                "check that no type is missing"
-            )
-
-    def _warn_once(self, text: str) -> None:
-        own = object()
-        if self._warnings.setdefault(text, own) is own:  # also if two threads come at once
-            logger.warning("%s", text)
+        for text in requested.doubts(job.filter) if requested else []:
+            self._warn_once(text)
+        return job
 
     def link(self, source: str) -> str:
         """Get a link to a job's file, valid for 15 minutes: ``GET /reports/{source}``.
@@ -287,7 +270,7 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        return self._api.call("link", "GET", path, what, parse=parse_link)
+        return self._retry.run(lambda: self._call("link", path, what, parse_link), self._stopped)
 
     def download(self, source: str, path: Path) -> int:
         """Download the file of a job, complete and decompressed.
@@ -306,7 +289,7 @@ class ReportsClient:
             session=self._storage,
             timeout=self._timeout,
             stopped=self._stopped,
-            warned=self._encodings_warned_of,
+            warn_once=self._warn_once,
         )
 
         def attempt() -> bool:
@@ -328,3 +311,57 @@ class ReportsClient:
                 path.unlink()
             raise
         return download.received
+
+    def _call(
+        self,
+        call: str,
+        path: str,
+        what: str,
+        parse: Callable[[Json], T],
+        *,
+        json: dict[str, Any] | None = None,
+        connect_timeout: float | None = None,
+    ) -> T:
+        """Make one call of the API, once: a POST if there is ``json``. Return what was parsed.
+
+        A KeyError, TypeError or ValueError of ``parse`` is a TransientError. A ServiceError has the
+        status of the response, if there was one.
+
+        Raises:
+            CredentialsError: The service refuses the credentials now, or has done so before.
+        """
+        if self._refusal:  # more refusals could lock the account
+            raise CredentialsError(self._refusal)
+        if self._stopped.is_set():
+            raise SyncStopped
+        sent = time.monotonic()
+        response, body = self._session.call(
+            "POST" if json else "GET",
+            self._api_url + path,
+            what,
+            json=json,
+            timeout=(connect_timeout or self._timeout, self._timeout),
+        )
+        if self._on_request:
+            self._on_request(call)
+        said = instant_of(response.headers.get("Date", ""))
+        if said is not None and self._clock is None:
+            # The service made the response between these two moments, and cut off the fraction.
+            self._clock = (said - time.monotonic(), said + 1 - sent)
+        try:
+            value = value_of(call, what, response, body, self._secrets)
+            with replaced_errors(
+                (KeyError, TypeError, ValueError),
+                lambda _: TransientError(f"could not {what}: the response is not as documented"),
+            ):
+                return parse(value)
+        except ServiceError as error:
+            error.status = response.status_code
+            if response.status_code == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
+                self._refusal = str(error)
+            raise
+
+    def _warn_once(self, text: str) -> None:
+        own = object()
+        if self._warnings.setdefault(text, own) is own:  # also if two threads come at once
+            logger.warning("%s", text)

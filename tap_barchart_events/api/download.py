@@ -10,30 +10,27 @@ from __future__ import annotations
 
 import errno
 import gzip
-import logging
 import os
 import re
+import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from tap_barchart_events.api.connection import transfer_of
-from tap_barchart_events.api.redaction import without_url
+from tap_barchart_events.api.http import mapped_errors
 from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
 from tap_barchart_events.exceptions import FileError, ResourceError, ServiceError, SyncStopped
 from tap_barchart_events.urls import is_safe
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
     import requests
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 MAX_REDIRECTS = 5
@@ -41,13 +38,13 @@ MAX_REDIRECTS = 5
 MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, as transferred and decompressed: 50 million events of 80 bytes."""
 
-BYTES = r"(\d{1,18})"
-"""A number of bytes; a longer one is none."""
+MIN_RATE = 100
+"""Bytes a second: a transfer that is slower for ``MAX_TIMEOUTS`` is broken."""
 
-LENGTH = re.compile(rf"\s*{BYTES}\s*", re.ASCII)
-"""``Content-Length``; white space around a header's value does not belong to it."""
+MAX_TIMEOUTS = 3
+"""Multiples of the timeout of a read: three minutes, if the setting has its default."""
 
-RANGE = re.compile(rf"\s*bytes {BYTES}-{BYTES}/{BYTES}\s*", re.ASCII)
+RANGE = re.compile(r"\s*bytes (\d{1,18})-(\d{1,18})/(\d{1,18})\s*", re.ASCII)
 """``Content-Range``: first byte, last byte, length of the whole file."""
 
 HTTP_1_1 = 11
@@ -105,8 +102,8 @@ class Download:
     stopped: threading.Event
     """Ends the transfer when set."""
 
-    warned: dict[str, object]
-    """Content encodings that a warning was logged about; shared by all downloads."""
+    warn_once: Callable[[str], None]
+    """Logs a warning, if it is the first of this text."""
 
     received: int = field(default=0, init=False)
     """Bytes of the body received so far, as transferred."""
@@ -148,30 +145,22 @@ class Download:
         if self.received and self._etag:
             headers |= {"Range": f"bytes={self.received}-", "If-Range": self._etag}
         with self._get(link, headers) as response:
-            transfer = transfer_of(response)
             self._begin(response, resumed="Range" in headers)
-            # read1 returns the bytes that have arrived: a slow transfer differs from a stopped one.
-            read = partial(response.raw.read1, CHUNK, decode_content=False)
             if self.stopped.is_set():  # the folder is about to be removed
                 raise SyncStopped
             with _private_file(self.path, os.O_APPEND if self.received else os.O_TRUNC) as file:
-                while chunk := without_url(read, self.what, "object storage"):
-                    if self.stopped.is_set():
-                        raise SyncStopped
-                    transfer.moved(len(chunk))
+                for chunk in self._chunks(response):
                     self._check_size(self.received + len(chunk))
                     file.write(chunk)
                     self.received += len(chunk)
                     self.best = max(self.best, self.received)
-            if self._total is not None and self.received != self._total:
-                raise TransientError(
-                    f"could not {self.what}: received {self.received:,} of {self._total:,} bytes"
-                )
-            transfer.is_complete = True
+        if self._total is not None and self.received != self._total:
+            raise TransientError(
+                f"could not {self.what}: received {self.received:,} of {self._total:,} bytes"
+            )
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
-        # Redirects are followed here, so that each is checked and none gets credentials.
-        get = partial(self.session.get, timeout=self.timeout, stream=True, allow_redirects=False)
+        # Redirects are followed here, so that each is checked.
         for _ in range(MAX_REDIRECTS):
             if not is_safe(link):
                 lacking = "https" if re.match(r"\w+://", link) else "a complete URL"
@@ -179,14 +168,35 @@ class Download:
                     f"could not {self.what}: the link is not {lacking}; nothing was sent there; "
                     "check api_url, or ask Barchart's support"
                 )
-            host = urlsplit(link).hostname or ""
-            response = without_url(partial(get, link, headers=headers), self.what, host)
-            if not response.is_redirect:
-                return response
-            response.close()
-            onward = partial(urljoin, link, response.headers["Location"])
-            link = without_url(onward, self.what, host)
+            with mapped_errors(self.what, urlsplit(link).hostname or ""):
+                response = self.session.get(
+                    link, headers=headers, timeout=self.timeout, stream=True, allow_redirects=False
+                )
+                if not response.is_redirect:
+                    return response
+                response.close()
+                link = urljoin(link, response.headers["Location"])
         raise ServiceError(f"could not {self.what}: object storage redirects too often")
+
+    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
+        """Yield the body as it arrives: so a slow transfer differs from one that has stopped."""
+        began, size = time.monotonic(), 0
+        while True:
+            with mapped_errors(self.what, "object storage"):
+                chunk = response.raw.read1(CHUNK, decode_content=False)
+            if self.stopped.is_set():
+                raise SyncStopped
+            if not chunk:
+                return
+            size += len(chunk)
+            seconds = time.monotonic() - began
+            if seconds > MAX_TIMEOUTS * self.timeout:
+                if size < MIN_RATE * seconds:
+                    raise TransientError(
+                        f"could not {self.what}: object storage: the response comes too slowly"
+                    )
+                began, size = time.monotonic(), 0
+            yield chunk
 
     def _begin(self, response: requests.Response, *, resumed: bool) -> None:
         """Check the head of a response: it is of the whole file, or of the requested part."""
@@ -198,8 +208,7 @@ class Download:
             return
         # Some servers answer a request for a part with 200 and no more than that part.
         if status == 206 or (resumed and (length is None or length != self._total)):
-            self.received = 0
-            raise TransientError(
+            raise self._restart(
                 f"could not {self.what}: the response may be another part of the file"
             )
         etag = response.headers.get("ETag", "")
@@ -213,20 +222,21 @@ class Download:
     def _refusal(self, response: requests.Response, *, resumed: bool) -> ServiceError:
         """Return what an error of object storage means."""
         body = b""
-        with suppress(TransientError):
-            read = partial(response.raw.read, CHUNK, decode_content=False)
-            body = without_url(read, self.what, "object storage")
+        with suppress(TransientError), mapped_errors(self.what, "object storage"):
+            body = response.raw.read(CHUNK, decode_content=False)
         found = ERROR_CODE.search(body)
         code = found[1].decode() if found else ""
         status = response.status_code
         answer = f"{status} {code}".rstrip()
-        if status not in TRANSIENT_STATUSES and status != 403 and code not in EXPIRED:
+        may_continue = status in TRANSIENT_STATUSES or status == 403 or code in EXPIRED
+        if not may_continue:
             self.received = 0
-            if not resumed and (status not in {400, 404} or code in TWO_CREDENTIALS):
-                return ServiceError(
-                    f"could not {self.what}: object storage answered {answer}; if the error "
-                    "persists, check the proxy, or ask Barchart's support"
-                )
+        is_final = code in TWO_CREDENTIALS or status not in {400, 404}
+        if is_final and not may_continue and not resumed:
+            return ServiceError(
+                f"could not {self.what}: object storage answered {answer}; if the error "
+                "persists, check the proxy, or ask Barchart's support"
+            )
         error = TransientError(
             f"could not {self.what}: object storage answered {answer}",
             retry_after(response.headers),
@@ -259,18 +269,20 @@ class Download:
                 the body has a transfer coding that was not requested (RFC 9112, 6.1 and 6.3).
         """
         coding = response.headers.get("Transfer-Encoding", "").lower()
-        length = response.headers.get("Content-Length")
-        is_chunked = coding == "chunked" and response.raw.version >= HTTP_1_1
-        if is_chunked and length is None:
+        length: int | None = response.raw.length_remaining
+        if length is not None and not coding:
+            return length
+        if coding == "chunked" and response.raw.version >= HTTP_1_1:
             return None
-        found = LENGTH.fullmatch(length or "")
-        if not found or (coding and not is_chunked):
-            self.received = 0
-            raise TransientError(
-                f"could not {self.what}: object storage does not give the length of the file, so "
-                "the tap could not detect a missing end; exclude object storage from the proxy"
-            )
-        return int(found[1])
+        raise self._restart(
+            f"could not {self.what}: object storage does not give the length of the file, so the "
+            "tap could not detect a missing end; exclude object storage from the proxy"
+        )
+
+    def _restart(self, message: str) -> TransientError:
+        """Return an error after which the download starts again, without what was received."""
+        self.received = 0
+        return TransientError(message)
 
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
@@ -285,11 +297,10 @@ class Download:
         while self._beginning().startswith(GZIP):  # a proxy may compress once more
             self._inflate()
         expected = {"", "identity", *(("gzip", "x-gzip") if is_compressed else ())}
-        if self._encoding not in expected and self.warned.setdefault(self._encoding, self) is self:
-            logger.warning(
-                "%s: the bytes contradict the Content-Encoding %r; the tap goes by the bytes",
-                self.what,
-                self._encoding[:40],
+        if self._encoding not in expected:
+            self.warn_once(
+                f"object storage: the bytes contradict the Content-Encoding "
+                f"{self._encoding[:40]!r}; the tap goes by the bytes"
             )
         head = self._beginning()
         labels = f"{self._type} {self._encoding}".strip()
@@ -297,8 +308,7 @@ class Download:
         is_missing = not head and not is_compressed and COMPRESSIONS.search(labels)
         if is_page or is_missing:
             fault = f"begins with {chr(head[0])!r}" if head else "is empty"
-            self.received = 0
-            error = TransientError(
+            error = self._restart(
                 f"could not {self.what}: the response is not the file: it {fault}, and is labelled "
                 f"{labels[:80]!r}"
             )
@@ -333,8 +343,7 @@ class Download:
                     file.write(piece)
             plain.replace(self.path)
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            self.received = 0
-            raise TransientError(
+            raise self._restart(
                 f"could not {self.what}: its compression is broken, or cut short"
             ) from None
         finally:

@@ -6,18 +6,40 @@ documented.
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import re
 from dataclasses import dataclass, field
+from datetime import timezone
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
+from tap_barchart_events.api.http import replaced_errors
+from tap_barchart_events.api.retry import (
+    REFUSALS,
+    TRANSIENT_STATUSES,
+    TransientError,
+    retry_after,
+)
+from tap_barchart_events.exceptions import (
+    BarchartEventsError,
+    CredentialsError,
+    JobFailedError,
+    JobForgottenError,
+    JobNotReadyError,
+    ServiceError,
+    StartRejectedError,
+)
 from tap_barchart_events.windows import from_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import requests
 
 Json: TypeAlias = Any
 """A value of parsed JSON."""
@@ -27,6 +49,20 @@ LONGEST_SOURCE = 200
 
 LONGEST_MESSAGE = 200
 """Characters of what the service says about an error, at most."""
+
+LATEST = 253_370_764_800
+"""The year 9999, in seconds since the epoch: a ``Date`` in it stands for no time. A little later
+is beyond what a date-time can hold."""
+
+ERRORS = {
+    "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
+    "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
+    "EVENT_JOB_GET_FAILED": JobFailedError,
+}
+"""Documented codes of polls and links; the special ones first."""
+
+UNREADABLE = ("SCHEMA_VALIDATION", "MALFORMED")
+"""Parts of the codes by which the service says that it cannot read a request."""
 
 URL = re.compile(r"\S*(//|\?\S*=)\S*")
 """A word that is, or holds, a URL with a scheme, a host or a query."""
@@ -73,24 +109,28 @@ class ExportFilter:
         }
         return [key for key, value in differs.items() if value]
 
-    def unknown_codes(self, echo: Mapping[str, Any]) -> list[str]:
-        """Return what an echoed filter gives as null: the service reads an unknown code so."""
+    def doubts(self, echo: Mapping[str, Any]) -> list[str]:
+        """Return what an echoed filter gives reason to warn of: null codes, and other types."""
         types = echo.get("types")
-        has_null_type = isinstance(types, list) and any(map(_is_null, types))
+        given = types if isinstance(types, list) else []
         unknown = {
             f"customer {self.customer}": _is_null(echo.get("customer", "")),
             f"product {self.product}": _is_null(echo.get("product", "")),
-            "all event types of event_types": has_null_type,
+            "all event types of event_types": any(map(_is_null, given)),
         }
-        return [what for what, value in unknown.items() if value]
-
-    def has_other_types(self, echo: Mapping[str, Any]) -> bool:
-        """Return whether types were requested and an echoed filter names another set of them."""
-        types = echo.get("types")
-        if not self.types or not isinstance(types, list):
-            return False
-        codes = {*map(_code, types)}
-        return None not in codes and codes != {*map(_code, self.types)}
+        texts = [
+            f"the service may not know {what}: it echoes null; check the code"
+            for what, is_null in unknown.items()
+            if is_null
+        ]
+        codes = {*map(_code, given)}
+        is_known = isinstance(types, list) and None not in codes
+        if self.types and is_known and codes != {*map(_code, self.types)}:
+            texts.append(
+                "the service echoes other event types than those of the setting event_types; "
+                "check that no type is missing"
+            )
+        return texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +182,64 @@ def parse_link(value: Json) -> str:
     return link.strip()
 
 
-def error_of(body: bytes) -> tuple[tuple[str, ...], str]:
+def value_of(
+    call: str, what: str, response: requests.Response, body: bytes, secrets: Iterable[str]
+) -> Json:
+    """Return the JSON of a response, or raise what an error means.
+
+    Args:
+        call: ``authenticate``, ``start``, ``poll`` or ``link``.
+        what: What fails with it, for errors: ``poll job …``.
+        response: Status and headers.
+        body: The body.
+        secrets: What the body may repeat of the request, and no log may hold.
+    """
+    location = response.headers.get("Location")
+    if response.status_code in {302, 303, 307} and location and call == "link":
+        return {"link": location}
+    if not response.ok or response.is_redirect:
+        raise _error(call, what, response, body, secrets)
+    with replaced_errors(
+        (ValueError, RecursionError),
+        lambda _: TransientError(
+            f"could not {what}: the response is not JSON; check api_url, and any proxy in between"
+        ),
+    ):
+        return json.loads(body)
+
+
+def _error(
+    call: str, what: str, response: requests.Response, body: bytes, secrets: Iterable[str]
+) -> BarchartEventsError:
+    status = response.status_code
+    codes, message = _said(body)
+    answered = f"could not {what}: the service answered {status}"
+    if message == http.client.responses.get(status):  # as a gateway says
+        message = ""
+    if said := _presentable(": ".join(filter(None, [", ".join(codes), message])), secrets):
+        answered += f" ({said})"
+    if status == HTTPStatus.UNAUTHORIZED or (
+        status == HTTPStatus.FORBIDDEN and call != "authenticate"
+    ):
+        answered += (
+            "; check username, password and customer, and that api_url is the host that they are "
+            "for"
+        )
+        return CredentialsError(answered)
+    if call in {"poll", "link"}:
+        known = next((kind for code, kind in ERRORS.items() if code in codes), None)
+        if known or status == HTTPStatus.NOT_FOUND:
+            return (known or JobForgottenError)(answered)
+    if call == "start" and codes and status not in REFUSALS:
+        rejected = StartRejectedError(answered)
+        rejected.is_final = any(part in code for part in UNREADABLE for code in codes)
+        return rejected
+    if status in TRANSIENT_STATUSES or call == "authenticate":
+        return TransientError(answered, retry_after(response.headers))
+    return ServiceError(answered + ", which is not documented; check api_url")
+
+
+def _said(body: bytes) -> tuple[tuple[str, ...], str]:
     """Return the codes of an error body, and its first message.
 
     The service's errors are trees of ``{value: {code, message}, children}``. A gateway's are
@@ -169,7 +266,7 @@ def error_of(body: bytes) -> tuple[tuple[str, ...], str]:
     return tuple(codes), next((text for text in messages if text.strip()), "")
 
 
-def presentable(text: str, secrets: Iterable[str]) -> str:
+def _presentable(text: str, secrets: Iterable[str]) -> str:
     """Return what the service says in a form that may be logged.
 
     Without URLs and credentials, which a gateway may repeat, percent-encoded too; in printable
@@ -179,6 +276,16 @@ def presentable(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
     text = "".join(c if c.isprintable() else " " for c in URL.sub("…", text))
     return " ".join(text.split())[:LONGEST_MESSAGE].rstrip(" .")
+
+
+def instant_of(date: str) -> float | None:
+    """Return the instant of a ``Date`` header, in seconds since the epoch; None if it has none."""
+    try:
+        at = parsedate_to_datetime(date)
+        said = (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+    return said if said < LATEST else None
 
 
 def _code(value: object) -> str | None:

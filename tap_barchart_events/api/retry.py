@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tap_barchart_events.exceptions import ServiceError, SyncStopped
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,6 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 class TransientError(ServiceError):
     """A failure that may be temporary: the call is retried."""
 
-    timeout: float | None = None
-    """Seconds after the first try within which the last one has to begin, if less than usual."""
-
     advice = "run again later: the next run continues from the bookmark"
     """What to do when the tries are used up."""
 
@@ -47,10 +45,6 @@ class TransientError(ServiceError):
         """Keep the seconds of ``Retry-After``, if the response had one."""
         super().__init__(message)
         self.retry_after = retry_after
-
-
-class UnreachableError(TransientError):
-    """The host is unknown, has no route, or refuses connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +63,38 @@ class RetryPolicy:
     wait_max: float = 60
     """Upper bound of all pauses, in seconds; a ``Retry-After`` may be longer."""
 
-    def run(self, call: Callable[[], T], stopped: threading.Event) -> T:
+    def run(self, call: Callable[[], T], stopped: threading.Event, *, answers: bool = True) -> T:
         """Call until it does not raise ``TransientError``.
+
+        Args:
+            call: The call.
+            stopped: Ends the pauses when set.
+            answers: Whether a call that was answered is retried as well.
 
         Raises:
             ServiceError: The last failure, when no further try is allowed.
             SyncStopped: The sync is ending.
         """
-        began, attempt = time.monotonic(), 0
-        while not stopped.is_set():
-            try:
-                return call()
-            except TransientError as error:
-                last, attempt = error, attempt + 1
+        retried = backoff.on_exception(
+            lambda: self._pauses(stopped),
+            TransientError,
+            giveup=lambda error: not answers and error.status is not None,
+            jitter=None,
+            logger=None,
+        )
+        return retried(call)()
+
+    def _pauses(self, stopped: threading.Event) -> Generator[float, TransientError, None]:
+        """Pause after each failure; yield 0, for backoff to go on at once."""
+        began = time.monotonic()
+        error = yield 0  # backoff starts the generator before the first try
+        for attempt in itertools.count(1):
             seconds = time.monotonic() - began
-            pause = self.pause(last, attempt, seconds, backoff.full_jitter(1))
-            logger.warning(NEXT_TRY, last, attempt + 1, self.attempts, pause)
-            stopped.wait(pause)
-        raise SyncStopped
+            pause = self.pause(error, attempt, seconds, backoff.full_jitter(1))
+            logger.warning(NEXT_TRY, error, attempt + 1, self.attempts, pause)
+            if stopped.wait(pause):
+                raise SyncStopped
+            error = yield 0
 
     def pause(self, error: TransientError, attempt: int, seconds: float, jitter: float) -> float:
         """Return the pause before the next try.
@@ -105,11 +113,10 @@ class RetryPolicy:
         """
         ceiling = min(self.wait_initial * 2.0 ** min(attempt - 1, 64), self.wait_max)
         pause = max(ceiling * jitter, error.retry_after or 0)
-        timeout = self.timeout if error.timeout is None else min(error.timeout, self.timeout)
         if attempt >= self.attempts:
             why = "setting max_retries"
-        elif seconds + pause > timeout:
-            why = f"no try begins after {timeout:g} s"
+        elif seconds + pause > self.timeout:
+            why = f"no try begins after {self.timeout:g} s"
             if pause > ceiling:
                 why = f"Retry-After is {pause:.0f} s"
         else:

@@ -21,7 +21,7 @@ MODULES = [path for package in PACKAGES for path in sorted((PROJECT / package).r
 DATA = {"products.py"}
 """Modules that hold data only."""
 
-MOST_LINES = 350
+MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 50
 FEWER_EXCEPTIONS_THAN = 15
 EXCEPTION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)\b")
@@ -32,7 +32,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_has_at_most_350_lines(path: Path) -> None:
+def test_a_module_has_at_most_600_lines(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES or path.name in DATA
 

@@ -42,8 +42,8 @@ def test_imports_keep_the_direction_of_the_architecture() -> None:
 @pytest.mark.parametrize(
     ("module", "imported", "contract"),
     [
-        ("tap_barchart_events/api/session.py", "tap_barchart_events.config.settings", "leaves"),
-        ("tap_barchart_events/api/session.py", "tap_barchart_events.exports.planner", "leaves"),
+        ("tap_barchart_events/api/http.py", "tap_barchart_events.config.settings", "leaves"),
+        ("tap_barchart_events/api/http.py", "tap_barchart_events.exports.planner", "leaves"),
         ("tap_barchart_events/windows.py", "tap_barchart_events.output.writer", "leaves"),
         ("tap_barchart_events/exports/planner.py", "tap_barchart_events.files.engine", "Exports"),
         ("tap_barchart_events/schema.py", "tap_barchart_events.tap", "cycles"),
