@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from tap_barchart_events.api.http import mapped_errors
+from tap_barchart_events.api.http import MAX_TIMEOUTS, mapped_errors
 from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
 from tap_barchart_events.exceptions import FileError, ResourceError, ServiceError, SyncStopped
 from tap_barchart_events.urls import is_safe
@@ -40,9 +40,6 @@ MAX_FILE_BYTES = 4 << 30
 
 MIN_RATE = 100
 """Bytes a second: a transfer that is slower for ``MAX_TIMEOUTS`` is broken."""
-
-MAX_TIMEOUTS = 3
-"""Multiples of the timeout of a read: three minutes, if the setting has its default."""
 
 RANGE = re.compile(r"\s*bytes (\d{1,18})-(\d{1,18})/(\d{1,18})\s*", re.ASCII)
 """``Content-Range``: first byte, last byte, length of the whole file."""

@@ -33,7 +33,8 @@ MAX_BODY = 1 << 20
 """Bytes of an answer of the API; a longer one is an error."""
 
 MAX_TIMEOUTS = 3
-"""Multiples of the request timeout within which the body of an answer of the API is read."""
+"""Multiples of the request timeout within which a body of the API is read, and a slow download is
+given up: three minutes, if the setting has its default."""
 
 MAX_INTERIM_RESPONSES = 100
 
@@ -58,7 +59,6 @@ REASONS: dict[type[Exception], str] = {
     urllib3.exceptions.NameResolutionError: "the host name cannot be resolved",
     ConnectionRefusedError: "connection refused",
     requests.ConnectTimeout: "no connection in time",
-    requests.ReadTimeout: "no response within request_timeout_seconds",
     urllib3.exceptions.ReadTimeoutError: "no response within request_timeout_seconds",
     requests.exceptions.SSLError: (
         "TLS failed; check that the host serves https, and REQUESTS_CA_BUNDLE if it is set"

@@ -270,6 +270,20 @@ def test_a_call_is_never_tried_sooner_than_the_service_asked(
     assert [round(at - first) for at in others] == [1], "a third try would have come too soon"
 
 
+def test_a_pause_ends_with_the_sync(
+    make_client: Callable[..., ReportsClient], service: Emulator
+) -> None:
+    stopped = threading.Event()
+    client = make_client(stopped=stopped)
+    service.fault("poll", "status", code=503, retry_after=60)
+    began = time.monotonic()
+    threading.Timer(0.5, stopped.set).start()
+    with pytest.raises(SyncStopped):
+        finished_job(client)
+    assert time.monotonic() - began < 20
+    assert calls(service, "poll") == 1
+
+
 def test_a_wait_that_is_too_long_is_not_begun(client: ReportsClient, service: Emulator) -> None:
     service.fault("poll", "status", code=503, retry_after=3600)
     why = r"503; given up after 1 try \(Retry-After is 3600 s\); run again later"
