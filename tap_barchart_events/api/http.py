@@ -79,7 +79,8 @@ def replaced_errors(
         try:
             raise instead from None
         finally:
-            instead.__context__ = None  # nothing prints it, but it would hold the URL
+            # It would hold the URL, and the SDK's structured log prints it, suppressed or not.
+            instead.__context__ = None
             del instead  # its traceback refers to this frame
 
 

@@ -309,8 +309,10 @@ def test_a_certificate_that_cannot_be_verified_ends_it_at_once(
     service: Emulator, client: ReportsClient, store: ObjectStore, tmp_path: Path
 ) -> None:
     service.fault("link", "link", times=None, link=store.link)
-    with pytest.raises(ServiceError, match="TLS certificate of 127\\.0\\.0\\.1 cannot be verified"):
+    why = "TLS certificate of 127\\.0\\.0\\.1 cannot be verified"
+    with pytest.raises(ServiceError, match=why) as caught:
         client.download(finished_job(client), tmp_path / "file")
+    check_for_secrets(service, everything_about(caught.value))
     assert store.received == []
     assert sum(request.call == "link" for request in service.requests) == 1
 
