@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,8 @@ class Engine:
     def interrupt(self) -> None:
         """End the query that another thread runs; it raises ``SyncStopped`` there."""
         if connection := self._connection:
-            connection.interrupt()
+            with suppress(duckdb.ConnectionException):  # closed in between
+                connection.interrupt()
 
     @property
     def directory(self) -> Path:

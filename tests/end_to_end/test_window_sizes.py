@@ -46,7 +46,7 @@ def partition(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_few_events_take_few_jobs_with_the_default_settings() -> None:
-    with Emulator(job_seconds=0.01, events_per_hour=0.2, max_events=400) as service:
+    with Emulator(job_seconds=0.5, events_per_hour=0.2, max_events=400) as service:
         outcome, sizes = run(service, START, start_date="2025-03-02T00:00:00+00:00")
     assert len(outcome.records) > 1000
     # 12 windows of 31 days, and those that find out that so large a window is right.
