@@ -82,15 +82,6 @@ def types_of_others(product: str) -> dict[str, str]:
     }
 
 
-def products_with_column(column: str, products: Sequence[str] | None = None) -> list[str]:
-    """Return the codes of the products (of those given, or of all) that have a column."""
-    return [
-        code
-        for code, product in PRODUCTS.items()
-        if column in product.columns and (products is None or code in products)
-    ]
-
-
 _KNOWN_PRODUCTS = """
 [ALERT]
 identity columns: user_id alert_id symbol

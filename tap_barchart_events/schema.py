@@ -1,82 +1,95 @@
-"""The schema of the stream, in an order that never changes, and the check of a catalog."""
+"""The schema of the stream, and the checks of what changes it: a catalog, and stream maps.
+
+The order of the properties never changes.
+"""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import typing as th
 from singer_sdk.singerlib import Catalog
 
+from tap_barchart_events.config.codes import did_you_mean, plain
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of, products_with_column
+from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
 STREAM = "events"
 
-KEY: tuple[str, ...] = ("event_id",)
+KEY = "event_id"
 
 REPLICATION_KEY = "end"
+
+TEXT = {"type": ["string"]}
+NULLABLE_TEXT = {"type": ["string", "null"]}
+DATE_TIME = {"type": ["string"], "format": "date-time"}
 
 NULLS = (None, "__NULL__")
 """What removes a property, or a stream, in a stream map."""
 
+ELSE, SOURCE, ALIAS = "__else__", "__source__", "__alias__"
+
+MISSHAPEN = (
+    "setting stream_maps holds a value of another form than the SDK documents; set __else__ to "
+    'null or "__NULL__", and everything else to an expression'
+)
+
+SELECTION = {"true": True, "false": False, "none": None}
+"""What the text of ``selected`` means: Meltano writes text, and the SDK takes any for true."""
+
 
 def schema(products: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the stream for the products configured."""
-    types = [code for name, p in PRODUCTS.items() if name in products for code in p.event_types]
-    known = f" Known for the products configured: {', '.join(types)}." if types else ""
-    made: dict[str, Any] = th.PropertiesList(
-        th.Property(
-            "event_id",
-            th.StringType,
-            required=True,
-            description=(
-                "32 hex digits: a hash over the values of the event and its ordinal among equal "
-                "events. The same in every run."
-            ),
+    known = {code: product for code, product in PRODUCTS.items() if code in products}
+    types = ", ".join(code for product in known.values() for code in product.event_types)
+    columns = {}
+    for name in columns_of(products):
+        filled_by = ", ".join(code for code, product in known.items() if name in product.columns)
+        text = f"Text as in the export file; filled by {filled_by}."
+        columns[name] = _described(NULLABLE_TEXT, text)
+    properties = {
+        KEY: _described(
+            TEXT,
+            "32 hex digits: a hash over the values of the event and its ordinal among equal "
+            "events. The same in every run.",
         ),
-        th.Property("customer", th.StringType, required=True, description="Customer code."),
-        th.Property("product", th.StringType, required=True, description="Product code."),
-        th.Property(
-            "timestamp",
-            th.DateTimeType,
-            required=True,
-            description="When the event occurred, UTC, in milliseconds.",
+        "customer": _described(TEXT, "Customer code."),
+        "product": _described(TEXT, "Product code."),
+        "timestamp": _described(DATE_TIME, "When the event occurred, UTC, in milliseconds."),
+        "type": _described(
+            NULLABLE_TEXT,
+            "Event type code." + (f" Known for the products configured: {types}." if types else ""),
         ),
-        th.Property("type", th.StringType, description=f"Event type code.{known}"),
-        *(_column(name, products) for name in columns_of(products)),
-        th.Property(
-            "extra",
-            th.ObjectType(additional_properties=th.StringType),
-            description="Values of the columns that this schema does not have, by name.",
+        **columns,
+        "extra": _described(
+            {"type": ["object", "null"], "additionalProperties": TEXT},
+            "Values of the columns that this schema does not have, by name.",
         ),
-        th.Property(
-            "end",
-            th.DateTimeType,
-            required=True,
-            description=(
-                "Exclusive end of the export window of the event, UTC. The replication key."
-            ),
+        REPLICATION_KEY: _described(
+            DATE_TIME,
+            "Exclusive end of the export window of the event, UTC. The replication key.",
         ),
-    ).to_dict()
-    # With an empty list of properties, the SDK's flattening would leave "extra" out.
-    del made["properties"]["extra"]["properties"]
-    return made
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, one in properties.items() if "null" not in one["type"]],
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+    }
 
 
-def _column(name: str, products: Sequence[str]) -> th.Property[str]:
-    filled_by = ", ".join(products_with_column(name, products))
-    text = f"Text as in the export file; filled by {filled_by}."
-    return th.Property(name, th.StringType, description=text)
+def _described(definition: dict[str, Any], description: str) -> dict[str, Any]:
+    return {**definition, "description": description}
 
 
 def columns_with_property(
     products: Sequence[str],
     effective: Mapping[str, Any],
     metadata: Container[tuple[str, ...]],
-    stream_maps: object,
+    stream_maps: Mapping[str, Any] | None,
 ) -> list[str]:
     """Return the columns that have a property, or none on purpose: all others go to ``extra``.
 
@@ -92,77 +105,47 @@ def columns_with_property(
     """
     named = effective["properties"]
     known = columns_of(products)
-    added = [name for name in named if name not in known and name not in RESERVED]
-    kept = [c for c in known if c in named or ("properties", c) in metadata] + added
-    return kept + sorted(_removed_names(stream_maps) - {*kept})
-
-
-def _removed_names(maps: object) -> set[str]:
-    """Return the names that a map removes; no value of such a column belongs in ``extra``."""
-    entries = maps.values() if isinstance(maps, dict) else ()
-    return {
+    kept = [name for name in known if name in named or ("properties", name) in metadata]
+    kept += [name for name in named if name not in known and name not in RESERVED]
+    removed = {
         name
-        for stream_map in entries
+        for stream_map in (stream_maps or {}).values()
         if isinstance(stream_map, dict)
         for name, expression in stream_map.items()
         if expression in NULLS and not name.startswith("__")
     }
+    return kept + sorted(removed - {*kept})
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a catalog that the stream can use, with the key added if it has none.
+    """Return a catalog that the stream can use: with its own keys, and booleans for their text.
 
     Raises:
         SettingError: It differs in form from what --discover writes.
     """
     try:
-        entry = _usable(next((e for e in catalog["streams"] if e["tap_stream_id"] == STREAM), None))
+        [entry] = [entry for entry in catalog["streams"] if entry["tap_stream_id"] == STREAM]
+        missing = {KEY, REPLICATION_KEY} - {*entry["schema"]["properties"]}
+        for item in entry.get("metadata", []):
+            _read_selection(item["metadata"], ["the stream", *item["breadcrumb"]][-1])
+        entry = {**entry, "key_properties": [KEY], "replication_key": REPLICATION_KEY}
         Catalog.from_dict({"streams": [entry]})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _not_usable("is not in the form that --discover writes") from None
-    return {**catalog, "streams": [entry]}
-
-
-def _usable(entry: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the entry of the stream with its key, and with booleans for their text."""
-    if entry is None or entry.get("stream", STREAM) != STREAM:
-        raise _not_usable(f"has no stream whose tap_stream_id and name are {STREAM!r}")
-    properties = entry["schema"]["properties"]
-    missing = [name for name in (*KEY, REPLICATION_KEY) if name not in properties]
     if missing:
         raise _not_usable(f"has a schema without {', '.join(missing)}, which each record needs")
-    keys = entry.get("key_properties") or [*KEY]
-    if not set(KEY) <= set(keys) <= set(properties):
-        raise _not_usable(
-            f"has key_properties without {', '.join(KEY)}, so a target would merge different "
-            "events, or some that are not in its schema"
-        )
-    if properties.get("extra", {}).get("properties") == {}:  # of an earlier version
-        del properties["extra"]["properties"]
-    methods = [entry.get("replication_method")]
-    for item in entry.get("metadata", []):
-        _read_selection(item["metadata"], ["the stream", *item["breadcrumb"]][-1])
-        methods.append(item["metadata"].get("forced-replication-method"))
-    for method in methods:
-        if method not in (None, "INCREMENTAL", "FULL_TABLE"):
-            raise _not_usable(
-                f"has the replication method {str(method)[:100]!r}, which is neither INCREMENTAL "
-                "nor FULL_TABLE"
-            )
-    return {**entry, "key_properties": keys}
+    return {**catalog, "streams": [entry]}
 
 
 def _read_selection(metadata: dict[str, Any], of: str) -> None:
     """Read the text of a boolean, as Meltano writes it: the SDK takes any text for true."""
     for key in {"selected", "selected-by-default"} & set(metadata):
-        value = metadata[key]
-        if isinstance(value, str):
-            value = {"true": True, "false": False}.get(value.strip().lower(), value)
-        if value is not None and not isinstance(value, bool):
+        text = str(metadata[key]).strip().lower()
+        if text not in SELECTION:
             raise _not_usable(
-                f"has {value!r:.100} as {key} of {of:.100}, which is neither true nor false"
+                f"has {metadata[key]!r:.100} as {key} of {of:.100}, which is neither true nor false"
             )
-        metadata[key] = value
+        metadata[key] = SELECTION[text]
 
 
 def _not_usable(why: str) -> SettingError:
@@ -170,3 +153,73 @@ def _not_usable(why: str) -> SettingError:
         f"the catalog {why}; make a new one with --discover, or, if the extra metadata of Meltano "
         "sets this, correct it there"
     )
+
+
+def check_else(maps: object) -> None:
+    """Refuse a value of ``__else__`` on which the SDK's check of settings would break.
+
+    Raises:
+        SettingError: It is not null.
+    """
+    entries = [maps, *maps.values()] if isinstance(maps, dict) else []
+    if any(isinstance(one, dict) and one.get(ELSE) not in NULLS for one in entries):
+        raise SettingError(MISSHAPEN)
+
+
+def check_stream_maps(maps: Mapping[str, Any] | None, properties: set[str]) -> None:
+    """Refuse maps of which a part would have no effect; the SDK passes over a misspelt name.
+
+    Args:
+        maps: The value of the setting.
+        properties: The properties of the stream before selection.
+
+    Raises:
+        SettingError: An event would be lost, or a value that was to be hidden would be written.
+    """
+    maps = maps or {}
+    for name, entry in maps.items():
+        stream_map = entry if isinstance(entry, dict) else {}
+        stream = str(stream_map.get(SOURCE, name))
+        if name != ELSE and not fnmatch(STREAM, stream):
+            meant = did_you_mean(stream, [STREAM, ELSE])
+            raise _refused(
+                f"names the stream {stream[:100]!r}, but the only stream is {STREAM}",
+                meant or f"; a copy of it has {STREAM} as its {SOURCE}",
+            )
+        _check_stream_map(stream_map, properties)
+    own = [name for name, entry in maps.items() if name != ELSE and SOURCE not in (entry or ())]
+    if len(own) > 1:  # the SDK uses the last one alone
+        named = ", ".join(map(repr, own))
+        raise _refused(f"has several maps for {STREAM}: {named}", "; merge them into one")
+
+
+def _check_stream_map(stream_map: Mapping[str, Any], properties: set[str]) -> None:
+    # The SDK takes any other name for a property, and an alias beside a source as well.
+    naming = [SOURCE] if SOURCE in stream_map else [SOURCE, ALIAS]
+    operators = [*naming, ELSE, "__filter__", "__key_properties__"]
+    known = properties | {*columns_of([*PRODUCTS])}
+    kept = {} if ELSE in stream_map else {plain(p): p for p in properties - {*stream_map}}
+    for name, expression in stream_map.items():
+        if name.startswith("__"):
+            if name not in operators:
+                raise _refused(
+                    f"has a map with {name[:100]!r}, which is no operator of it; its operators are "
+                    f"{', '.join(operators)}",
+                    did_you_mean(name, operators),
+                )
+        elif expression in NULLS:
+            if name not in known:
+                raise _refused(
+                    f"removes {name[:100]!r}, which is no property of the stream",
+                    did_you_mean(name, known),
+                )
+        elif name not in properties and plain(name) in kept:
+            other = kept[plain(name)]
+            raise _refused(
+                f"adds {name[:100]!r} and leaves {other} as it is",
+                f"; did you mean {other}? To rename it, remove {other} in the same map",
+            )
+
+
+def _refused(what: str, advice: str) -> SettingError:
+    return SettingError(f"setting stream_maps {what}{advice or '; correct it, or leave it out'}")

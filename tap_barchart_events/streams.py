@@ -18,7 +18,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.metrics import Metric, Tag
 from singer_sdk.singerlib import StateMessage
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.api.retry import RetryPolicy
 from tap_barchart_events.exceptions import SettingError
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.metrics import Timer
-    from singer_sdk.singerlib import Catalog
 
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.export import Export
@@ -56,7 +55,7 @@ class EventsStream(Stream):
     """Usage events of one customer, a partition for each product."""
 
     name = STREAM
-    primary_keys = KEY
+    primary_keys = (KEY,)
     replication_key = REPLICATION_KEY
     # The query of files/queries.py types every value; a second conversion would change nothing.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
@@ -107,13 +106,6 @@ class EventsStream(Stream):
         customer = self.settings.customer
         return [{"customer": customer, "product": p} for p in self.settings.products]
 
-    def apply_catalog(self, catalog: Catalog) -> None:
-        """Take selection and schema from a catalog; the bookmark stays on ``end``."""
-        super().apply_catalog(catalog)
-        self.primary_keys = tuple(self.primary_keys) or KEY
-        if self.forced_replication_method != REPLICATION_FULL_TABLE:
-            self.replication_key = REPLICATION_KEY
-
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No upper bound is needed: a window never ends after now minus the lag."""
 
@@ -129,7 +121,7 @@ class EventsStream(Stream):
 
     @property
     def _is_incremental(self) -> bool:
-        return self.replication_method == REPLICATION_INCREMENTAL
+        return self.replication_method != REPLICATION_FULL_TABLE
 
     @property
     def _is_connection_test(self) -> bool:

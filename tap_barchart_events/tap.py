@@ -20,8 +20,15 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.products import columns_of
-from tap_barchart_events.schema import STREAM, checked_catalog, columns_with_property, schema
-from tap_barchart_events.stream_maps import MISSHAPEN, check_else, check_stream_maps
+from tap_barchart_events.schema import (
+    MISSHAPEN,
+    STREAM,
+    check_else,
+    check_stream_maps,
+    checked_catalog,
+    columns_with_property,
+    schema,
+)
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
 if TYPE_CHECKING:

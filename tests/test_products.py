@@ -14,7 +14,6 @@ from tap_barchart_events.products import (
     RESERVED,
     Product,
     columns_of,
-    products_with_column,
     snake_case,
 )
 
@@ -153,13 +152,3 @@ def test_one_product_more_only_adds_columns() -> None:
 def test_a_product_that_is_not_known_has_no_columns() -> None:
     assert columns_of(["UNHEARD-OF"]) == []
     assert columns_of(["UNHEARD-OF", "ENTITLEMENTS"]) == ["user_id", "operation"]
-
-
-def test_the_products_that_fill_a_column_are_named() -> None:
-    assert products_with_column("watchlist_id") == ["WATCHLIST"]
-    assert products_with_column("user_id") == list(PRODUCTS)
-    assert products_with_column("user_id", ["WATCHLIST", "UNHEARD-OF", "ALERT"]) == [
-        "ALERT",
-        "WATCHLIST",
-    ]
-    assert products_with_column("unheard_of") == []
