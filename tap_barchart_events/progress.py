@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import math
 import os
 import sys
 import threading
 import time
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics
@@ -33,16 +33,8 @@ class Metric(str, enum.Enum):
     """Events of a sync; its tags hold the other numbers of the closing line."""
 
 
-class RoundedTimer(metrics.Timer):
-    """The SDK's timer, rounded to milliseconds."""
-
-    def elapsed(self) -> float:
-        """Return the seconds that have passed."""
-        return round(super().elapsed(), 3)
-
-
 class Progress:
-    """Logs how far a sync is."""
+    """Counts what a sync does, and logs how far it is."""
 
     def __init__(
         self,
@@ -67,17 +59,18 @@ class Progress:
         self._customer = customer
         self._stream = stream
         self._is_connection_test = is_connection_test
-        self._total = 0
         self._began = time.monotonic()
+        self._total = 0
         self._done = 0
         self._share = 0.0
         self._windows = 0
-        self._events = 0
+        self._events: Counter[str] = Counter()
         self._outside = Dropped()
+        self._impossible: dict[str, Dropped] = defaultdict(Dropped)
         self._bytes = 0
         self._seconds_writing = 0.0
         self._lock = threading.Lock()
-        self._requests: dict[str, metrics.Counter] = {}
+        self._requests: Counter[str] = Counter()
         self._shown = contextlib.ExitStack()
         self._bar: Any = None
         self._exports: Exporter | None = None
@@ -99,23 +92,19 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Remove the bar, and log the summary of a sync that has begun."""
+        """Remove the bar, and log what the sync did."""
         self._shown.close()
-        if self._is_connection_test:
-            return
-        for counter in self._requests.values():
-            counter.exit()
-        if self._exports:
-            self._summarise(self._exports, succeeded=kind is None)
+        if not self._is_connection_test:
+            for endpoint, count in self._requests.items():
+                tags = {metrics.Tag.ENDPOINT: endpoint}
+                self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
+            if self._exports:
+                self._summarise(self._exports, succeeded=kind is None)
 
     def request(self, endpoint: str) -> None:
         """Count a request of the API. Called from several threads."""
         with self._lock:
-            counter = self._requests.get(endpoint)
-            if counter is None:
-                counter = metrics.http_request_counter(self._stream, endpoint, math.inf)
-                self._requests[endpoint] = counter
-            counter.increment()
+            self._requests[endpoint] += 1
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
         """Log that a window is finished: its events written, its bookmark moved.
@@ -128,14 +117,15 @@ class Progress:
         assert self._exports  # noqa: S101 - for the type checker: the sync has begun
         self._done += export.window.size
         self._windows += 1
-        self._events += contents.events
+        self._events[export.product] += contents.events
         self._outside += contents.outside
+        self._impossible[export.product] += contents.impossible
         self._bytes += export.size
         self._seconds_writing += seconds
-        events_left = self._exports.events_left
+        events, events_left = self._events.total(), self._exports.events_left
         share = self._done / self._total
-        if events_left is not None and self._events:
-            share = self._events / (self._events + events_left)
+        if events_left is not None and events:
+            share = events / (events + events_left)
         # The forecast can grow while events are read; what is shown never goes back.
         share = self._share = max(share, self._share)
         elapsed = time.monotonic() - self._began
@@ -152,26 +142,14 @@ class Progress:
             "done" if is_last else time_left(elapsed / share - elapsed),
         )
         if self._bar is not None:
-            self._bar.set_postfix_str(
-                f"{counted(self._events, 'event')}, {export.product}", refresh=False
-            )
+            self._bar.set_postfix_str(f"{counted(events, 'event')}, {export.product}")
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
     def _summarise(self, exports: Exporter, *, succeeded: bool) -> None:
-        """Log the summary of the sync twice: as one metric, and as the closing line."""
-        jobs = exports.job_counts
-        outside = self._outside
-        dropped = ""
-        if outside.rows:
-            rows = counted(outside.rows, "row")
-            span = "from {} to {}".format(*outside.between)
-            dropped = f" · dropped {rows} outside their windows, {span}"
-        tags = {
-            metrics.Tag.STREAM: self._stream,
-            metrics.Tag.STATUS: (
-                metrics.Status.SUCCEEDED if succeeded else metrics.Status.FAILED
-            ).value,
+        """Log what the sync did: as metrics, and as the closing line."""
+        jobs, outside = exports.job_counts, self._outside
+        numbers: dict[str, Any] = {
             "windows": self._windows,
             "jobs": jobs.total,
             "jobs_too_large": jobs.too_large,
@@ -182,27 +160,49 @@ class Progress:
             "seconds_writing": round(self._seconds_writing, 3),
             "rows_dropped": outside.rows,
         }
+        dropped = ""
         if outside.rows:
-            tags["dropped_from"], tags["dropped_to"] = outside.between
-        metric = cast("metrics.Metric", Metric.SUMMARY)
-        metrics.log(self._metrics, metrics.Point("counter", metric, self._events, tags))
+            first, last = outside.between
+            numbers |= {"dropped_from": first, "dropped_to": last}
+            rows = counted(outside.rows, "row")
+            dropped = f" · dropped {rows} outside their windows, from {first} to {last}"
+        for product, events in self._events.items():
+            context = {"customer": self._customer, "product": product}
+            self._log_metric(metrics.Metric.RECORD_COUNT, events, {metrics.Tag.CONTEXT: context})
+        status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
+        seconds = round(time.monotonic() - self._began, 3)
+        self._log_metric(metrics.Metric.SYNC_DURATION, seconds, status, "timer")
+        events = self._events.total()
+        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, status | numbers)
+        self._warn_of_impossible_rows()
         if self._total:
-            self._logger.info(
-                "%s: sync %s · %s in %s · %s (%s too large, %s failed, "
-                "%s taken over from an earlier run) · %s · waited %s for jobs, wrote for %s%s",
-                self._customer,
-                "complete" if succeeded else "stopped early",
-                counted(self._events, "event"),
-                counted(self._windows, "window"),
-                counted(jobs.total, "export job"),
-                f"{jobs.too_large:,}",
-                f"{jobs.failed:,}",
-                f"{jobs.taken_over:,}",
-                size(self._bytes),
-                duration(exports.seconds_waited),
-                duration(self._seconds_writing),
-                dropped,
+            line = (
+                f"{self._customer}: sync {'complete' if succeeded else 'stopped early'} · "
+                f"{counted(events, 'event')} in {counted(self._windows, 'window')} · "
+                f"{counted(jobs.total, 'export job')} ({jobs.too_large:,} too large, "
+                f"{jobs.failed:,} failed, {jobs.taken_over:,} taken over from an earlier run) · "
+                f"{self._bytes / 1e6:,.2f} MB · waited {duration(exports.seconds_waited)} for "
+                f"jobs, wrote for {duration(self._seconds_writing)}{dropped}"
             )
+            self._logger.info("%s", line)
+
+    def _warn_of_impossible_rows(self) -> None:
+        for product, impossible in self._impossible.items():
+            if impossible.rows:
+                self._logger.warning(
+                    "%s: %s of its exports were dropped because no sync extracts them: they are "
+                    "before start_date or later than now, between %s and %s; ask Barchart's "
+                    "support",
+                    product,
+                    counted(impossible.rows, "row"),
+                    *impossible.between,
+                )
+
+    def _log_metric(
+        self, metric: metrics.Metric, value: float, tags: dict[Any, Any], kind: str = "counter"
+    ) -> None:
+        tags = {metrics.Tag.STREAM: self._stream, **tags}
+        metrics.log(self._metrics, metrics.Point(kind, metric, value, tags))
 
     def _show_bar(self) -> None:
         # Imported here: a pipeline without a terminal does not need it.
@@ -245,14 +245,3 @@ def hours(milliseconds: int) -> str:
 def time_left(seconds: float) -> str:
     """Return the time left as text for people: ``about 12 min left``."""
     return "less than a second left" if seconds < 0.1 else f"about {duration(seconds)} left"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as text for people: ``512 bytes``, ``68.0 kB``, ``1.2 GB``."""
-    if count < 1000:
-        return counted(round(count), "byte")
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:,.1f} TB"

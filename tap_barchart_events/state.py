@@ -7,21 +7,93 @@ another version, and is then ignored. Depends on neither the network nor files.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.seen_columns import SeenColumns
+from tap_barchart_events.products import IDENTITY_COLUMNS
 from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
     from tap_barchart_events.config.settings import Settings
+    from tap_barchart_events.files.export_file import FileContents
 
 ALL_TYPES = "all"
 """The value of ``event_types`` in STATE if the setting names none."""
+
+MAX_NAMES = 20
+"""The most names of columns that STATE keeps of those that went to ``extra``."""
+
+MAX_LENGTH = 32
+"""The most characters of such a name; of a longer one, STATE keeps a hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenColumns:
+    """Which columns the files of a product had until now, for warnings of what has changed."""
+
+    known: int = 0
+    """The known columns that the last file had, a bit for each in their frozen order."""
+
+    extra: tuple[str, ...] = ()
+    """Columns that went to ``extra``, the first at the beginning; of a long name, its hash."""
+
+    @classmethod
+    def from_json(cls, value: object) -> SeenColumns:
+        """Read what STATE has."""
+        entries = value if isinstance(value, dict) else {}
+        try:
+            known = max(int(str(entries.get("known"))[:MAX_LENGTH], 16), 0)
+        except ValueError:
+            known = 0
+        extra = entries.get("extra")
+        names = [n for n in extra if isinstance(n, str)] if isinstance(extra, list) else []
+        return cls(known, tuple(name[:MAX_LENGTH] for name in names[:MAX_NAMES]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what STATE keeps; empty if nothing is known."""
+        entries = {"known": self.known and f"{self.known:x}", "extra": [*self.extra[:MAX_NAMES]]}
+        return {name: value for name, value in entries.items() if value}
+
+    def after(self, product: str, contents: FileContents) -> tuple[SeenColumns, list[str]]:
+        """Return what is known after a file, and warnings of what has changed with it."""
+        layout, known = contents.layout, IDENTITY_COLUMNS.get(product, ())
+        if layout is None:
+            return self, []
+        warnings = []
+        had = [name for bit, name in enumerate(known) if self.known >> bit & 1]
+        lacking = [name for name in had if name not in layout.names]
+        if lacking and not layout.by_position:
+            others = [name for name in layout.names if name not in known]
+            warnings.append(
+                "the header lacks columns that earlier files had, so they are null: "
+                f"{', '.join(_with_nearest(name, others) for name in lacking)}; ask Barchart's "
+                "support whether they have other names now"
+            )
+        new = {name: _kept(name) for name in contents.extra_columns}
+        new = {name: kept for name, kept in new.items() if kept not in self.extra}
+        if new:
+            warnings.append(
+                "columns that the schema does not name go to extra, if that is selected: "
+                f"{', '.join(sorted(new))}"
+            )
+        bits = sum(1 << bit for bit, name in enumerate(known) if name in layout.names)
+        return SeenColumns(bits, (*self.extra, *new.values())), warnings
+
+
+def _with_nearest(name: str, others: Sequence[str]) -> str:
+    near = get_close_matches(name, others, 1)
+    return f"{name} (the nearest name is {near[0]})" if near else name
+
+
+def _kept(name: str) -> str:
+    """Return a name as STATE keeps it."""
+    if len(name) <= MAX_LENGTH:
+        return name
+    return md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +115,7 @@ class ProductState:
     learnt: dict[str, Any] = field(default_factory=dict)
     """What was learnt for sizing windows, as JSON. Not checked here."""
 
-    columns: SeenColumns = field(default_factory=SeenColumns)
+    columns: SeenColumns = SeenColumns()
     """Which columns the files had until now."""
 
     @classmethod
@@ -53,11 +125,19 @@ class ProductState:
         Raises:
             SettingError: The bookmark is not a date-time.
         """
+        value = partition.get("replication_key_value")
+        bookmark = _instant(value)
+        if bookmark is None and value is not None:
+            product = (partition.get("context") or {}).get("product")
+            raise SettingError(
+                f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is not a "
+                "date-time; correct it, or remove it to begin at start_date"
+            )
         types = partition.get("event_types")
         types = [] if types == ALL_TYPES else types
         jobs, learnt = partition.get("jobs"), partition.get("learnt")
         return cls(
-            bookmark=_bookmark(partition),
+            bookmark=bookmark,
             event_types=tuple(map(str, types)) if isinstance(types, list) else None,
             start_date=_instant(partition.get("start_date")),
             jobs=jobs if isinstance(jobs, list) else [],
@@ -67,22 +147,20 @@ class ProductState:
 
     def write_to(self, partition: MutableMapping[str, Any], replication_key: str) -> None:
         """Write it to the product's partition in STATE."""
-        # An earlier version wrote history_start.
-        for name in ("event_types", "start_date", "history_start", "jobs", "learnt", "columns"):
+        types = None if self.event_types is None else [*self.event_types] or ALL_TYPES
+        entries = {
+            "event_types": types,
+            "start_date": None if self.start_date is None else to_iso(self.start_date),
+            "jobs": self.jobs,
+            "learnt": self.learnt,
+            "columns": self.columns.to_json(),
+        }
+        for name in (*entries, "history_start"):  # which an earlier version wrote
             partition.pop(name, None)
         if self.bookmark is not None:
             partition["replication_key"] = replication_key
             partition["replication_key_value"] = to_iso(self.bookmark)
-        if self.event_types is not None:
-            partition["event_types"] = [*self.event_types] or ALL_TYPES
-        if self.start_date is not None:
-            partition["start_date"] = to_iso(self.start_date)
-        if self.jobs:
-            partition["jobs"] = self.jobs
-        if self.learnt:
-            partition["learnt"] = self.learnt
-        if columns := self.columns.to_json():
-            partition["columns"] = columns
+        partition.update({name: value for name, value in entries.items() if value})
 
     def finished(self, end: int, settings: Settings) -> ProductState:
         """Return the state after all events of a window are written; the bookmark never goes back.
@@ -98,81 +176,37 @@ class ProductState:
             start_date=settings.start_date,
         )
 
-
-def log_warnings(
-    states: Mapping[str, ProductState], settings: Settings, logger: logging.Logger
-) -> None:
-    """Log what a sync will not extract. It is called before the first request.
-
-    Args:
-        states: What STATE holds of each product.
-        settings: The settings.
-        logger: Where warnings go.
-    """
-    for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
-        logger.warning(warning)
-    for product, state in states.items():
-        for warning in _warnings(state, settings):
-            logger.warning("%s/%s: %s", settings.customer, product, warning)
-
-
-def _warnings(state: ProductState, settings: Settings) -> Iterator[str]:
-    """Yield what a run will not extract because settings differ from those of the last run."""
-    if state.bookmark is None:
-        return
-    bookmark, start_date = to_iso(state.bookmark), to_iso(settings.start_date)
-    begin = max(settings.start_date, state.bookmark - settings.lookback)
-    last = settings.start_date if state.start_date is None else state.start_date
-    missing_until = min(last, begin)
-    if settings.start_date > state.bookmark:
-        yield (
-            f"start_date is later than the bookmark, so events from {bookmark} to {start_date} are "
-            "not extracted; to extract them, set start_date back"
-        )
-    elif settings.start_date < missing_until:
-        yield (
-            f"start_date is earlier than that of the last run, so events from {start_date} to "
-            f"{to_iso(missing_until)} are not extracted; {_HOW}"
-        )
-    if state.event_types is None:
-        return
-    added = _not_in(state.event_types, settings.event_types)
-    if added and settings.start_date < begin:
-        yield (
-            f"event_types have changed, so events before {to_iso(begin)} are not extracted for "
-            f"{added}; {_HOW}"
-        )
-    removed = _not_in(settings.event_types, state.event_types)
-    if removed:
-        yield (
-            f"event_types have changed, so events from {bookmark} on are not extracted for "
-            f"{removed}; to extract them, name these types again"
-        )
+    def warnings(self, settings: Settings) -> Iterator[str]:
+        """Yield what a run will not extract because settings differ from those of the last run."""
+        if self.bookmark is None:
+            return
+        bookmark, start_date = to_iso(self.bookmark), to_iso(settings.start_date)
+        begin = max(settings.start_date, self.bookmark - settings.lookback)
+        if settings.start_date > self.bookmark:
+            yield (
+                f"start_date is later than the bookmark, so events from {bookmark} to {start_date} "
+                "are not extracted; to extract them, set start_date back"
+            )
+        elif self.start_date is not None and settings.start_date < min(self.start_date, begin):
+            yield (
+                f"start_date is earlier than that of the last run, so events from {start_date} to "
+                f"{to_iso(min(self.start_date, begin))} are not extracted; to extract them, {_HOW}"
+            )
+        if self.event_types is not None and {*self.event_types} != {*settings.event_types}:
+            old, new = (
+                ", ".join(types) or "all types"
+                for types in (self.event_types, settings.event_types)
+            )
+            yield (
+                f"event_types have changed: before {to_iso(begin)}, events of {old} are extracted, "
+                f"and from {bookmark} on, events of {new}; to extract others, {_HOW}"
+            )
 
 
 _HOW = (
-    "to extract them, run once with a STATE of its own, or reset STATE to extract everything "
-    "again (docs/operations.md)"
+    "run once with a STATE of its own, or reset STATE to extract everything again "
+    "(docs/operations.md)"
 )
-
-
-def _not_in(others: Sequence[str], types: Sequence[str]) -> str:
-    """Return the types that others lack; where none are named, they are all."""
-    if others and not types:
-        return f"all but {', '.join(others)}"
-    return ", ".join(code for code in types if code not in others) if others else ""
-
-
-def _bookmark(partition: Mapping[str, Any]) -> int | None:
-    value = partition.get("replication_key_value")
-    bookmark = _instant(value)
-    if bookmark is None and value is not None:
-        product = (partition.get("context") or {}).get("product")
-        raise SettingError(
-            f"the bookmark of {product} in STATE is {str(value)[:100]!r}, which is not a "
-            "date-time; correct it, or remove it to begin at start_date"
-        )
-    return bookmark
 
 
 def _instant(value: Any) -> int | None:

@@ -11,26 +11,25 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.metrics import Metric, Tag
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.export import JobRetryPolicy
-from tap_barchart_events.file_warnings import FileWarnings
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.private_folder import private_folder
-from tap_barchart_events.progress import RoundedTimer
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
-from tap_barchart_events.state import ProductState, log_warnings
+from tap_barchart_events.state import ProductState
 from tap_barchart_events.sync import open_sync
 from tap_barchart_events.windows import Window
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
-    from singer_sdk.metrics import Timer
 
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.export import Export
@@ -83,7 +81,6 @@ class EventsStream(Stream):
         self._settings = settings
         self._writer = writer
         self._states: dict[str, ProductState] = {}
-        self._written: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
         """Set while a sync is under way, because the SDK does not pass it to get_records."""
         super().__init__(tap, schema=schema(products))
@@ -112,12 +109,18 @@ class EventsStream(Stream):
     # What is to be exported ---------------------------------------------------------------
 
     def _read_states(self) -> dict[str, ProductState]:
-        """Read what STATE holds of each product, in the order of the setting."""
-        read = self._is_incremental
-        return {
-            at["product"]: ProductState.read(self.get_context_state(at) if read else {})
-            for at in self.partitions
-        }
+        """Read what STATE holds of each product; warn of what the sync will not extract."""
+        settings = self.settings
+        for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
+            self.logger.warning(warning)
+        states = {}
+        for context in self.partitions:
+            product = context["product"]
+            kept = self.get_context_state(context) if self._is_incremental else {}
+            states[product] = ProductState.read(kept)
+            for warning in states[product].warnings(settings):
+                self.logger.warning("%s/%s: %s", settings.customer, product, warning)
+        return states
 
     @property
     def _is_incremental(self) -> bool:
@@ -133,14 +136,12 @@ class EventsStream(Stream):
     def _syncing(self) -> Iterator[None]:
         """Open what a sync needs; close and remove it however the sync ends."""
         self._states = self._read_states()
-        log_warnings(self._states, self.settings, self.logger)
         signals = self._writer.signals
         effective, maps = self.effective_schema, self.config.get("stream_maps")
         self._columns = columns_with_property(
             self.settings.products, effective, self.metadata, maps
         )
-        listed = dict.fromkeys([*self.schema["properties"], *self._columns])
-        named = [name for name in listed if name in effective["properties"]]
+        named = effective["properties"]
         self._selected = [name for name in named if self.mask["properties", name]]
         with private_folder(signals) as folder:
             try:
@@ -201,26 +202,20 @@ class EventsStream(Stream):
         sync, product = self._sync_now, context["product"]
         if sync is None:
             raise RuntimeError("no sync is under way")
-        warnings = FileWarnings(
-            product,
-            self._states[product].columns,
-            products=self.settings.products,
-            properties=self._selected,
-            schema_columns=self._columns,
-            logger=self.logger,
-        )
-        with closing(warnings):
-            for export, file in sync.exports.of(product):
-                began = time.monotonic()
-                warnings.of(export, file.contents)
-                with file:
-                    yield file
-                self._writer.flush()
-                state = self._states[product].finished(export.window.end, self.settings)
-                self._states[product] = replace(state, columns=warnings.seen)
-                sync.exports.emitted(export)  # last: a signal in between loses no job
-                self._write_state()
-                sync.progress.finished(export, file.contents, time.monotonic() - began)
+        for export, file in sync.exports.of(product):
+            began = time.monotonic()
+            state, contents = self._states[product], file.contents
+            columns, warnings = state.columns.after(product, contents)
+            for warning in (*warnings, *contents.warnings):
+                self.logger.warning("%s %s: %s", product, export.window, warning)
+            with file:
+                yield file
+            self._writer.flush()
+            state = replace(state, columns=columns)
+            self._states[product] = state.finished(export.window.end, self.settings)
+            sync.exports.emitted(export)  # last: a signal in between loses no job
+            self._write_state()
+            sync.progress.finished(export, contents, time.monotonic() - began)
 
     def _write_state(self) -> None:
         """Write a STATE message with what is known now; a connection test writes none."""
@@ -231,9 +226,7 @@ class EventsStream(Stream):
             state = self._states[product]
             if self._sync_now:
                 state = self._sync_now.with_jobs_and_sizes(product, state)
-            if state != self._written.get(product):  # the SDK looks partitions up one by one
-                state.write_to(self.get_context_state(context), REPLICATION_KEY)
-                self._written[product] = state
+            state.write_to(self.get_context_state(context), REPLICATION_KEY)
         # The SDK's writer leaves out a STATE like the last one, though RECORDs may follow that.
         self._writer.write_message(StateMessage(value=self.tap_state))
 
@@ -267,28 +260,10 @@ class EventsStream(Stream):
 
     def _write_in_bulk(self) -> None:
         """Write finished RECORD messages; Python makes no record."""
-        for context in self.partitions:
-            with self.get_record_counter() as counter, self.get_sync_timer() as timer:
-                counter.with_context(context)
-                timer.with_context(context)
-                for file in self._files(context):
-                    extracted = datetime.now(timezone.utc).isoformat()
-                    for lines, count in file.record_lines(self.name, extracted):
-                        self._writer.write_lines(lines)
-                        counter.increment(count)
-
-    def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
-        """Return how batch files are written; None in a connection test."""
-        return None if self._is_connection_test else super().get_batch_config(config)
-
-    def get_sync_timer(self) -> Timer:
-        """Return a timer whose seconds are rounded."""
-        return RoundedTimer(Metric.SYNC_DURATION, {Tag.STREAM: self.name})
-
-    @property
-    def _in_bulk(self) -> bool:
-        """Whether the lines of the query are written unchanged."""
-        return self._is_incremental and not self._is_connection_test and self._unmapped
+        for file in chain.from_iterable(map(self._files, self.partitions)):
+            extracted = datetime.now(timezone.utc).isoformat()
+            for lines, _ in file.record_lines(self.name, extracted):
+                self._writer.write_lines(lines)
 
     @property
     def _unmapped(self) -> bool:
@@ -303,20 +278,13 @@ class EventsStream(Stream):
         self, batch_config: BatchConfig, context: Context | None = None
     ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
         """Yield the manifest of each batch file, written by the query itself."""
-        for partition in [context] if context else self.partitions:
-            with self.get_record_counter() as counter:
-                counter.with_context(partition)
-                for file in self._files(partition):
-                    for url in self._stored(file, batch_config):
-                        yield batch_config.encoding, [url]
-                    counter.increment(file.contents.events)
-
-    def _stored(self, file: ExportFile, batch_config: BatchConfig) -> Iterator[str]:
-        """Write a window's events to batch files; yield the URL of each when it is complete."""
-        encoding = batch_config.encoding
-        paths = file.write_batches(encoding.format, encoding.compression, batch_config.batch_size)
-        what = f"{file.customer}/{file.product} {file.window}"
-        return store_all(paths, batch_config, stem=f"{self.tap_name}--{self.name}", what=what)
+        encoding, stem = batch_config.encoding, f"{self.tap_name}--{self.name}"
+        kind = encoding.format, encoding.compression
+        for file in chain.from_iterable(map(self._files, self.partitions)):
+            paths = file.write_batches(*kind, batch_config.batch_size)
+            what = f"{file.customer}/{file.product} {file.window}"
+            for url in store_all(paths, batch_config, stem=stem, what=what):
+                yield encoding, [url]
 
     # The SDK's private names and wording are used from here on, with reasons. tap.py has one more.
 
@@ -324,27 +292,21 @@ class EventsStream(Stream):
         # STATE is due when a window is finished; the SDK's own, after each manifest, lacks jobs.
         pass
 
-    def _increment_stream_state(self, latest_record: Any, *, context: Any = None) -> None:
-        # A record's replication key is its window's end, which may not be finished.
-        pass
-
-    def _write_starting_replication_value(self, context: Any) -> None:
-        # This stream has its own rule for the start of a sync; STATE needs no marker of the SDK's.
-        pass
-
     def _sync_records(
-        self,
-        context: Any = None,
-        *,
-        write_messages: bool = True,
-    ) -> Generator[dict[str, Any], Any, None]:
-        # The budget of jobs spans products, so one sync is opened around all partitions. And
-        # the SDK offers no public way to write finished messages instead of records.
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[dict[str, Any]]:
+        # The budget of jobs spans products, so one sync is opened around all partitions; the SDK
+        # would move the bookmark with records; and it has no public way to write finished messages.
         with self._syncing():
-            if self._in_bulk:
+            if self._is_incremental and not self._is_connection_test and self._unmapped:
                 self._write_in_bulk()
-            else:
-                yield from super()._sync_records(context, write_messages=write_messages)
+                return
+            records = chain.from_iterable(map(self.get_records, self.partitions))
+            for count, record in enumerate(records):
+                self._check_max_record_limit(count)
+                if write_messages:
+                    self._write_record_message(record)
+                yield record
 
     def _sync_batches(self, batch_config: BatchConfig, context: Any = None) -> None:
         if not self._unmapped:

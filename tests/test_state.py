@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from tap_barchart_events.config.settings import Settings
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.seen_columns import SeenColumns
-from tap_barchart_events.state import ProductState, _warnings
+from tap_barchart_events.state import ProductState, SeenColumns
 from tap_barchart_events.windows import from_iso, to_iso
 
 CONTEXT = {"customer": "TGAM", "product": "WATCHLIST"}
@@ -102,43 +101,33 @@ def test_a_finished_window_moves_the_bookmark_and_never_back() -> None:
 
 def warnings(state: ProductState, settings: Settings) -> list[str]:
     """Return what a run warns of, and check that the next run warns of it no more."""
-    found = list(_warnings(state, settings))
+    found = list(state.warnings(settings))
     after = state.finished(max(BOOKMARK, settings.start_date) + HOUR, settings)
-    assert list(_warnings(after, settings)) == []
+    assert list(after.warnings(settings)) == []
     return found
 
 
-ALL_BEFORE = f"events before {to_iso(BOOKMARK)} are not extracted for "
-ALL_AFTER = f"events from {to_iso(BOOKMARK)} on are not extracted for "
-
-
 @pytest.mark.parametrize(
-    ("last", "types", "missing"),
+    ("last", "types", "names"),
     [
-        ((), (), []),
-        (("A", "B", "B"), ("B", "A"), []),
-        (None, ("A",), []),
-        (("A",), ("A", "B", "C"), [f"{ALL_BEFORE}B, C; "]),
-        (("A", "B"), (), [f"{ALL_BEFORE}all but A, B; "]),
-        ((), ("A",), [f"{ALL_AFTER}all but A; "]),
-        (("A", "B"), ("B", "C"), [f"{ALL_BEFORE}C; ", f"{ALL_AFTER}A; "]),
+        ((), (), None),
+        (("A", "B", "B"), ("B", "A"), None),
+        (None, ("A",), None),
+        (("A",), ("A", "B", "C"), ("A", "A, B, C")),
+        (("A", "B"), (), ("A, B", "all types")),
+        ((), ("A",), ("all types", "A")),
     ],
 )
 def test_event_types_that_have_changed_are_a_warning_in_one_run(
-    last: tuple[str, ...] | None, types: tuple[str, ...], missing: list[str]
+    last: tuple[str, ...] | None, types: tuple[str, ...], names: tuple[str, str] | None
 ) -> None:
-    found = warnings(ProductState(BOOKMARK, last, START), settings_with(*types))
-    assert len(found) == len(missing)
-    for warning, part in zip(found, missing, strict=True):
-        assert f"event_types have changed, so {part}to extract them, " in warning
-
-
-def test_what_the_lookback_reads_again_is_not_missing() -> None:
-    state = ProductState(BOOKMARK, ("A",), START)
-    [warning] = warnings(state, settings_with("A", "B", lookback_hours=1))
-    assert f"events before {to_iso(BOOKMARK - HOUR)} are not extracted for B" in warning
-    assert warnings(state, settings_with("A", "B", lookback_hours=24)) == []
-    assert warnings(state, settings_with("A", start_date=START - HOUR, lookback_hours=25)) == []
+    settings = settings_with(*types, lookback_hours=1)
+    found = warnings(ProductState(BOOKMARK, last, START), settings)
+    assert len(found) == bool(names)
+    if names:
+        old, new = names
+        assert f"before {to_iso(BOOKMARK - HOUR)}, events of {old} are extracted, " in found[0]
+        assert f"and from {to_iso(BOOKMARK)} on, events of {new}; to extract others" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +137,7 @@ def test_what_the_lookback_reads_again_is_not_missing() -> None:
         (None, START - HOUR, 0, None),
         (START, START + HOUR, 0, None),
         (START, START - HOUR, 0, (START - HOUR, START)),
+        (START, START - HOUR, 25, None),  # the lookback reads it again
         (BOOKMARK + HOUR, START, 0, (START, BOOKMARK)),
         (START, START - 2 * HOUR, 25, (START - 2 * HOUR, START - HOUR)),
         (START, BOOKMARK, 0, None),

@@ -77,8 +77,9 @@ def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     state = run(service, event_types=one).states[-1]
     outcome = run(service, state, event_types=two, end_date=SECOND)
     [warning] = warnings
-    assert warning.startswith("TGAM/WATCHLIST: event_types have changed, so events before ")
-    assert f"{FIRST} are not extracted for WATCHLIST-DELETED; to extract them, run" in warning
+    assert warning.startswith(f"TGAM/WATCHLIST: event_types have changed: before {FIRST}, events")
+    assert f"events of WATCHLIST-CREATED are extracted, and from {FIRST} on, events" in warning
+    assert "WATCHLIST-CREATED, WATCHLIST-DELETED; to extract others, run once with" in warning
     assert {record["type"] for record in outcome.records} == set(two)
     assert partition(outcome)["event_types"] == two
     warnings.clear()
@@ -89,7 +90,7 @@ def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     assert warnings == [], "the order is no change"
     run(service, state, event_types=one, end_date="2026-03-02T06:00:00.000+00:00")
     [warning] = warnings
-    assert f"events from {SECOND} on are not extracted for WATCHLIST-DELETED; to" in warning
+    assert f"from {SECOND} on, events of WATCHLIST-CREATED; to extract" in warning
     warnings.clear()
     run(service, event_types=two, end_date=SECOND)  # after a reset
     assert warnings == []
@@ -101,7 +102,7 @@ def test_the_warning_comes_before_anything_is_requested(
     state = run(service, event_types=["WATCHLIST-CREATED"]).states[-1]
     wrong = settings_of(service, api_url="http://127.0.0.1:1", max_retries=0)
     assert sync(wrong, state).error
-    assert "all but WATCHLIST-CREATED" in warnings[0]
+    assert "events of all types; to extract others" in warnings[0]
 
 
 def test_a_state_of_an_earlier_release_is_taken_as_it_is(
