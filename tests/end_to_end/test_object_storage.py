@@ -127,7 +127,7 @@ def test_without_credentials_the_last_line_says_so_and_no_bookmark_moves(
 
     assert outcome.code == 1
     last_line = outcome.log.splitlines()[-1]
-    assert "could not write a batch file: NoCredentialsError: Unable to locate" in last_line
+    assert "could not write a batch file: NoCredentialsError; check space, per" in last_line
     assert "credentials where batch_config stores files" in last_line
     assert [message for message in outcome.messages if message["type"] == "BATCH"] == []
     assert outcome.bookmarks == {}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +19,7 @@ from tests.tap_runs import QUICK_COMMAND, START, Outcome, Tap, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
@@ -389,22 +388,6 @@ def test_a_state_with_two_bookmarks_of_one_product(service: Emulator, tmp_path: 
     outcome = refused(tmp_path, settings_of(service), state)
     assert "STATE holds two bookmarks of TGAM/WATCHLIST; remove one" in last_line(outcome)
     assert service.requests == []
-
-
-def test_batch_files_in_memory(service: Emulator, tmp_path: Path) -> None:
-    batch_config = BATCHES | {"storage": {"root": "memory://x"}}
-    outcome = refused(tmp_path, settings_of(service, batch_config=batch_config))
-    assert "storage.root: memory:// ends with this process" in last_line(outcome)
-    assert service.requests == []
-
-
-def test_a_temporary_folder_whose_name_is_not_utf_8(service: Emulator, tmp_path: Path) -> None:
-    folder = os.fsencode(tmp_path) + b"/caf\xe9"
-    Path(os.fsdecode(folder)).mkdir()
-    environ = {"TMPDIR": os.fsdecode(folder)}
-    outcome = Tap(tmp_path, settings_of(service), environ=environ).end()
-    assert outcome.code == 1
-    assert "has a name that is not UTF-8; set TMPDIR to another one" in last_line(outcome)
 
 
 def test_a_secret_that_an_env_file_would_change_is_a_warning_without_its_value(
