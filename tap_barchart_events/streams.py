@@ -27,7 +27,6 @@ from tap_barchart_events.exports.export import JobRetryPolicy
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
-from tap_barchart_events.private_folder import private_folder
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.sync import open_sync
@@ -143,7 +142,7 @@ class EventsStream(Stream):
         )
         named = effective["properties"]
         self._selected = [name for name in named if self.mask["properties", name]]
-        with private_folder(signals) as folder:
+        with signals.private_folder() as folder:
             try:
                 with open_sync(
                     self.settings,
@@ -164,7 +163,6 @@ class EventsStream(Stream):
                 if not signals.interrupted:
                     raise
                 # Whatever came after a signal was caused by it: a library may have replaced it.
-                self._writer.discard()
                 self.logger.warning("interrupted; the next run continues from the bookmarks")
                 with suppress(Interrupted):
                     self._write_state()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import uuid
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from tap_barchart_events.exceptions import FileError, SettingError
+from tap_barchart_events.exceptions import BarchartEventsError, FileError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,11 +26,6 @@ def check_storage(storage: StorageTarget) -> None:
     Raises:
         SettingError: There is none.
     """
-    if get_protocol(storage.root) == "memory":
-        raise SettingError(
-            "setting batch_config: storage.root: memory:// ends with this process, so no target "
-            "could read the files; use a folder or an object store"
-        )
     try:
         get_filesystem_class(get_protocol(storage.root))
     except (ImportError, ValueError) as error:
@@ -64,54 +57,28 @@ def store_all(
         suffix += ".gz"
     try:
         for path in paths:
-            url = store(path, storage, f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}")
+            name = f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}"
+            url = _store(path, storage, name)
             path.unlink()
             yield url
-    except OSError as error:
+    except BarchartEventsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each store's library has its own errors
+        # Their texts can hold values of batch_config, which may be secrets.
+        number = error.errno if isinstance(error, OSError) else None
+        why = os.strerror(number) if number else type(error).__name__
         raise FileError(
-            f"{what}: could not write a batch file: {_reason(error, storage)}; check space, "
-            "permissions and credentials where batch_config stores files, and space in TMPDIR"
+            f"{what}: could not write a batch file: {why}; check space, permissions and "
+            "credentials where batch_config stores files, and space in TMPDIR"
         ) from None
 
 
-def _reason(error: OSError, storage: StorageTarget) -> str:
-    """Return why a file was not stored, without the values of the storage: some are secrets."""
-    if error.errno and error.strerror == os.strerror(error.errno):
-        return error.strerror
-    text = " ".join(str(error.strerror or error).split())
-    root = storage.root.partition("://")[2] or storage.root
-    values = [root, storage.prefix, *re.split("[/:@]", root)]
-    inner: list[Any] = [storage.params]
-    for value in inner:  # it grows meanwhile
-        inner += value.values() if isinstance(value, dict) else ()
-        inner += value if isinstance(value, list) else ()
-    values += [value.strip() for value in inner if isinstance(value, str)]
-    for value in sorted(filter(None, values), key=len, reverse=True):
-        # A shorter one is no secret, and may be a part of any word.
-        text = text.replace(value, "…") if len(value) > 3 else text
-    return text
-
-
-def store(path: Path, storage: StorageTarget, name: str) -> str:
-    """Copy a finished file into its storage, and return its URL there.
-
-    Raises:
-        OSError: It could not be stored; errors of a store's library are converted.
-    """
-    try:
-        filesystem, root = url_to_fs(storage.root, **storage.params)
-        filesystem.makedirs(root, exist_ok=True)
-        target = f"{root.rstrip('/')}/{name}"
-        try:
-            filesystem.put_file(str(path), target)
-        except BaseException:
-            with suppress(Exception):
-                filesystem.rm_file(target)
-            raise
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - each store's library has its own errors
-        raise OSError(f"{type(error).__name__}: {error}") from None
+def _store(path: Path, storage: StorageTarget, name: str) -> str:
+    """Copy a finished file into its storage, and return its URL there."""
+    filesystem, root = url_to_fs(storage.root, **storage.params)
+    filesystem.makedirs(root, exist_ok=True)
+    target = f"{root.rstrip('/')}/{name}"
+    filesystem.put_file(str(path), target)
     # Targets of the SDK do not decode URLs. In a file's, the SDK's own get_url encodes some names,
     # and leaves ~ as it is.
     if isinstance(filesystem, LocalFileSystem):

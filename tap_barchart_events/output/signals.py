@@ -1,4 +1,7 @@
-"""The signals that end the tap. Depends on no stream and no message."""
+"""The signals that end the tap, and the temporary files that go with it.
+
+Depends on no stream and no message.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,18 @@ import os
 import select
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import FrameType
 
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-    if hasattr(signal, name)
-]
+SIGNALS = [s for s in signal.Signals if s.name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"}]
 """The signals that end the tap."""
 
 CLOSED = 141
@@ -83,6 +83,24 @@ class Signals:
             self._is_deferred = False
         if self.interrupted:
             raise self.interrupted
+
+    @contextmanager
+    def private_folder(self) -> Iterator[Path]:
+        """Make a temporary folder that only its owner can read, and remove it with its content."""
+        try:
+            with self.deferred():
+                self.folder = folder = Path(tempfile.mkdtemp(prefix="tap-barchart-events-"))
+            yield folder
+        finally:
+            # Only the first signal raises, so at least one of the two calls completes.
+            try:
+                self._remove_folder()
+            finally:
+                self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end_at_once(self, signum: int) -> None:
         if self.folder:

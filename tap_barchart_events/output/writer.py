@@ -45,10 +45,6 @@ class MessageWriter(MsgSpecWriter):
         if lines:
             self._write(lines)
 
-    def discard(self) -> None:
-        """Drop what was collected."""
-        self._collected = bytearray()
-
     def _write(self, lines: bytes | bytearray) -> None:
         """Write whole lines, however long the reader takes.
 
