@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
+import duckdb
 import yaml
 
+from barchart_events_emulator import Emulator
 from demo import marts, report
-from demo.command import run
+from demo.command import run, tap_settings
 from demo.picture import draw
-from demo.pipeline import PROJECT, Pipeline, PipelineError, process
-from demo.summary import read_back
+from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from demo.summary import Arrived
-
 OUTPUT = PROJECT / "output"
 FOLDER = OUTPUT / "demo"
-PICTURE = OUTPUT / "report.png"
 REPORT = OUTPUT / "report.html"
 STATE_ID = "demo:tap-barchart-events-to-target-jsonl"
 
 # The emulator's time when the demo begins. The first run ends 15 minutes before it: that is the
 # default of lag_minutes.
 NOW = datetime(2026, 3, 5, 15, 15, tzinfo=timezone.utc)
-LAG = timedelta(minutes=15)
+FIRST_END = NOW - timedelta(minutes=15)
 LATER_HOURS = 1
+SECOND_END = FIRST_END + timedelta(hours=LATER_HOURS)
 
-EMULATOR = (
-    "--seed=7",
-    "--events-per-hour=12",
-    "--job-seconds=0.5",
-    "--username=demo",
-    "--password=demo",
+EMULATOR: dict[str, Any] = {
+    "events_per_hour": 12,
+    "job_seconds": 0.5,
+    "clock": lambda: to_milliseconds(NOW),
     # The tap would warn of the emulator's clock, which is in another month than the machine's.
-    "--no-date-header",
-    f"--now={NOW.isoformat()}",
-)
+    "date_header": False,
+}
 
 
 def main() -> int:
@@ -58,76 +51,66 @@ def main() -> int:
 def _demo() -> bool:
     configured = _demo_settings()
     start = datetime.fromisoformat(configured["start_date"].replace("Z", "+00:00"))
-    first_end, second_end = NOW - LAG, NOW - LAG + timedelta(hours=LATER_HOURS)
     pipeline = Pipeline(FOLDER)
     target = FOLDER / "events.jsonl"
-    with process(
-        [sys.executable, "-m", "barchart_events_emulator", *EMULATOR],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as emulator:
-        assert emulator.stdout is not None  # noqa: S101 - it is a pipe, see above
-        ready = emulator.stdout.readline()
-        if not ready:
-            raise PipelineError("the emulator did not start")
-        service = Service(json.loads(ready)["api_url"])
-        print(f"The emulator of the service: {service.url} · its time is {NOW:%Y-%m-%d %H:%M} UTC")
-
-        seconds = [_run(pipeline, service, first_end, "first run")]
-        after_first = _bookmarks(pipeline.state(STATE_ID))
-        loaded = [_lines(target)]
-        service.advance(LATER_HOURS)
+    with Emulator(**EMULATOR) as service:
+        print(f"The emulator: {service.api_url} · its time is {NOW:%Y-%m-%d %H:%M} UTC")
+        first_seconds = _run(pipeline, service, FIRST_END, "first run")
+        after_first = _bookmarks(pipeline)
+        first = _lines(target)
+        service.advance(hours=LATER_HOURS)
         print(f"\nIn the emulator, {LATER_HOURS} hour passes")
-        seconds.append(_run(pipeline, service, second_end, "second run"))
-        loaded.append(_lines(target) - loaded[0])
+        second_seconds = _run(pipeline, service, SECOND_END, "second run")
+        second = _lines(target) - first
+        expected = _held(service, configured, start)
+        new = sum(_held(service, configured, FIRST_END).values())
 
-        customer, products = configured["customer"], configured["products"]
-        expected = {p: service.count(customer, p, start, second_end) for p in products}
-        new = sum(service.count(customer, p, first_end, second_end) for p in products)
-
-    arrived = read_back(target)
-    bookmarks = _bookmarks(pipeline.state(STATE_ID))
-    matches = _compare(target, arrived, expected, bookmarks, second_end)
-    for name, count, took in zip(("first run", "second run"), loaded, seconds, strict=True):
-        print(f"  {name}: {count:,} events in {took:.1f} s")
-    if loaded[1] != new:
+    bookmarks = _bookmarks(pipeline)
+    matches = _compare(target, expected, bookmarks)
+    print(f"  first run: {first:,} events in {first_seconds:.1f} s")
+    print(f"  second run: {second:,} events in {second_seconds:.1f} s")
+    if second != new:
         print(f"  the second run should have loaded {new:,} events")
         matches = False
-    _report(target, {p: (start, after_first[p], bookmarks[p]) for p in arrived})
+    _report(target, {p: (start, after_first[p], bookmarks[p]) for p in bookmarks})
     print("\nAll events of the service were loaded, once." if matches else "\nTHE COUNTS DIFFER.")
     print(f"Open {_relative(REPORT)} in a browser. Next: First run, in README.md.")
     return matches
 
 
-def _compare(
-    target: Path,
-    arrived: Mapping[str, Arrived],
-    expected: Mapping[str, int],
-    bookmarks: Mapping[str, datetime],
-    end: datetime,
-) -> bool:
+def _compare(target: Path, expected: Mapping[str, int], bookmarks: Mapping[str, datetime]) -> bool:
     """Print loaded and expected events of each product; return whether they match."""
+    with duckdb.connect() as database:
+        rows = database.execute(
+            """
+            SELECT product, count(*), count(DISTINCT event_id),
+                min("timestamp"::TIMESTAMP), max("timestamp"::TIMESTAMP)
+            FROM read_json($file, format = 'newline_delimited', columns = {
+                product: 'VARCHAR', event_id: 'VARCHAR', "timestamp": 'VARCHAR'})
+            GROUP BY product ORDER BY product
+            """,
+            {"file": str(target)},
+        ).fetchall()
     print(f"\nRead back from {_relative(target)}:\n")
-    print(
-        f"  {'product':<12}{'events':>9}  {'expected':>9}  "
-        f"{'first event':<24}{'last event':<24}bookmark"
-    )
-    matches = set(arrived) == set(expected)
-    for product, count in expected.items():
-        found = arrived.get(product)
-        if found is None:
-            print(f"  {product:<12}{0:>9}  {count:>9,}")
-            continue
-        bookmark = bookmarks.get(product)
+    head = f"{'first event':<24}{'last event':<24}bookmark"
+    print(f"  {'product':<12}{'events':>9}{'event_ids':>11}{'expected':>10}  {head}")
+    for product, events, distinct, first, last in rows:
         print(
-            f"  {product:<12}{found.rows:>9,}  {count:>9,}  {_time(found.first):<24}"
-            f"{_time(found.last):<24}{_time(bookmark) if bookmark else 'none'}"
+            f"  {product:<12}{events:>9,}{distinct:>11,}{expected.get(product, 0):>10,}  "
+            f"{first:%Y-%m-%d %H:%M:%S}     {last:%Y-%m-%d %H:%M:%S}     "
+            f"{bookmarks[product]:%Y-%m-%d %H:%M:%S}"
         )
-        matches &= found.rows == found.distinct == count and bookmark == end
-    total = sum(found.rows for found in arrived.values())
-    distinct = sum(found.distinct for found in arrived.values())
-    print(f"\n  {total:,} events, {distinct:,} different event_ids")
-    return matches
+    print()
+    found = {product: (events, distinct) for product, events, distinct, *_ in rows}
+    complete = found == {product: (count, count) for product, count in expected.items()}
+    return complete and set(bookmarks.values()) == {SECOND_END}
+
+
+def _held(service: Emulator, configured: Mapping[str, Any], start: datetime) -> dict[str, int]:
+    """Return how many events the service holds from an instant on, by product."""
+    span = to_milliseconds(start), to_milliseconds(SECOND_END)
+    customer = configured["customer"]
+    return {product: service.count(customer, product, *span) for product in configured["products"]}
 
 
 def _report(target: Path, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]) -> None:
@@ -137,42 +120,9 @@ def _report(target: Path, bookmarks: Mapping[str, tuple[datetime, datetime, date
     began = time.monotonic()
     marts.build(target, database)
     built = marts.read(database)
-    drawing = FOLDER / "report.svg"
-    draw(built, bookmarks, (PICTURE, drawing))
-    report.write(built, bookmarks, drawing, REPORT)
+    report.write(built, bookmarks, draw(built, bookmarks), REPORT)
     print(f"  models, their tests and the report: {time.monotonic() - began:.1f} s")
-    print(f"  {_relative(database)}, {_relative(PICTURE)}, {_relative(REPORT)}")
-
-
-class Service:
-    """The emulator's calls that the real service does not have: its clock and its events."""
-
-    def __init__(self, url: str) -> None:
-        """Take the emulator at this URL."""
-        self.url = url
-
-    def advance(self, hours: float) -> None:
-        """Let time pass in the emulator."""
-        response = requests.post(
-            f"{self.url}/emulator/clock", json={"advance_hours": hours}, timeout=10
-        )
-        response.raise_for_status()
-
-    def count(self, customer: str, product: str, start: datetime, end: datetime) -> int:
-        """Return how many events it holds for the product in `[start, end)`."""
-        response = requests.get(
-            f"{self.url}/emulator/events",
-            params={
-                "customer": customer,
-                "product": product,
-                "start": str(to_milliseconds(start)),
-                "end": str(to_milliseconds(end)),
-                "count": "1",
-            },
-            timeout=60,
-        )
-        response.raise_for_status()
-        return int(response.json()["count"])
+    print(f"  {_relative(database)}, {_relative(REPORT)}")
 
 
 def _demo_settings() -> dict[str, Any]:
@@ -183,17 +133,14 @@ def _demo_settings() -> dict[str, Any]:
     return settings
 
 
-def _run(pipeline: Pipeline, service: Service, end: datetime, name: str) -> float:
+def _run(pipeline: Pipeline, service: Emulator, end: datetime, name: str) -> float:
     print(f"\n{name}: meltano run tap-barchart-events target-jsonl, up to {end:%Y-%m-%d %H:%M} UTC")
     began = time.monotonic()
     pipeline.run(
         "tap-barchart-events",
         "target-jsonl",
         settings={
-            "TAP_BARCHART_EVENTS_API_URL": service.url,
-            "TAP_BARCHART_EVENTS_USERNAME": "demo",
-            "TAP_BARCHART_EVENTS_PASSWORD": "demo",
-            "TAP_BARCHART_EVENTS_END_DATE": end.isoformat(),
+            **tap_settings(service, END_DATE=end.isoformat()),
             "TARGET_JSONL_DESTINATION_PATH": str(pipeline.folder),
         },
         on_line=_show_window,
@@ -207,12 +154,10 @@ def _show_window(line: str) -> None:
         print(f"  {found[0]}", flush=True)
 
 
-def _bookmarks(state: Mapping[str, Any]) -> dict[str, datetime]:
-    partitions = state["singer_state"]["bookmarks"]["events"]["partitions"]
+def _bookmarks(pipeline: Pipeline) -> dict[str, datetime]:
+    partitions = pipeline.state(STATE_ID)["singer_state"]["bookmarks"]["events"]["partitions"]
     return {
-        p["context"]["product"]: datetime.fromisoformat(
-            p["replication_key_value"].replace("Z", "+00:00")
-        )
+        p["context"]["product"]: datetime.fromisoformat(p["replication_key_value"])
         for p in partitions
     }
 
@@ -220,10 +165,6 @@ def _bookmarks(state: Mapping[str, Any]) -> dict[str, datetime]:
 def _lines(file: Path) -> int:
     with file.open("rb") as lines:
         return sum(1 for _ in lines)
-
-
-def _time(instant: datetime) -> str:
-    return f"{instant.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
 
 
 def _relative(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What the demos share as commands: exit codes and last lines."""
+"""What the demos share: exit codes, last lines, the tap's settings for an emulator."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+    from barchart_events_emulator import Emulator
 
 
 class DemoError(Exception):
@@ -34,6 +36,22 @@ def run(demo: Callable[[], bool]) -> int:
         return 1
     print(f"\n{time.monotonic() - began:.1f} s, without the installation")
     return 0 if matches else 1
+
+
+def tap_settings(service: Emulator, **more: str) -> dict[str, str]:
+    """Return environment variables with which the tap extracts from an emulator.
+
+    Args:
+        service: The emulator.
+        more: Further settings, by name in capitals.
+    """
+    settings = {
+        "API_URL": service.api_url,
+        "USERNAME": service.username,
+        "PASSWORD": service.password,
+        **more,
+    }
+    return {f"TAP_BARCHART_EVENTS_{name}": value for name, value in settings.items()}
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

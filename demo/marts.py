@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
@@ -20,8 +19,7 @@ DBT = PROJECT / ".meltano" / "utilities" / "dbt-postgres" / "venv" / "bin" / "db
 TRANSFORM = PROJECT / "transform"
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """One product in the mart of products."""
 
     product: str
@@ -35,8 +33,7 @@ class Overview:
     """Last event, UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(NamedTuple):
     """One product on one day (UTC)."""
 
     product: str
@@ -47,8 +44,7 @@ class Day:
     events: int
 
 
-@dataclass(frozen=True, slots=True)
-class EventType:
+class EventType(NamedTuple):
     """One event type over all days."""
 
     product: str
@@ -56,8 +52,7 @@ class EventType:
     events: int
 
 
-@dataclass(frozen=True, slots=True)
-class Marts:
+class Marts(NamedTuple):
     """What the picture and the report show."""
 
     users: int

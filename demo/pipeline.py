@@ -12,14 +12,12 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.command import DemoError
 from demo.environment import clean_environment
-from tap_barchart_events.output.signals import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,36 +129,17 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         command: The program and its arguments.
         options: Those of `subprocess.Popen`; without `env`, its environment is a new one.
     """
-    running: subprocess.Popen[str] | None = None
+    # With a session of its own, Ctrl-C ends the command only through this block.
+    running = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **{"env": clean_environment(), **options},
+    )
     try:
-        with _signals_held():
-            # With a session of its own, Ctrl-C ends the command only through this block.
-            running = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                **{"env": clean_environment(), **options},
-            )
         yield running
     finally:
-        if running is not None:
-            with _signals_held():
-                _end(running)
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Delay signals until the block ends. A signal mask would be passed on to the command."""
-    waiting: list[int] = []
-    numbers = SIGNALS if threading.current_thread() is threading.main_thread() else []
-    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in waiting:
-            signal.raise_signal(number)
+        _end(running)
 
 
 def _end(running: subprocess.Popen[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from barchart_events_emulator import Emulator
-from demo.command import run
+from demo.command import run, tap_settings
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres_server import Postgres
 from tap_barchart_events.windows import to_milliseconds
@@ -60,20 +61,17 @@ def _run(
 ) -> None:
     print(f"\nmeltano run {' '.join(BLOCKS)}, up to {end:%Y-%m-%d %H:%M} UTC")
     began = time.monotonic()
-    tap = {
-        "API_URL": service.api_url,
-        "USERNAME": service.username,
-        "PASSWORD": service.password,
-        "CUSTOMER": CUSTOMER,
-        "PRODUCTS": "[" + ",".join(f'"{product}"' for product in products) + "]",
-        "START_DATE": START.isoformat(),
-        "END_DATE": end.isoformat(),
-        "LOOKBACK_HOURS": str(LOOKBACK_HOURS),
-    }
     pipeline.run(
         *BLOCKS,
         settings={
-            **{f"TAP_BARCHART_EVENTS_{name}": value for name, value in tap.items()},
+            **tap_settings(
+                service,
+                CUSTOMER=CUSTOMER,
+                PRODUCTS=json.dumps(products),
+                START_DATE=START.isoformat(),
+                END_DATE=end.isoformat(),
+                LOOKBACK_HOURS=str(LOOKBACK_HOURS),
+            ),
             "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
             "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": SCHEMA,
             "DBT_POSTGRES_HOST": str(postgres.folder),

@@ -165,13 +165,12 @@ class Postgres:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def execute(self, statements: str, *, schema: str = "public", time_zone: str = "UTC") -> str:
-        """Execute SQL, and return what psql prints: rows without a heading.
+    def execute(self, statements: str, *, schema: str = "public") -> str:
+        """Execute SQL in UTC, and return what psql prints: rows without a heading.
 
         Args:
             statements: Any number of statements; all are undone if one fails.
             schema: The schema in which names are looked up.
-            time_zone: The session's time zone.
 
         Raises:
             PostgresError: A statement failed, or the server cannot be reached.
@@ -183,7 +182,7 @@ class Postgres:
                 *("--set", "ON_ERROR_STOP=1", "--file", "-"),
                 *("--username", "postgres", "--host", self.folder, "postgres"),
             ],
-            env={"PGOPTIONS": f"-c search_path={schema} -c timezone={time_zone}"},
+            env={"PGOPTIONS": f"-c search_path={schema} -c timezone=UTC"},
             input=statements,
             capture_output=True,
             encoding="utf-8",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
 from demo.picture import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from demo.marts import Marts
@@ -48,7 +48,7 @@ and dbt built the tables below on DuckDB. Days and times are UTC.</p>
 def write(
     marts: Marts,
     bookmarks: Mapping[str, tuple[datetime, datetime, datetime]],
-    picture: Path,
+    picture: str,
     to: Path,
 ) -> None:
     """Write the page.
@@ -59,76 +59,47 @@ def write(
         picture: The picture, SVG.
         to: The HTML file.
     """
-    svg = picture.read_text(encoding="utf-8")
+    instants = [(product, *at) for product, at in sorted(bookmarks.items())]
+    tables = (
+        _table(
+            "products",
+            "product|events|users|sessions|seconds a session|first event|last event",
+            marts.overview,
+        ),
+        _table(
+            "bookmarks", "product|start date|after the first run|after the second run", instants
+        ),
+        _table("days", "product|day|active users|new users|sessions|events", marts.days),
+        _table("types", "product|type|events", marts.types),
+    )
     page = _PAGE.format(
         headline=escape(headline(marts)),
-        picture=svg[svg.index("<svg") :],
-        tables="\n".join(_tables(marts, bookmarks)),
+        picture=picture[picture.index("<svg") :],
+        tables="\n".join(tables),
     )
     to.write_text(page, encoding="utf-8")
 
 
-def _tables(
-    marts: Marts, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]
-) -> tuple[str, ...]:
-    return (
-        _table(
-            "products",
-            "Products",
-            ("product", "events", "users", "sessions", "minutes a session", "first", "last"),
-            (
-                (
-                    row.product,
-                    f"{row.events:,}",
-                    f"{row.users:,}",
-                    f"{row.sessions:,}",
-                    f"{row.seconds_per_session / 60:.1f}",
-                    f"{row.first:%Y-%m-%d %H:%M}",
-                    f"{row.last:%Y-%m-%d %H:%M}",
-                )
-                for row in marts.overview
-            ),
-        ),
-        _table(
-            "bookmarks",
-            "Bookmarks",
-            ("product", "start date", "after the first run", "after the second run"),
-            (
-                (product, *(f"{instant:%Y-%m-%d %H:%M}" for instant in instants))
-                for product, instants in sorted(bookmarks.items())
-            ),
-        ),
-        _table(
-            "days",
-            "Days",
-            ("product", "day", "active users", "new users", "sessions", "events"),
-            (
-                (
-                    row.product,
-                    f"{row.day:%a %Y-%m-%d}",
-                    f"{row.active_users:,}",
-                    f"{row.new_users:,}",
-                    f"{row.sessions:,}",
-                    f"{row.events:,}",
-                )
-                for row in marts.days
-            ),
-        ),
-        _table(
-            "types",
-            "Event types",
-            ("product", "event type", "events"),
-            ((row.product, row.code, f"{row.events:,}") for row in marts.types),
-        ),
-    )
-
-
-def _table(name: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+def _table(name: str, columns: str, rows: Iterable[tuple[object, ...]]) -> str:
+    head = "".join(f"<th>{column}</th>" for column in columns.split("|"))
     body = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{escape(_cell(value))}</td>" for value in row) + "</tr>"
+        for row in rows
     )
     return (
-        f'<h2>{escape(title)}</h2>\n<table id="{name}">\n<thead><tr>{head}</tr></thead>\n'
+        f'<h2>{name.capitalize()}</h2>\n<table id="{name}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>"
     )
+
+
+def _cell(value: object) -> str:
+    match value:
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.0f}"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case date():
+            return f"{value:%a %Y-%m-%d}"
+    return str(value)
