@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from dataclasses import fields
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,14 @@ from barchart_events_emulator.emulator import Emulator
 from barchart_events_emulator.faults import KINDS
 from barchart_events_emulator.options import Options
 from barchart_events_emulator.service import wall_clock
-from tap_barchart_events.windows import to_milliseconds
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-TRIAL = timedelta(days=3)
-"""How far before the emulator's time a trial of the tap begins."""
+TRIAL_DAYS = 3
+"""How long before the emulator's time a trial of the tap begins."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    faults, now, outages = options.pop("fault"), options.pop("now"), options.pop("outage")
+    faults, now = options.pop("fault"), options.pop("now")
     env_file: Path | None = options.pop("env_file")
     if env_file and env_file.exists():
         parser.error(f"{env_file} exists; remove it, or name another file with --env-file")
@@ -52,8 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with emulator:
             _announce(emulator, env_file)
-            for after, seconds in outages:
-                emulator.outage(seconds, after)
             stopped.wait()
     except OSError as error:
         in_use = "could not listen: the port is in use; end the other emulator, or set --port"
@@ -76,14 +73,13 @@ def _announce(emulator: Emulator, env_file: Path | None) -> None:
 
 def _settings(emulator: Emulator) -> str:
     """Return settings of the tap for a trial with the emulator, as lines of a ``.env``."""
-    now = datetime.fromtimestamp(emulator.clock() / 1000, timezone.utc)
     settings = {
         "API_URL": emulator.api_url,
         "USERNAME": emulator.username,
         "PASSWORD": emulator.password,
         "CUSTOMER": "TGAM",
         "PRODUCTS": '["WATCHLIST","PORTFOLIO"]',
-        "START_DATE": f"{now - TRIAL:%Y-%m-%dT00:00:00Z}",
+        "START_DATE": to_iso(emulator.clock() - TRIAL_DAYS * 24 * HOUR)[:10],
     }
     lines = [f"TAP_BARCHART_EVENTS_{name}='{value}'" for name, value in settings.items()]
     return "\n".join(["# Settings of the tap for the emulator on this machine.", *lines, ""])
@@ -111,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--username", default=Emulator.username, help="(%(default)s)")
     parser.add_argument("--password", default=Emulator.password, help="(%(default)s)")
     parser.add_argument(
-        "--now", type=_instant, help="the service's time at the start, ISO 8601; then it runs on"
+        "--now", type=from_iso, help="the service's time at the start, ISO 8601; then it runs on"
     )
     parser.add_argument(
         "--fault",
@@ -121,14 +117,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT",
         help="arm a fault, CALL:KIND:NAME=VALUE..., e.g. "
         "poll:status:code=503:times=2:after=1:every=3; times=null for always; may be repeated",
-    )
-    parser.add_argument(
-        "--outage",
-        type=_outage,
-        action="append",
-        default=[],
-        metavar="AFTER:SECONDS",
-        help="AFTER seconds after the start, all jobs fail for SECONDS; may be repeated",
     )
     _add_options(parser)
     return parser
@@ -173,20 +161,10 @@ def _text(value: str) -> str:
     return value.replace("\\r", "\r").replace("\\n", "\n")
 
 
-def _instant(value: str) -> int:
-    instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    return to_milliseconds(instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc))
-
-
 def _fault(value: str) -> tuple[str, str, dict[str, Any]]:
     call, kind, *settings = value.split(":")
     named = dict(setting.split("=", 1) for setting in settings)
     return call, kind, {name: _literal(text) for name, text in named.items()}
-
-
-def _outage(value: str) -> tuple[float, float]:
-    after, seconds = value.split(":")
-    return float(after), float(seconds)
 
 
 def _literal(text: str) -> Any:

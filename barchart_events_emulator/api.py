@@ -9,17 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from barchart_events_emulator.admin import admin_routes
 from barchart_events_emulator.faults import JOB_OUTCOMES, Fault
 from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, refusal, service_error
-from barchart_events_emulator.validation import InvalidRequestError, start_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +34,13 @@ _SERVICE = {
     "description": "System for collecting and reporting usage statistics, emulated",
     "environment": "emulator",
 }
+
+
+LINK_SECONDS = 900.0
+"""How long a download link works."""
+
+FILTER = ("customer", "product", "types", "start", "end")
+"""The keys of a filter, in the order in which they have to come."""
 
 
 def call_of(method: str, path: str) -> str | None:
@@ -64,22 +69,10 @@ def api_application(service: Service) -> Starlette:
         Route("/service/authenticate", calls.authenticate, methods=["GET"]),
         Route("/service/version", calls.version, methods=["GET"]),
         Route("/system/version", calls.version, methods=["GET"]),
-        *admin_routes(service),
     ]
-    for route in routes:
-        if route.methods:
-            route.methods.discard("HEAD")
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_call})
+    app = Starlette(routes=routes)
     app.router.redirect_slashes = False
     return app
-
-
-async def _no_such_call(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    response = gateway_error(error.status_code, error.detail)
-    response.headers.update(error.headers or {})
-    return response
 
 
 def _guarded(
@@ -146,7 +139,7 @@ class _ServiceCalls:
                     "EVENT_JOB_GET_FAILED_RUNNING", "The job is still running: no file yet."
                 )
             return service_error("EVENT_JOB_GET_FAILED", "The job has failed: there is no file.")
-        seconds = job.options.link_seconds
+        seconds = LINK_SECONDS
         if fault is not None and kind == "link-seconds":
             seconds = fault.details["seconds"]
         link = self._service.new_link(job, seconds)
@@ -190,10 +183,65 @@ class _ServiceCalls:
 
 
 def _other_filter(query: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
-    keys = ("customer", "product", "types", "start", "end")
-    changed = {key: details[key] for key in keys if details[key] is not None}
+    changed = {key: details[key] for key in FILTER if details[key] is not None}
     changed |= dict.fromkeys(details["nulls"])
     return {k: v for k, v in (query | changed).items() if k not in details["left_out"]}
+
+
+class InvalidRequestError(Exception):
+    """A request that the service refuses; the message says why."""
+
+
+def start_request(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the ``filter`` and the ``output`` of a start request.
+
+    Raises:
+        InvalidRequestError: The body is no JSON, or a key is missing, unknown, or of a wrong type.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise InvalidRequestError("The body must be application/json.")
+    try:
+        request = _keys(json.loads(body), "body", {"filter", "output"})
+    except ValueError as error:
+        raise InvalidRequestError("The body is no JSON.") from error
+    if "filter" not in request:
+        raise InvalidRequestError("The body must hold a filter.")
+    query = _keys(request["filter"], "filter", set(FILTER))
+    in_order = list(query) == [key for key in FILTER if key in query]
+    _refuse_unless(in_order, f"The keys of the filter must be in the order {', '.join(FILTER)}.")
+    for key in ("customer", "product"):
+        _refuse_unless(_is_code(query.get(key)), f"filter.{key} must be a code.")
+    for key in ("start", "end"):
+        whole = type(query.get(key, 0)) is int
+        _refuse_unless(whole, f"filter.{key} must be a whole number of milliseconds.")
+    if "start" in query and "end" in query:
+        forward = query["start"] <= query["end"]
+        _refuse_unless(forward, "filter.start must not come after filter.end.")
+    types = query.get("types", ["all"])
+    codes = isinstance(types, list) and types and all(map(_is_code, types))
+    _refuse_unless(codes, "filter.types must be a list of codes, or be left out.")
+    output = _keys(request.get("output", {}), "output", {"delimiter"})
+    mark = output.get("delimiter", "|")
+    usable = isinstance(mark, str) and len(mark) == 1 and mark not in '"\r\n'
+    _refuse_unless(usable, "output.delimiter must be one character.")
+    return query, output
+
+
+def _refuse_unless(valid: object, message: str) -> None:
+    if not valid:
+        raise InvalidRequestError(message)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _keys(value: object, name: str, known: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidRequestError(f"The {name} must be an object.")
+    if unknown := sorted(set(value) - known):
+        raise InvalidRequestError(f"The {name} must not hold {unknown[0]!r}.")
+    return value
 
 
 def _no_job() -> Response:

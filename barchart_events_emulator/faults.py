@@ -7,7 +7,6 @@ This module lists the faults. ``responses.py`` has those that replace a response
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,28 +174,3 @@ class Fault:
 def _refuse_unknown(what: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         raise ValueError(f"{name!r} is not {what}; there are {', '.join(known) or 'none'}")
-
-
-class Faults:
-    """The armed faults, in the order of arming."""
-
-    def __init__(self) -> None:
-        """Start without faults."""
-        self._armed: list[Fault] = []
-        self._lock = threading.Lock()
-
-    def arm(self, fault: Fault) -> Fault:
-        """Add a fault."""
-        with self._lock:
-            self._armed.append(fault)
-        return fault
-
-    def clear(self) -> None:
-        """Disarm all."""
-        with self._lock:
-            self._armed.clear()
-
-    def take(self, call: str) -> Fault | None:
-        """Return the fault that applies to this call, if any: the first armed one that is due."""
-        with self._lock:
-            return next((one for one in self._armed if one.call == call and one.applies()), None)

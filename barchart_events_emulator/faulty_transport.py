@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from barchart_events_emulator.faults import Fault, Faults
+    from barchart_events_emulator.faults import Fault
     from barchart_events_emulator.loopback import Transports
 
 _TICK = 0.05
 """Seconds between the pieces of a slow response."""
-
-_OWN = "/emulator/"
-"""Paths of the emulator's own calls, which are not logged."""
 
 
 class ConnectionGoneError(Exception):
@@ -82,47 +79,28 @@ class StreamedResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+@dataclass(eq=False)
 class FaultMiddleware:
     """An application with a log of its requests, and with faults."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        host: str,
-        call_of: Callable[[str, str], str | None],
-        faults: Faults,
-        log: list[RequestSeen],
-        transports: Transports,
-        elsewhere: str,
-        now: Callable[[], float],
-        date: Callable[[], str | None],
-        throttle: Callable[[], float | None] = lambda: None,
-    ) -> None:
-        """Wrap an application.
-
-        Args:
-            app: The application.
-            host: Name of the application in the log.
-            call_of: Method and path → name of the call.
-            faults: The faults.
-            log: Requests are appended to it.
-            transports: Open connections by peer.
-            elsewhere: A URL of the other host.
-            now: The service's time, in seconds since the epoch.
-            date: The ``Date`` header of a response sent now; ``None`` for no such header.
-            throttle: Upper limit of bytes a second of a response; ``None`` for no limit.
-        """
-        self._app = app
-        self._host = host
-        self._call_of = call_of
-        self._faults = faults
-        self._log = log
-        self._transports = transports
-        self._elsewhere = elsewhere
-        self._now = now
-        self._date = date
-        self._throttle = throttle
+    app: ASGIApp
+    host: str
+    """Name of the application in the log."""
+    call_of: Callable[[str, str], str | None]
+    """Method and path → name of the call."""
+    faults: list[Fault]
+    log: list[RequestSeen]
+    """Requests are appended to it."""
+    transports: Transports
+    """Open connections by peer."""
+    elsewhere: str
+    """A URL of the other host."""
+    now: Callable[[], float]
+    """The service's time, in seconds since the epoch."""
+    date: Callable[[], str | None]
+    """The ``Date`` header of a response sent now; ``None`` for no such header."""
+    throttle: Callable[[], float | None] = lambda: None
+    """Upper limit of bytes a second of a response; ``None`` for no limit."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Log the request, and answer it, with a fault if one applies."""
@@ -139,21 +117,21 @@ class FaultMiddleware:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         seen = self._describe(scope, bytes(body))
-        if not seen.path.startswith(_OWN):
-            self._log.append(seen)
+        self.log.append(seen)
         if seen.call is not None:
-            seen.fault = self._faults.take(seen.call)
+            due = (one for one in self.faults if one.call == seen.call and one.applies())
+            seen.fault = next(due, None)
         scope["state"] = {"fault": seen.fault}
-        transport = self._transports[scope["client"]]
-        connection = _Connection(seen, transport, receive, self._dated(send), self._throttle())
-        response = seen.fault and response_of(seen.fault, self._elsewhere, self._now())
+        transport = self.transports[scope["client"]]
+        connection = _Connection(seen, transport, receive, self._dated(send), self.throttle())
+        response = seen.fault and response_of(seen.fault, self.elsewhere, self.now())
         with suppress(ConnectionGoneError):
             await connection.before_response()
-            await (response or self._app)(scope, replay, connection.send)
+            await (response or self.app)(scope, replay, connection.send)
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:
-            date = self._date() if message["type"] == "http.response.start" else None
+            date = self.date() if message["type"] == "http.response.start" else None
             if date is not None:
                 message = {**message, "headers": [*message["headers"], (b"date", date.encode())]}
             await send(message)
@@ -168,8 +146,8 @@ class FaultMiddleware:
         with suppress(ValueError):
             content = json.loads(body)
         method, path = scope["method"], scope["path"]
-        call = self._call_of(method, path)
-        return RequestSeen(self._host, call, method, path, headers, content, at=time.monotonic())
+        call = self.call_of(method, path)
+        return RequestSeen(self.host, call, method, path, headers, content, at=time.monotonic())
 
 
 class _Connection:

@@ -10,7 +10,6 @@ import gzip
 import io
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -19,14 +18,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from barchart_events_emulator.generator import MASK, Event, Generator, Selection
-from barchart_events_emulator.sample_data import POOL_BITS
+from barchart_events_emulator.sample_data import POOL_BITS, pool_of
 from tap_barchart_events.products import snake_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from barchart_events_emulator.options import Options
-    from barchart_events_emulator.sample_data import Pool
+    from barchart_events_emulator.sample_data import PoolKey
 
 _CHUNK = 1 << 16
 """Pieces are joined to at least this many bytes."""
@@ -42,10 +41,6 @@ HEADER_STYLES: Mapping[str, Callable[[str], str]] = {
     "words": lambda name: snake_case(name).replace("_", " ").title(),
 }
 """How names of columns are written in a header."""
-
-
-class TooManyEventsError(Exception):
-    """An export would hold more events than the limit."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +89,7 @@ def row_format_of(options: Options, product: str, delimiter: str) -> RowFormat:
     return RowFormat(columns, delimiter, options.quoting, options.newline)
 
 
-class ServedFile(ABC):
-    """A finished export file that can be read from any byte on."""
-
-    size: int
-    """Length in bytes."""
-
-    @abstractmethod
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` up to ``stop`` (exclusive), in pieces."""
-
-
-class StoredFile(ServedFile):
+class StoredFile:
     """A file in memory: a replaced body, or events of a replaced source."""
 
     def __init__(self, data: bytes) -> None:
@@ -114,7 +98,7 @@ class StoredFile(ServedFile):
         self.size = len(data)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the requested bytes."""
+        """Yield the bytes from ``start`` up to ``stop`` (exclusive), in pieces."""
         stop = self.size if stop is None else stop
         for at in range(start, stop, _CHUNK):
             yield self._data[at : min(at + _CHUNK, stop)]
@@ -139,7 +123,7 @@ class StoredFile(ServedFile):
         return cls(text.encode())
 
 
-class GeneratedFile(ServedFile):
+class GeneratedFile:
     """A file of events that are generated on demand; keeps one number for each slot."""
 
     def __init__(
@@ -149,8 +133,7 @@ class GeneratedFile(ServedFile):
         self._generator = generator
         self._selection = selection
         self._row_format = row_format
-        self._time_order = options.time_order
-        self._last_newline = options.last_newline
+        self._options = options
         header = row_format.header(options.header_style) if options.header else ""
         self._header = header.encode()
         self._slots = array("q")
@@ -158,22 +141,16 @@ class GeneratedFile(ServedFile):
         self.count = 0
         self.size = len(self._header)
 
-    def plan(self, max_events: int | None) -> Iterator[None]:
-        """Count events and bytes, slot by slot; yield after each.
-
-        Raises:
-            TooManyEventsError: There are more than ``max_events``.
-        """
-        rows = _rows_of(self._generator.pool(self._selection), self._row_format)
+    def plan(self) -> Iterator[int]:
+        """Count events and bytes, slot by slot; yield the number of events so far."""
+        rows = _rows_of(self._generator.pool_key(self._selection), self._row_format)
         slots: Sequence[int] = self._generator.slots(self._selection)
-        if not self._time_order:
+        if not self._options.time_order:
             slots = sorted(slots, key=lambda slot: slot * _SHUFFLE & 0xFFFFFFFF)
         length = self._generator.slot
         for slot in slots:
             keys = self._generator.keys(self._selection, slot)
             self.count += len(keys)
-            if max_events is not None and self.count > max_events:
-                raise TooManyEventsError
             if keys:
                 self._slots.append(slot)
                 self._starts.append(self.size)
@@ -183,12 +160,12 @@ class GeneratedFile(ServedFile):
                     self.size += sum([rows.sizes[key & MASK] for key in keys])
                 else:
                     self.size += len(self._piece(rows, slot))
-            yield
-        if not self._last_newline and self.size:
+            yield self.count
+        if not self._options.last_newline and self.size:
             self.size -= len(self._row_format.newline)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the requested bytes, in pieces of at least 64 kB but for the last."""
+        """Yield the bytes from ``start`` up to ``stop``; all pieces but the last have 64 kB."""
         stop = self.size if stop is None else min(stop, self.size)
         buffer: list[bytes] = []
         buffered = 0
@@ -207,14 +184,14 @@ class GeneratedFile(ServedFile):
     def _pieces(self, start: int) -> Iterator[tuple[int, bytes]]:
         if start < len(self._header):
             yield 0, self._header
-        rows = _rows_of(self._generator.pool(self._selection), self._row_format)
+        rows = _rows_of(self._generator.pool_key(self._selection), self._row_format)
         first = max(0, bisect_right(self._starts, start) - 1)
         for at in range(first, len(self._slots)):
             yield self._starts[at], self._piece(rows, self._slots[at])
 
     def _piece(self, rows: _Rows, slot: int) -> bytes:
         keys = self._generator.keys(self._selection, slot)
-        if not self._time_order:
+        if not self._options.time_order:
             keys.sort(key=lambda key: (key * _SHUFFLE) >> 7 & 0xFFFFF)
         begin = slot * self._generator.slot
         after = rows.after
@@ -241,32 +218,16 @@ class _Rows:
 
 
 @lru_cache(maxsize=32)
-def _rows_by_identity(pool: _PoolRef, row_format: RowFormat) -> _Rows:
-    around = [row_format.around(kind, values) for kind, values in pool.pool]
+def _rows_of(key: PoolKey, row_format: RowFormat) -> _Rows:
+    around = [row_format.around(kind, values) for kind, values in pool_of(key)]
     before = [head for head, _ in around]
     after = [tail for _, tail in around]
     sizes = [len((head + tail).encode()) for head, tail in around]
     return _Rows(before if any(before) else None, after, sizes)
 
 
-class _PoolRef:
-    """A pool as a key of a cache: equal only if it is the same object."""
-
-    __slots__ = ("pool",)
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    def __hash__(self) -> int:
-        return id(self.pool)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _PoolRef) and self.pool is other.pool
-
-
-def _rows_of(pool: Pool, row_format: RowFormat) -> _Rows:
-    return _rows_by_identity(_PoolRef(pool), row_format)
-
+ServedFile = StoredFile | GeneratedFile
+"""A finished export file that can be read from any byte on."""
 
 SMALL = 4_000_000
 """Files up to this length (bytes) are compressed as a whole, so that their length is known."""

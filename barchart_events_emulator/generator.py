@@ -19,14 +19,13 @@ from statistics import NormalDist
 from struct import unpack
 from typing import TYPE_CHECKING, NamedTuple
 
-from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, pool_of
+from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, PoolKey, pool_of
 from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from barchart_events_emulator.options import Options
-    from barchart_events_emulator.sample_data import Pool
 
 MASK = POOL_SIZE - 1
 
@@ -83,22 +82,17 @@ class Generator:
         self._rhythm = options.rhythm
         self._noise = options.hourly_noise
         self._late = round(options.late_share * 1024)
-        self._awkward = options.awkward
+        self._awkward = options.quoting != "none"
         self._added_column = options.added_column
         self.slot = next(
             (ms for ms in _SLOTS if self._rate * ms <= _EVENTS_IN_SLOT * HOUR), _SLOTS[-1]
         )
         """Length of a slot in milliseconds; divides an hour."""
 
-    def pool(self, selection: Selection) -> Pool:
-        """Return the event bodies that the selection's keys refer to."""
-        return pool_of(
-            self._seed,
-            selection.customer,
-            selection.product,
-            awkward=self._awkward,
-            added_column=self._added_column,
-        )
+    def pool_key(self, selection: Selection) -> PoolKey:
+        """Return the key of the pool with the event bodies of the selection."""
+        where = selection.customer, selection.product
+        return PoolKey(self._seed, *where, self._awkward, self._added_column)
 
     def slots(self, selection: Selection) -> range:
         """Return the numbers of the slots that the selection touches."""
@@ -114,7 +108,7 @@ class Generator:
         if low > 0 or high < self.slot:
             keys = keys[bisect_left(keys, low << POOL_BITS) : bisect_left(keys, high << POOL_BITS)]
         if selection.types is not None:
-            pool = self.pool(selection)
+            pool = pool_of(self.pool_key(selection))
             keys = [key for key in keys if pool[key & MASK][0] in selection.types]
         until = selection.late_until - begin
         if self._late and until < self.slot:
@@ -128,7 +122,7 @@ class Generator:
 
     def events(self, selection: Selection) -> Iterator[Event]:
         """Yield the selected events in order of time."""
-        pool = self.pool(selection)
+        pool = pool_of(self.pool_key(selection))
         for slot in self.slots(selection):
             begin = slot * self.slot
             for key in self.keys(selection, slot):

@@ -1,8 +1,9 @@
-"""Export jobs: started, running for a while, ended. Does not depend on HTTP."""
+"""Export jobs, and the signed links to their files. Does not depend on HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import math
 import time
 from dataclasses import dataclass, field
@@ -11,17 +12,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from barchart_events_emulator.files import (
-    GeneratedFile,
-    ServedFile,
-    StoredFile,
-    TooManyEventsError,
-    row_format_of,
-)
+from barchart_events_emulator.files import GeneratedFile, StoredFile, row_format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from barchart_events_emulator.files import ServedFile
     from barchart_events_emulator.generator import Event, Generator, Selection
     from barchart_events_emulator.options import Options
 
@@ -116,12 +112,6 @@ class ExportJob:
         return self.file is not None and self.status == self.options.complete_status
 
     @property
-    def kept(self) -> bool:
-        """Whether it is not forgotten yet."""
-        ended, keep = self.ended, self.options.keep_seconds
-        return ended is None or keep is None or time.monotonic() < ended + keep
-
-    @property
     def etag(self) -> str:
         """The validator of its file."""
         return '"' + sha256(f"{self.source}/{self.generation}".encode()).hexdigest()[:32] + '"'
@@ -156,6 +146,60 @@ class ExportJob:
         if not echoed:
             del job_object["filter"]
         return job_object
+
+
+@dataclass(eq=False)
+class Link:
+    """A download link that was issued to a client."""
+
+    job: ExportJob
+    expires: float
+    """When it expires (``time.monotonic``)."""
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has expired."""
+        return time.monotonic() >= self.expires
+
+
+class Links:
+    """Signs links and verifies them."""
+
+    def __init__(self, secret: bytes) -> None:
+        """Take the secret to sign with."""
+        self._secret = secret
+        self._given: dict[str, Link] = {}
+
+    def sign(self, path: str, query: str) -> str:
+        """Return the signature of a path and its query (without the signature)."""
+        return hmac.new(self._secret, f"GET\n{path}\n{query}".encode(), sha256).hexdigest()
+
+    def new(self, job: ExportJob, seconds: float) -> tuple[str, str]:
+        """Return path and signed query of a new link to a job's file."""
+        path = f"/exports/{job.source}.csv"
+        moment = datetime.now(timezone.utc)
+        query = (
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256"
+            f"&X-Amz-Credential=EMULATOR%2F{moment:%Y%m%d}%2Fus-east-1%2Fs3%2Faws4_request"
+            f"&X-Amz-Date={moment:%Y%m%dT%H%M%SZ}&X-Amz-Expires={round(seconds)}"
+            f"&X-Amz-SignedHeaders=host&x-id={uuid4().hex}"
+        )
+        signature = self.sign(path, query)
+        self._given[signature] = Link(job, time.monotonic() + seconds)
+        return path, f"{query}&X-Amz-Signature={signature}"
+
+    def find(self, path: str, query: str) -> Link | None:
+        """Return the link, expired or not, or ``None`` if its signature does not verify."""
+        signed, _, signature = query.rpartition("&X-Amz-Signature=")
+        if not hmac.compare_digest(self.sign(path, signed), signature):
+            return None
+        return self._given.get(signature)
+
+    def expire(self, job: ExportJob) -> None:
+        """Let all links to a job's file expire."""
+        for link in self._given.values():
+            if link.job is job:
+                link.expires = time.monotonic()
 
 
 def new_job(
@@ -193,27 +237,23 @@ async def export(
         source: Replaces the generator.
         body: Replaces the contents of the file.
     """
-    options = job.options
+    options, limit = job.options, job.options.max_events
     row_format = row_format_of(options, selection.product, job.output.get("delimiter", "|"))
     if source is not None:
         events = list(source())
         job.count = len(events)
-        if options.max_events is not None and job.count > options.max_events:
-            job.too_large = True
-            return
-        job.file = StoredFile.of_events(events, row_format, options)
+        job.too_large = limit is not None and job.count > limit
+        file: ServedFile = StoredFile.of_events(events, row_format, options)
     else:
         file = GeneratedFile(generator, selection, row_format, options)
         pause = time.monotonic() + 0.005
-        try:
-            for _ in file.plan(options.max_events):
-                if time.monotonic() > pause:
-                    await asyncio.sleep(0)
-                    pause = time.monotonic() + 0.005
-        except TooManyEventsError:
-            job.too_large = True
-            return
+        for count in file.plan():
+            if limit is not None and count > limit:
+                job.too_large = True
+                return
+            if time.monotonic() > pause:
+                await asyncio.sleep(0)
+                pause = time.monotonic() + 0.005
         job.count = file.count
-        job.file = file
-    if body is not None:
-        job.file = StoredFile(body(job))
+    if not job.too_large:
+        job.file = file if body is None else StoredFile(body(job))

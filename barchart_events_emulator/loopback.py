@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from uvicorn import Config
@@ -40,13 +40,9 @@ class Loopback:
         """
         self.transports: Transports = {}
         """Open connections by the client's address."""
-        self._sockets: list[socket.socket] = []
-        try:
-            for port in ports:
-                self._sockets.append(_listen(port))
-        except OSError:
-            self._close()
-            raise
+        with ExitStack() as bound:
+            self._sockets = [bound.enter_context(_listen(port)) for port in ports]
+            bound.pop_all()
         self.ports = [sock.getsockname()[1] for sock in self._sockets]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halt: asyncio.Event | None = None
@@ -71,7 +67,8 @@ class Loopback:
                 self._loop.call_soon_threadsafe(self._halt.set)
         if self._thread is not None:
             self._thread.join(_TIMEOUT_SECONDS)
-        self._close()
+        for sock in self._sockets:
+            sock.close()
 
     async def _serve(self, applications: Sequence[ASGIApp], ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -116,19 +113,9 @@ class Loopback:
             lambda: TrackedProtocol(config=config, server_state=state, app_state={}), sock=sock
         )
 
-    def _close(self) -> None:
-        for sock in self._sockets:
-            sock.close()
-
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol given, asyncio disables Nagle's algorithm, which delays responses by 40 ms.
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((HOST, port))
-        sock.listen(128)
-    except OSError:
-        sock.close()
-        raise
+    sock = socket.create_server((HOST, port))
+    # Connections inherit it. Nagle's algorithm would delay responses by 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

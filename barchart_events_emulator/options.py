@@ -48,9 +48,6 @@ class Options:
     refusal_retry_after: float | None = option(
         None, "seconds in the Retry-After of such a response; no such header if left out"
     )
-    keep_seconds: float | None = option(
-        None, "how long an ended job and its export are kept; for ever if left out"
-    )
     date_header: bool = option(
         default=True, meaning="responses have a Date header, by the service's clock"
     )
@@ -66,10 +63,12 @@ class Options:
         default=False, meaning="the columns come in another order, timestamp anywhere"
     )
     time_order: bool = option(default=True, meaning="rows come in order of time")
-    quoting: str = option("none", "which fields are quoted", "none", "minimal", "all")
-    awkward_values: bool | None = option(
-        None,
-        "some values have delimiters, quotes, line breaks; by default if there is quoting",
+    quoting: str = option(
+        "none",
+        "which fields are quoted; if any, some values have delimiters, quotes and line breaks",
+        "none",
+        "minimal",
+        "all",
     )
     newline: str = option("\n", "end of each row", "\n", "\r\n")
     last_newline: bool = option(default=True, meaning="the last row has its newline too")
@@ -86,7 +85,6 @@ class Options:
     added_column: str | None = option(
         None, "a column that the vendor has added in the middle of every product's file"
     )
-    link_seconds: float = option(900.0, "how long a download link works")
     late_share: float = option(
         0.0, "share of events that can be exported only some time after they occurred, 0 to 1"
     )
@@ -97,7 +95,7 @@ class Options:
     columns: Mapping[str, Sequence[str]] | None = None
     """Product → columns of its file (camelCase), instead of those of ``layout``."""
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse values that an option cannot have.
 
         Raises:
@@ -113,8 +111,3 @@ class Options:
         if self.columns is not None and product in self.columns:
             return tuple(self.columns[product])
         return columns_of(product, self.layout, self.added_column)
-
-    @property
-    def awkward(self) -> bool:
-        """Whether values with delimiters, quotes and line breaks occur."""
-        return self.quoting != "none" if self.awkward_values is None else self.awkward_values

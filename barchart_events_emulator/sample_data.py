@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import shake_128
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tap_barchart_events.products import PRODUCTS, Product
 
@@ -107,59 +107,48 @@ Pool = tuple[tuple[str, "Mapping[str, str]"], ...]
 """Event bodies: type, and the values of its context that are not empty, by column name."""
 
 
+class PoolKey(NamedTuple):
+    """What the event bodies of a pool depend on."""
+
+    seed: int
+    """The emulator's seed."""
+    customer: str
+    """The customer's code: another customer has other events."""
+    product: str
+    awkward: bool
+    """Whether some values hold delimiters, quotes and line breaks."""
+    added_column: str | None
+    """A column that some event types have recently been given; the other values are the same
+    with it and without it."""
+
+
 @lru_cache(maxsize=32)
-def pool_of(
-    seed: int, customer: str, product: str, *, awkward: bool, added_column: str | None
-) -> Pool:
-    """Return the event bodies of a customer and product.
-
-    Args:
-        seed: The emulator's seed.
-        customer: The customer's code: another customer has other events.
-        product: The product's code.
-        awkward: Let some values hold delimiters, quotes and line breaks.
-        added_column: A column that some event types have recently been given; the other values
-            are the same with it and without it.
-    """
-    contexts = tuple(product_of(product).event_types.items())
-    stream = shake_128(f"pool {seed}/{customer}/{product}".encode()).digest(POOL_SIZE * _BYTES)
-    users = f"{seed}/{customer}"
-    return tuple(
-        _body(
-            contexts,
-            stream[at : at + _BYTES],
-            users,
-            awkward=awkward,
-            added_column=added_column,
-        )
-        for at in range(0, len(stream), _BYTES)
-    )
+def pool_of(key: PoolKey) -> Pool:
+    """Return the event bodies of a customer and product."""
+    stream = shake_128(f"pool {key.seed}/{key.customer}/{key.product}".encode())
+    random = stream.digest(POOL_SIZE * _BYTES)
+    return tuple(_body(key, random[at : at + _BYTES]) for at in range(0, len(random), _BYTES))
 
 
-def _body(
-    contexts: tuple[tuple[str, tuple[str, ...]], ...],
-    random: bytes,
-    users: str,
-    *,
-    awkward: bool,
-    added_column: str | None,
-) -> tuple[str, Mapping[str, str]]:
+def _body(key: PoolKey, random: bytes) -> tuple[str, Mapping[str, str]]:
     number = random[0] | random[1] << 8
     # The product of two random numbers: some types, and some users, have far more events than
     # others. In a quarter of the bodies all types are equally likely, so that none is missing.
     share = random[2] + 1 if random[7] % 4 else 256
+    contexts = tuple(product_of(key.product).event_types.items())
     kind, names = contexts[(number * share >> 8) * len(contexts) >> 16]
     values: dict[str, str] = {}
     for at, name in enumerate(names, start=8):
         one, two = random[at % _BYTES], random[at * 7 % _BYTES]
         if name == "userId":
-            values[name] = _user(users, (random[3] | random[4] << 8) * (random[5] + 1) >> 8)
+            rank = (random[3] | random[4] << 8) * (random[5] + 1) >> 8
+            values[name] = _user(f"{key.seed}/{key.customer}", rank)
         elif one % 16:
             values[name] = value_of(name, one << 8 | two)
-            if awkward and two % 16 == 0:
+            if key.awkward and two % 16 == 0:
                 values[name] = _AWKWARD[one % len(_AWKWARD)]
-    if added_column is not None and added_column not in names and random[6] % 2:
-        values[added_column] = value_of(added_column, random[7])
+    if key.added_column is not None and key.added_column not in names and random[6] % 2:
+        values[key.added_column] = value_of(key.added_column, random[7])
     return kind, values
 
 

@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from barchart_events_emulator.faults import Fault, Faults
+from barchart_events_emulator.faults import Fault
 from barchart_events_emulator.generator import Event, Generator, Selection
-from barchart_events_emulator.jobs import RUNNING, ExportJob, Outage, export, new_job
-from barchart_events_emulator.links import Links
+from barchart_events_emulator.jobs import RUNNING, ExportJob, Links, Outage, export, new_job
 from barchart_events_emulator.loopback import HOST
 from barchart_events_emulator.options import Options
 from tap_barchart_events.windows import HOUR
@@ -63,7 +62,7 @@ class Service(Options):
 
     def __post_init__(self) -> None:
         """Check the options, and prepare a service without jobs."""
-        self.check()
+        super().__post_init__()
         self.requests: list[RequestSeen] = []
         """All requests so far but the emulator's own, oldest first."""
         self.jobs: list[ExportJob] = []
@@ -71,7 +70,8 @@ class Service(Options):
         self.starts: Counter[StartedWindow] = Counter()
         """How often each window's job was started; starts that were refused do not count."""
         self.links = Links(secrets.token_bytes(32))
-        self.armed_faults = Faults()
+        self.armed_faults: list[Fault] = []
+        """In the order of arming; the first one that is due applies to a call."""
         self._outages: list[Outage] = []
         self._known: dict[str, ExportJob] = {}
         self._released: int | None = None
@@ -118,9 +118,8 @@ class Service(Options):
         return job
 
     def job(self, source: str) -> ExportJob | None:
-        """Return a job; None if it is unknown, forgotten or no longer kept."""
-        job = self._known.get(source)
-        return job if job is not None and job.kept else None
+        """Return a job; None if it is unknown or forgotten."""
+        return self._known.get(source)
 
     def new_link(self, job: ExportJob, seconds: float) -> str:
         """Return a new signed link to a job's file."""
@@ -152,7 +151,9 @@ class Service(Options):
         Raises:
             ValueError: There is no such call, kind or detail.
         """
-        return self.armed_faults.arm(Fault(call, kind, times, after, every, details))
+        fault = Fault(call, kind, times, after, every, details)
+        self.armed_faults.append(fault)
+        return fault
 
     def clear_faults(self) -> None:
         """Disarm all faults."""
@@ -171,18 +172,6 @@ class Service(Options):
         """
         start = time.monotonic() + after
         self._outages.append(Outage(start, start + seconds))
-
-    def change(self, **options: Any) -> None:
-        """Change options by name; jobs that were started before keep theirs.
-
-        Raises:
-            TypeError: There is no such option.
-            ValueError: An option cannot have that value.
-        """
-        changed = Options(**{**vars(self._options()), **options})
-        changed.check()
-        for name in options:
-            setattr(self, name, getattr(changed, name))
 
     def advance(self, hours: float = 0, milliseconds: int = 0) -> None:
         """Move the service's clock."""

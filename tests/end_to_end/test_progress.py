@@ -188,7 +188,7 @@ def test_the_last_line_sums_the_sync_up_and_a_metric_says_the_same(
 
 
 def test_the_closing_line_counts_jobs_of_an_earlier_run(service: Emulator, tmp_path: Path) -> None:
-    service.change(job_seconds=3)
+    service.job_seconds = 3
     first = Tap(tmp_path, settings_of(service, max_concurrent_jobs=2))
     while len([r for r in service.requests if r.call == "start"]) < 2:
         time.sleep(0.02)
@@ -197,7 +197,7 @@ def test_the_closing_line_counts_jobs_of_an_earlier_run(service: Emulator, tmp_p
     assert outcome.code == 128 + signal.SIGTERM
     assert "TGAM: sync stopped early · 0 events in 0 windows · 2 export jobs (0 too" in outcome.log
     assert summary_of(outcome.log)["status"] == "failed"
-    service.change(job_seconds=0.05)
+    service.job_seconds = 0.05
     log = Tap(tmp_path, settings_of(service), outcome.states[-1]).end().log
     assert "4 windows · 4 export jobs (0 too large, 0 failed, 2 taken over from an" in log
     assert summary_of(log)["jobs_taken_over"] == 2

@@ -48,7 +48,7 @@ def test_imports_keep_the_direction_of_the_architecture() -> None:
         ("tap_barchart_events/exports/planner.py", "tap_barchart_events.files.engine", "Exports"),
         ("tap_barchart_events/schema.py", "tap_barchart_events.tap", "cycles"),
         ("tap_barchart_events/urls.py", "barchart_events_emulator.options", "The tap imports"),
-        ("barchart_events_emulator/links.py", "tap_barchart_events.api.client", "The emulator"),
+        ("barchart_events_emulator/options.py", "tap_barchart_events.api.client", "The emulator"),
         ("barchart_events_emulator/jobs.py", "barchart_events_emulator.service", "cycles"),
     ],
 )
