@@ -16,11 +16,11 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from barchart_events_emulator.faults import JOB_OUTCOMES, Fault
+from barchart_events_emulator.faults import JOB_OUTCOMES, fault_of
 from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, refusal, service_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
@@ -112,11 +112,10 @@ class _ServiceCalls:
         service = self._service
         if service.is_busy:
             return refusal(service.refusal_status, service.refusal_retry_after)
-        fault: Fault | None = request.state.fault
-        kind = fault.kind if fault else None
+        kind, details = fault_of(request)
         if kind == "same-job" and service.jobs:
             return JSONResponse(service.jobs[0].as_json())
-        shift = fault.details["milliseconds"] if fault and kind == "other-range" else 0
+        shift = details["milliseconds"] if kind == "other-range" else 0
         job = service.start_job(query, output, shift)
         self._apply_fault(job, request)
         return JSONResponse(job.as_json())
@@ -131,20 +130,14 @@ class _ServiceCalls:
         job = self._find(request)
         if job is None:
             return _no_job()
-        fault: Fault | None = request.state.fault
-        kind = fault.kind if fault else None
+        kind, details = fault_of(request)
+        if job.status == "RUNNING":
+            message = "The job is still running: no file yet."
+            return service_error("EVENT_JOB_GET_FAILED_RUNNING", message)
         if not job.ready:
-            if job.status == "RUNNING":
-                return service_error(
-                    "EVENT_JOB_GET_FAILED_RUNNING", "The job is still running: no file yet."
-                )
             return service_error("EVENT_JOB_GET_FAILED", "The job has failed: there is no file.")
-        seconds = LINK_SECONDS
-        if fault is not None and kind == "link-seconds":
-            seconds = fault.details["seconds"]
-        link = self._service.new_link(job, seconds)
-        if fault is not None and kind == "link":
-            link = fault.details["link"]
+        seconds = details["seconds"] if kind == "link-seconds" else LINK_SECONDS
+        link = details["link"] if kind == "link" else self._service.new_link(job, seconds)
         accepted = request.headers.get("accept", "")
         if "application/json" in accepted and kind != "redirect":
             return JSONResponse({"link": link})
@@ -158,8 +151,7 @@ class _ServiceCalls:
         return JSONResponse({"service": _SERVICE})
 
     def _find(self, request: Request) -> ExportJob | None:
-        fault: Fault | None = request.state.fault
-        if fault is not None and fault.kind == "forget":
+        if fault_of(request)[0] == "forget":
             self._service.forget_jobs()
         job = self._service.job(request.path_params["source"])
         if job is not None:
@@ -167,22 +159,21 @@ class _ServiceCalls:
         return job
 
     def _apply_fault(self, job: ExportJob, request: Request) -> None:
-        fault: Fault | None = request.state.fault
-        if fault is None:
-            return
-        if fault.kind in JOB_OUTCOMES:
-            job.end_as(JOB_OUTCOMES[fault.kind])
-        elif fault.kind == "job-status":
-            job.end_as(fault.details["status"])
-        elif fault.kind == "forget":
-            self._service.forget_jobs()
-        elif fault.kind == "filter":
-            job.false_filter = _other_filter(job.filter, fault.details)
-        elif fault.kind == "no-filter":
-            job.false_filter = {}
+        kind, details = fault_of(request)
+        match kind:
+            case "job-failed" | "job-timeout" | "job-hangs":
+                job.end_as(JOB_OUTCOMES[kind])
+            case "job-status":
+                job.end_as(details["status"])
+            case "forget":
+                self._service.forget_jobs()
+            case "filter":
+                job.false_filter = _other_filter(job.filter, details)
+            case "no-filter":
+                job.false_filter = {}
 
 
-def _other_filter(query: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+def _other_filter(query: dict[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key: details[key] for key in FILTER if details[key] is not None}
     changed |= dict.fromkeys(details["nulls"])
     return {k: v for k, v in (query | changed).items() if k not in details["left_out"]}

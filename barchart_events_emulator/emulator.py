@@ -13,8 +13,6 @@ from barchart_events_emulator.loopback import Loopback
 from barchart_events_emulator.service import Service
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 
@@ -68,12 +66,7 @@ class Emulator(Service):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop."""
         self.stop()
 

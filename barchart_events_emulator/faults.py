@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
+
 
 class FaultKind:
     """A kind of fault: what it does, and its details with their defaults."""
@@ -169,6 +171,12 @@ class Fault:
             return False
         self.hits += 1
         return True
+
+
+def fault_of(request: Request) -> tuple[str | None, Mapping[str, Any]]:
+    """Return kind and details of the fault that applies to a request; None and none if none."""
+    fault: Fault | None = request.state.fault
+    return (fault.kind, fault.details) if fault else (None, {})
 
 
 def _refuse_unknown(what: str, name: str, known: Mapping[str, object]) -> None:

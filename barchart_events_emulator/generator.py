@@ -77,22 +77,17 @@ class Generator:
 
     def __init__(self, options: Options) -> None:
         """Take the options that determine events."""
-        self._seed = options.seed
-        self._rate = options.events_per_hour
-        self._rhythm = options.rhythm
-        self._noise = options.hourly_noise
+        self._options = options
         self._late = round(options.late_share * 1024)
-        self._awkward = options.quoting != "none"
-        self._added_column = options.added_column
-        self.slot = next(
-            (ms for ms in _SLOTS if self._rate * ms <= _EVENTS_IN_SLOT * HOUR), _SLOTS[-1]
-        )
+        slots = (ms for ms in _SLOTS if options.events_per_hour * ms <= _EVENTS_IN_SLOT * HOUR)
+        self.slot = next(slots, _SLOTS[-1])
         """Length of a slot in milliseconds; divides an hour."""
 
     def pool_key(self, selection: Selection) -> PoolKey:
         """Return the key of the pool with the event bodies of the selection."""
         where = selection.customer, selection.product
-        return PoolKey(self._seed, *where, self._awkward, self._added_column)
+        options = self._options
+        return PoolKey(options.seed, *where, options.quoting != "none", options.added_column)
 
     def slots(self, selection: Selection) -> range:
         """Return the numbers of the slots that the selection touches."""
@@ -131,22 +126,22 @@ class Generator:
 
     def _weight(self, selection: Selection, hour: int) -> float:
         """Return how many times the mean number of events an hour (since the epoch) has."""
-        name = f"{selection.customer}/{selection.product}"
-        weight = 1.0 if self._rhythm == "none" else _weights(self._rhythm, name)[hour % 168]
-        if self._noise:
-            (luck,) = unpack(
-                "<I", shake_128(f"noise {self._seed}/{name}/{hour}".encode()).digest(4)
-            )
-            weight *= exp(self._noise * NormalDist().inv_cdf((luck + 0.5) / 2**32))
+        options, name = self._options, f"{selection.customer}/{selection.product}"
+        weight = 1.0 if options.rhythm == "none" else _weights(options.rhythm, name)[hour % 168]
+        if options.hourly_noise:
+            noise = shake_128(f"noise {options.seed}/{name}/{hour}".encode())
+            (luck,) = unpack("<I", noise.digest(4))
+            weight *= exp(options.hourly_noise * NormalDist().inv_cdf((luck + 0.5) / 2**32))
         return weight
 
     def _all_keys(self, selection: Selection, slot: int) -> list[int]:
-        shake = shake_128(f"{self._seed}/{selection.customer}/{selection.product}/{slot}".encode())
+        seed, rate = self._options.seed, self._options.events_per_hour
+        shake = shake_128(f"{seed}/{selection.customer}/{selection.product}/{slot}".encode())
         begin = slot * self.slot
         first, last = begin % HOUR == 0, (begin + self.slot) % HOUR == 0
-        edges = self._rate >= 2 * _EDGE_EVENTS
+        edges = rate >= 2 * _EDGE_EVENTS
         weight = self._weight(selection, begin // HOUR)
-        mean = self._rate * self.slot / HOUR * weight - edges * (2 * first + last)
+        mean = rate * self.slot / HOUR * weight - edges * (2 * first + last)
         luck, chance = unpack("<IB7x", shake.digest(12))
         number = _draw(mean, (luck + 0.5) / 2**32)
         data = shake.digest(12 + 6 * number)

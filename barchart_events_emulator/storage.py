@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from barchart_events_emulator.faults import fault_of
 from barchart_events_emulator.faulty_transport import StreamedResponse
 from barchart_events_emulator.files import compress_stream, compressed, in_form
 from barchart_events_emulator.responses import FORBIDDEN, storage_error
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from barchart_events_emulator.faults import Fault
     from barchart_events_emulator.files import ServedFile
     from barchart_events_emulator.jobs import ExportJob, Link
     from barchart_events_emulator.service import Service
@@ -61,31 +61,30 @@ def storage_application(service: Service) -> Starlette:
 
 
 def _respond(service: Service, request: Request, link: Link) -> Response:
-    fault: Fault | None = request.state.fault
-    kind = fault.kind if fault else None
+    kind, details = fault_of(request)
     # With ``at``, the fault occurs while the body is sent (``faulty_transport.py``). Here the file
     # or the link changes for the next request.
-    later = fault is not None and fault.details.get("at") is not None
+    later = details.get("at") is not None
     expired = link.expired
     if kind == "expire":
         service.links.expire(link.job)
         expired = expired or not later
     if expired:
         return storage_error(FORBIDDEN, "AccessDenied", "Request has expired")
-    if fault is not None and kind == "bomb":
-        return _bomb(fault.details["unit"], fault.details["megabytes"])
-    if fault is not None and kind == "body":
-        link.job.replace_file(fault.details["body"])
+    if kind == "bomb":
+        return _bomb(details["unit"], details["megabytes"])
+    if kind == "form":
+        return _other_form(request, link.job, details)
+    if kind == "body":
+        link.job.replace_file(details["body"])
     if kind == "etag" and not later:
         link.job.generation += 1
-    if fault is not None and kind == "form":
-        return _other_form(request, link.job, fault.details)
     response = _file_response(request, link.job)
     if kind == "etag" and later:
         link.job.generation += 1
-    if fault is not None and kind == "rest" and response.status_code == PARTIAL_CONTENT:
+    if kind == "rest" and response.status_code == PARTIAL_CONTENT:
         response.status_code = 200
-        if not fault.details["content_range"]:
+        if not details["content_range"]:
             del response.headers["content-range"]
     return response
 

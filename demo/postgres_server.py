@@ -22,8 +22,6 @@ from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 _PACKAGES = "lib/python*/site-packages"
@@ -146,12 +144,7 @@ class Postgres:
             return False
         return True
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop, and remove the folder."""
         self.stop()
 
