@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
 
+TAP = "bin/tap-barchart-events"
+"""What the command line of the tap holds."""
+
 MODELS = tuple(sorted(model.stem for model in (PROJECT / "transform" / "models").glob("**/*.sql")))
 """The models of dbt, in no order."""
 
@@ -114,31 +117,17 @@ def learnt_elsewhere(
         nightly: STATE id of the nightly run; those of shards add a suffix to it.
         product: The product of the shard.
     """
-    found = {
-        state_id: {"context": partition["context"], "learnt": partition["learnt"]}
-        for state_id, state in states.items()
-        if state_id.startswith(nightly)
-        for partition in _partitions(state)
-        if partition["context"]["product"] == product and partition["learnt"]
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for state_id, state in states.items():
+        with suppress(LookupError, TypeError):
+            events = state["completed"]["singer_state"]["bookmarks"]["events"]
+            for partition in events["partitions"]:
+                context, learnt = partition["context"], partition["learnt"]
+                if state_id.startswith(nightly) and context["product"] == product and learnt:
+                    found[state_id] = {"context": context, "learnt": learnt}
     if own in states or not found:
         return None
     return found[max((state_id for state_id in found if state_id < own), default=min(found))]
-
-
-def _partitions(state: object) -> list[dict[str, Any]]:
-    """Return the partitions of a STATE in which something is learnt."""
-    match state:
-        case {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": [*all_]}}}}}:
-            return [
-                partition
-                for partition in all_
-                if isinstance(partition, dict)
-                and isinstance(partition.get("learnt"), dict)
-                and isinstance(partition.get("context"), dict)
-                and "product" in partition["context"]
-            ]
-    return []
 
 
 def _state(environ: Mapping[str, str], *arguments: str) -> str:
@@ -192,13 +181,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _end(process: subprocess.Popen[str]) -> None:
     """End a run: the tap first, so that the target loads what it has and passes STATE on."""
-    tap = [
-        "pkill",
-        "--signal=TERM",
-        f"--session={process.pid}",
-        "--full",
-        "bin/tap-barchart-events",
-    ]
+    tap = ["pkill", "--signal=TERM", f"--session={process.pid}", "--full", TAP]
     with suppress(OSError, subprocess.TimeoutExpired):
         if subprocess.run(tap, check=False).returncode == 0:  # noqa: S603 - made here
             process.communicate(timeout=DRAIN_SECONDS)
