@@ -27,15 +27,12 @@ def main() -> int:
         where = Path(folder), lambda what: print(what, file=sys.stderr, flush=True)
         trials = Trials(*where)
         for task in TASKS:
-            kind = "record" if task == RECORD else "map" if "map" in task else "batch"
-            kind = "quoted" if task in QUOTED else kind
-            if kind in options.only:
-                compared += trials.compare(
-                    task, options.events, options.rounds, others=task == RECORD
-                )
+            if _kind(task) in options.only:
+                compared += trials.compare(task, options.events, options.rounds)
         if "large" in options.only:
-            for task in (task for task in TASKS if "map" not in task and task not in QUOTED):
-                compared += trials.compare(task, options.large, 1)
+            for task in TASKS:
+                if _kind(task) in {"record", "batch"}:
+                    compared += trials.compare(task, options.large, 1)
         if "memory" in options.only:
             sizes = [MILLION, 10 * MILLION] if options.ten_million else [MILLION]
             # Both kinds of stream map go the same way.
@@ -49,20 +46,25 @@ def main() -> int:
             ]
         if "windows" in options.only:
             spent = Backfills(*where).costs()
-    lines = [report.machine(), ""]
-    tables = (
+    parts = (
+        report.machine() + "\n",
         report.throughput(compared),
         report.memory(weighed),
         report.timings(waited),
         report.costs(spent),
+        report.load(run for result in compared + weighed for run in result.runs),
     )
-    lines += [line for table in tables if len(table) > report.HEAD_LINES for line in [*table, ""]]
-    lines.append(report.load(run for result in compared + weighed for run in result.runs))
-    text = "\n".join(lines).rstrip() + "\n"
+    text = "\n".join(filter(None, parts)).rstrip() + "\n"
     print(text)
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / "benchmarks.md").write_text(text)
     return 0
+
+
+def _kind(task: str) -> str:
+    if task in QUOTED:
+        return "quoted"
+    return "record" if task == RECORD else "map" if "map" in task else "batch"
 
 
 def _options() -> argparse.Namespace:

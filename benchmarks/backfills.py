@@ -14,13 +14,13 @@ from barchart_events_emulator import Emulator
 from benchmarks import contenders as who
 from benchmarks.export_file import CUSTOMER, PRODUCT, START
 from benchmarks.processes import ContenderError, run
-from tap_barchart_events.windows import to_iso
+from tap_barchart_events.windows import HOUR, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-DAY = 86_400_000
+DAY = 24 * HOUR
 JOBS = 4
 """Export jobs in flight, at most; the default."""
 JOB_SECONDS = 1.0
@@ -49,10 +49,6 @@ class Cost:
     """Sum over all jobs, in times of a job that fits."""
     wall: float = 0.0
     """Seconds, from the start of the process to its end."""
-    learnt_bytes: int = 0
-    """Most bytes in STATE of what was learnt, for a product."""
-    job_bytes: int = 0
-    """Most bytes in STATE of a job that is under way."""
     load: float = 0.0
     """Most processes that were runnable on the machine before a sync."""
 
@@ -113,9 +109,8 @@ class Backfills:
         """Run one sync from a STATE, add what it costs, and return the STATE it ends with."""
         self._tell(f"{cost.case}: {to_iso(start)} to {to_iso(end)}")
         before, requests = len(emulator.jobs), len(emulator.requests)
-        credentials = emulator.username, emulator.password
         dates = {"start_date": to_iso(START), "end_date": to_iso(end)}
-        tap = who.tap(emulator.api_url, credentials, self._folder, **dates, **settings)
+        tap = who.tap(emulator, self._folder, **dates, **settings)
         command = [*tap.command]
         if state is not None:
             path = self._folder / "state.json"
@@ -124,7 +119,7 @@ class Backfills:
         output = self._folder / "output"
         measured = run(command, self._folder, output)
         events = emulator.count(CUSTOMER, PRODUCT, start, end)
-        state = _read(output, events, cost)
+        state = _last_state(output, events)
         jobs = emulator.jobs[before:]
         cost.events += events
         cost.ideal += -(-events // MAX_EVENTS)
@@ -150,8 +145,8 @@ def _emulator(events_per_hour: float, now: int) -> Emulator:
     )
 
 
-def _read(output: Path, events: int, cost: Cost) -> Any:
-    """Return the last STATE that a sync wrote; record the largest sizes of all.
+def _last_state(output: Path, events: int) -> Any:
+    """Return the last STATE that a sync wrote.
 
     Raises:
         ContenderError: The sync wrote another number of records, or no STATE.
@@ -159,16 +154,9 @@ def _read(output: Path, events: int, cost: Cost) -> Any:
     records, state = 0, None
     with output.open("rb") as lines:
         for line in lines:
-            kind = line[:20]
-            records += b'"RECORD"' in kind
-            if b'"STATE"' not in kind:
-                continue
-            state = json.loads(line)["value"]
-            for partition in state["bookmarks"]["events"]["partitions"]:
-                learnt = len(json.dumps(partition.get("learnt", {})))
-                cost.learnt_bytes = max(cost.learnt_bytes, learnt)
-                for job in partition.get("jobs", []):
-                    cost.job_bytes = max(cost.job_bytes, len(json.dumps(job)))
+            records += b'"RECORD"' in line[:20]
+            if b'"STATE"' in line[:20]:
+                state = json.loads(line)["value"]
     if records != events or state is None:
         raise ContenderError(f"the tap wrote {records:,} of {events:,} records")
     return state

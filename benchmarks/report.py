@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.processes import Run
     from benchmarks.trials import Result, Timing
 
-HEAD_LINES = 2
-"""Lines of a table without rows."""
-
 PACKAGES = ("singer-sdk", "duckdb", "msgspec", "pyarrow")
 
 
@@ -41,36 +38,30 @@ def machine() -> str:
     )
 
 
-def throughput(results: Sequence[Result]) -> list[str]:
+def throughput(results: Sequence[Result]) -> str:
     """Return the table of the readers by task, each beside the stock tap."""
-    heads = ["task", "reader", "events", "events per CPU second", "CPU s per million", "wall s"]
-    heads += ["peak MB", "times as fast as the stock tap, by CPU", "by wall"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- | --- |" + " --: |" * 7]
-    for result in results:
-        stock = next(
+    stock = {(one.task, one.events): one for one in results if one.contender == STOCK}
+    return _table(
+        "task | reader | events | events per CPU second | CPU s per million | wall s | peak MB "
+        "| times as fast as the stock tap, by CPU | by wall",
+        (
             (
-                other
-                for other in results
-                if other.contender == STOCK
-                and (other.task, other.events) == (result.task, result.events)
-            ),
-            None,
-        )
-        cpu = result.middle(lambda run: run.cpu)
-        lines.append(
-            f"| {result.task} | {result.contender} | {result.events:,} "
-            f"| {result.events / cpu:,.0f} | {cpu / result.events * 1e6:.2f} "
-            f"| {result.middle(lambda run: run.wall):.1f} "
-            f"| {max(run.peak for run in result.runs) / 1e6:.0f} "
-            f"| {_ratios(result, stock, 'cpu')} | {_ratios(result, stock, 'wall')} |"
-        )
-    return lines
+                one.task,
+                one.contender,
+                f"{one.events:,}",
+                f"{one.events / one.middle(lambda run: run.cpu):,.0f}",
+                f"{one.middle(lambda run: run.cpu) / one.events * 1e6:.2f}",
+                f"{one.middle(lambda run: run.wall):.1f}",
+                _peak(one),
+                *(_ratios(one, stock[one.task, one.events], what) for what in ("cpu", "wall")),
+            )
+            for one in results
+        ),
+    )
 
 
-def _ratios(result: Result, stock: Result | None, value: str) -> str:
+def _ratios(result: Result, stock: Result, value: str) -> str:
     """Return the median of the rounds' ratios and, of several, the least and the greatest."""
-    if stock is None:
-        return ""
     ratios = [
         getattr(theirs, value) / getattr(ours, value)
         for ours, theirs in zip(result.runs, stock.runs, strict=True)
@@ -79,41 +70,58 @@ def _ratios(result: Result, stock: Result | None, value: str) -> str:
     return f"{median(ratios):.1f}{spread}"
 
 
-def memory(results: Iterable[Result]) -> list[str]:
+def _peak(result: Result) -> str:
+    return f"{max(run.peak for run in result.runs) / 1e6:.0f}"
+
+
+def memory(results: Iterable[Result]) -> str:
     """Return the table of peak memory by size of the export."""
-    lines = ["| task | events in one export | peak MB | wall s |", "| --- | --: | --: | --: |"]
-    lines += [
-        f"| {result.task} | {result.events:,} | {max(run.peak for run in result.runs) / 1e6:.0f} "
-        f"| {result.middle(lambda run: run.wall):.1f} |"
-        for result in results
-    ]
-    return lines
+    return _table(
+        "task | events in one export | peak MB | wall s",
+        (
+            (one.task, f"{one.events:,}", _peak(one), f"{one.middle(lambda run: run.wall):.1f}")
+            for one in results
+        ),
+    )
 
 
-def timings(results: Iterable[Timing]) -> list[str]:
+def timings(results: Iterable[Timing]) -> str:
     """Return the table of waiting times."""
-    lines = ["| what | seconds | of several runs | ideal | |", "| --- | --: | --: | --- | --- |"]
-    lines += [
-        f"| {one.task} | {median(one.seconds):.2f} | {min(one.seconds):.2f} to "
-        f"{max(one.seconds):.2f} | {one.ideal} | {one.note} |"
-        for one in results
-    ]
-    return lines
+    return _table(
+        "what | seconds | of several runs | ideal",
+        (
+            (
+                one.task,
+                f"{median(one.seconds):.2f}",
+                f"{min(one.seconds):.2f} to {max(one.seconds):.2f}",
+                one.ideal,
+            )
+            for one in results
+        ),
+    )
 
 
-def costs(results: Iterable[Cost]) -> list[str]:
+def costs(results: Iterable[Cost]) -> str:
     """Return the table of syncs of many windows, each beside the least number of exports."""
-    heads = ["sync", "events", "exports that would do", "jobs", "of them too large"]
-    heads += ["job time, times the ideal", "wall s", "wall, times the ideal", "has to be"]
-    heads += ["learnt, bytes in STATE", "a job, bytes in STATE", "load"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " --: |" * 7 + " --- |" + " --: |" * 3]
-    lines += [
-        f"| {one.case} | {one.events:,} | {one.ideal} | {one.jobs} | {one.too_large} "
-        f"| {one.job_time_ratio:.2f} | {one.wall:.0f} | {one.wall_ratio:.2f} | {one.has_to_be} "
-        f"| {one.learnt_bytes} | {one.job_bytes} | {one.load:.1f} |"
-        for one in results
-    ]
-    return lines
+    return _table(
+        "sync | events | exports that would do | jobs | of them too large "
+        "| job time, times the ideal | wall s | wall, times the ideal | has to be | load",
+        (
+            (
+                one.case,
+                f"{one.events:,}",
+                one.ideal,
+                one.jobs,
+                one.too_large,
+                f"{one.job_time_ratio:.2f}",
+                f"{one.wall:.0f}",
+                f"{one.wall_ratio:.2f}",
+                one.has_to_be,
+                f"{one.load:.1f}",
+            )
+            for one in results
+        ),
+    )
 
 
 def load(runs: Iterable[Run]) -> str:
@@ -125,3 +133,10 @@ def load(runs: Iterable[Run]) -> str:
         if loads
         else ""
     )
+
+
+def _table(heads: str, rows: Iterable[Sequence[object]]) -> str:
+    """Return a table, or nothing if it has no rows."""
+    lines = [" | ".join(map(str, row)) for row in rows]
+    marks = " | ".join(["---", *["--:"] * heads.count("|")])
+    return "".join(f"| {line} |\n" for line in [heads, marks, *lines]) if lines else ""

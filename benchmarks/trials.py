@@ -6,29 +6,41 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from barchart_events_emulator import Emulator
 from benchmarks import contenders as who
 from benchmarks.export_file import CUSTOMER, PRODUCT, START, write_export
 from benchmarks.processes import ContenderError, Run, run
 from benchmarks.proof import prove
-from benchmarks.service import EvenEmulator, serving
 from tap_barchart_events.products import PRODUCTS
-from tap_barchart_events.windows import to_iso
+from tap_barchart_events.windows import HOUR, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from barchart_events_emulator import Emulator
     from benchmarks.contenders import Contender
 
-    Task = Callable[[Path, Emulator, Path], list[Contender]]
-
-DAY = 86_400_000
+DAY = 24 * HOUR
 BATCHES = "batches"
 PROOF_EVENTS = 20_000
 """Events of the check that all readers make the same records."""
+JOBS, JOB_SECONDS = 4, 2.0
+"""Jobs in flight, and how long each takes, where waiting is measured."""
+
+RECORD = "RECORD"
+QUOTED = {"RECORD, quotes in 1 % of the rows": 0.01, "RECORD, quotes in each row": 1.0}
+"""Tasks whose file quotes values, and the share of its rows that hold one."""
+TASKS: Mapping[str, Mapping[str, Any]] = {
+    RECORD: {},
+    **{task: {} for task in QUOTED},
+    "RECORD, stream renamed by a map": {"stream_maps": {"events": {"__alias__": "usage"}}},
+    "RECORD, property computed by a map": {"stream_maps": {"events": {"day": "timestamp[:10]"}}},
+    "BATCH, jsonl.gz": {"batch_config": {"format": "jsonl", "compression": "gzip"}},
+    "BATCH, Parquet": {"batch_config": {"format": "parquet"}},
+}
+"""The comparisons: a task, and the settings of the taps; of ``batch_config`` the encoding."""
 
 
 @dataclass
@@ -52,7 +64,6 @@ class Timing:
     task: str
     ideal: str
     seconds: list[float]
-    note: str = ""
 
 
 class Trials:
@@ -63,26 +74,17 @@ class Trials:
         self._folder = folder
         self._tell = tell
 
-    def compare(self, task: str, events: int, rounds: int, *, others: bool = False) -> list[Result]:
-        """Run the tap and others at a task, in alternation.
+    def compare(self, task: str, events: int, rounds: int) -> list[Result]:
+        """Run the tap and others at a task, in alternation, once they make the same records.
 
         Args:
             task: One of ``TASKS``.
             events: How many events are in the export.
             rounds: How often each runs.
-            others: Whether the readers of CSV files that people use take part.
         """
-        make = TASKS[task]
-        quoted = QUOTED.get(task, 0.0)
-        with self._served(PROOF_EVENTS, quoted) as (export, emulator):
-            prove(make(export, emulator, self._folder), self._folder, PROOF_EVENTS)
-        with self._served(events, quoted) as (export, emulator):
-            taking_part = make(export, emulator, self._folder)
-            if others:
-                with_header = self._folder / "with-header" / "events.csv"
-                with_header.parent.mkdir(exist_ok=True)
-                write_export(with_header, events, header=True)
-                taking_part += who.neighbours(with_header, self._folder)
+        with self._taking_part(task, PROOF_EVENTS) as taking_part:
+            prove(taking_part, self._folder, PROOF_EVENTS)
+        with self._taking_part(task, events) as taking_part:
             results = [Result(task, contender.name, events) for contender in taking_part]
             for number in range(rounds):
                 for contender, result in zip(taking_part, results, strict=True):
@@ -93,66 +95,50 @@ class Trials:
     def memory(self, task: str, events: int) -> Result:
         """Run the tap once on an export of a size, for its peak memory."""
         self._tell(f"{task}, {events:,} events, memory")
-        with self._served(events, QUOTED.get(task, 0.0)) as (export, emulator):
-            tap = TASKS[task](export, emulator, self._folder)[0]
+        with self._taking_part(task, events) as (tap, *_):
             return Result(task, tap.name, events, [self._run(tap, events)])
 
     def backfill(self, rounds: int) -> Timing:
-        """Twelve windows of a day, jobs of two seconds, four at a time, 242,000 events."""
-        windows, most, seconds, total = 12, 4, 2.0, 242_000
-        end = START + windows * DAY
-        emulator = EvenEmulator(
-            job_seconds=seconds,
-            events_per_hour=total / windows / 24,
-            clock=lambda: end + DAY,
-        )
-        settings = {"end_date": to_iso(end), "max_concurrent_jobs": most}
-        walls = []
-        events = 0
-        with emulator:
-            # The mean of these days differs from that of all weeks.
-            emulator.events_per_hour *= total / emulator.count(CUSTOMER, PRODUCT, START, end)
-            events = emulator.count(CUSTOMER, PRODUCT, START, end)
-            for number in range(rounds):
-                self._tell(f"backfill, round {number + 1}")
-                walls.append(self._timed(emulator, events, settings).wall)
-        ideal = f"{-(-windows // most)} job times of {seconds:g} s: {windows / most * seconds:g} s"
-        note = f"{windows} windows, {most} at a time, {events:,} events"
-        return Timing("backfill", ideal, walls, note)
+        """Time a sync of twelve days with 242,000 events."""
+        days, total = 12, 242_000
+        end = START + days * DAY
+        # The mean of these days differs from that of all weeks.
+        usual = Emulator(events_per_hour=1000, clock=lambda: end + DAY)
+        rate = 1000 * total / usual.count(CUSTOMER, PRODUCT, START, end)
+        return self._waiting(f"backfill of {days} days", days, rate, end, [PRODUCT], rounds)
 
     def nightly(self, rounds: int) -> Timing:
-        """Nine products, one window each, four jobs at a time."""
-        products, most, seconds = list(PRODUCTS), 4, 2.0
-        end = START + DAY
-        emulator = EvenEmulator(job_seconds=seconds, events_per_hour=500, clock=lambda: end + DAY)
-        settings = {"end_date": to_iso(end), "products": products, "max_concurrent_jobs": most}
-        walls = []
-        events = 0
-        with emulator:
-            events = sum(emulator.count(CUSTOMER, p, START, end) for p in products)
-            for number in range(rounds):
-                self._tell(f"nightly sync, round {number + 1}")
-                walls.append(self._timed(emulator, events, settings).wall)
-        times = -(-len(products) // most)
-        note = f"{len(products)} products, one window each, {most} at a time, {events:,} events"
-        ideal = f"{times} job times of {seconds:g} s: {times * seconds:g} s"
-        return Timing("nightly sync", ideal, walls, note)
+        """Time a sync of nine products, one window each."""
+        products = list(PRODUCTS)
+        task = f"nightly sync of {len(products)} products"
+        return self._waiting(task, len(products), 500, START + DAY, products, rounds)
 
     def start_up(self, rounds: int) -> Timing:
-        """From the start of the process to the first request that reaches the service."""
+        """Time the start of the process to the first request that reaches the service."""
         seconds = []
-        with EvenEmulator(job_seconds=0.05, clock=lambda: START + 2 * DAY) as emulator:
-            events = emulator.count(CUSTOMER, PRODUCT, START, START + DAY)
+        with _even_emulator(0.05, 1000, START + 2 * DAY) as emulator:
             for number in range(rounds):
                 self._tell(f"start-up, round {number + 1}")
                 emulator.requests.clear()
-                began = self._timed(emulator, events, {}).began
+                began = self._run(who.tap(emulator, self._folder), 0).began
                 seconds.append(emulator.requests[0].at - began)
         return Timing("start-up to first request", "", seconds)
 
-    def _timed(self, emulator: Emulator, events: int, settings: dict[str, object]) -> Run:
-        credentials = emulator.username, emulator.password
-        return self._run(who.tap(emulator.api_url, credentials, self._folder, **settings), events)
+    def _waiting(
+        self, task: str, windows: int, rate: float, end: int, products: list[str], rounds: int
+    ) -> Timing:
+        """Time a sync, start-up included, from ``START`` to an end."""
+        settings = {"end_date": to_iso(end), "products": products, "max_concurrent_jobs": JOBS}
+        walls = []
+        with _even_emulator(JOB_SECONDS, rate, end + DAY) as emulator:
+            events = sum(emulator.count(CUSTOMER, product, START, end) for product in products)
+            for number in range(rounds):
+                self._tell(f"{task}, round {number + 1}")
+                tap = who.tap(emulator, self._folder, **settings)
+                walls.append(self._run(tap, events).wall)
+        times = -(-windows // JOBS)
+        ideal = f"{windows} jobs of {JOB_SECONDS:g} s, {JOBS} at once: {times * JOB_SECONDS:g} s"
+        return Timing(f"{task}, {events:,} events", ideal, walls)
 
     def _run(self, contender: Contender, events: int) -> Run:
         measured = run(contender.command, self._folder)
@@ -167,48 +153,33 @@ class Trials:
         return measured
 
     @contextmanager
-    def _served(self, events: int, quoted: float) -> Iterator[tuple[Path, Emulator]]:
-        """Make an export of a size, with quotes in a share of its rows, and serve it."""
-        export = self._folder / "export.csv"
-        write_export(export, events, quoted=quoted)
-        with serving(export) as emulator:
-            yield export, emulator
+    def _taking_part(self, task: str, events: int) -> Iterator[list[Contender]]:
+        """Make and serve the export of a task; yield the readers, the tap first."""
+        folder, batches, export = self._folder, self._folder / BATCHES, self._folder / "export.csv"
+        write_export(export, events, QUOTED.get(task, 0.0))
+        settings = dict(TASKS[task])
+        if "batch_config" in settings:
+            batches.mkdir()
+            storage = {"root": f"file://{batches}", "prefix": ""}
+            settings["batch_config"] = {"encoding": settings["batch_config"], "storage": storage}
+        body = export.read_bytes()
+        with Emulator(job_seconds=0.05, events_per_hour=1, body=lambda _: body) as emulator:
+            taking_part = [
+                who.tap(emulator, folder, **settings),
+                who.stock_tap(export, folder, **settings),
+            ]
+            if task == RECORD:
+                taking_part.append(who.plain_loop(export, folder))
+            yield taking_part
         export.unlink()
-        shutil.rmtree(self._folder / BATCHES, ignore_errors=True)
+        shutil.rmtree(batches, ignore_errors=True)
 
 
-def _record(export: Path, emulator: Emulator, folder: Path) -> list[Contender]:
-    return [*_both(export, emulator, folder), who.plain_loop(export, folder)]
-
-
-def _both(export: Path, emulator: Emulator, folder: Path, **settings: object) -> list[Contender]:
-    credentials = emulator.username, emulator.password
-    return [
-        who.tap(emulator.api_url, credentials, folder, **settings),
-        who.stock_tap(export, folder, **settings),
-    ]
-
-
-def _mapped(stream_maps: object) -> Task:
-    return lambda *where: _both(*where, stream_maps=stream_maps)
-
-
-def _batches(encoding: str) -> Task:
-    return lambda export, emulator, folder: _both(
-        export, emulator, folder, **who.batches(encoding, folder / BATCHES)
+def _even_emulator(job_seconds: float, events_per_hour: float, now: int) -> Emulator:
+    """Return an emulator whose jobs take equally long, so that there is an ideal time."""
+    return Emulator(
+        job_seconds=job_seconds,
+        job_variation=0.0,
+        events_per_hour=events_per_hour,
+        clock=lambda: now,
     )
-
-
-RECORD = "RECORD"
-QUOTED = {"RECORD, quotes in 1 % of the rows": 0.01, "RECORD, quotes in each row": 1.0}
-"""Tasks whose file quotes values, and the share of its rows that hold one."""
-
-TASKS: Mapping[str, Task] = {
-    RECORD: _record,
-    **dict.fromkeys(QUOTED, _both),
-    "RECORD, stream renamed by a map": _mapped(who.ALIAS),
-    "RECORD, property computed by a map": _mapped(who.EXPRESSION),
-    "BATCH, jsonl.gz": _batches("jsonl.gz"),
-    "BATCH, Parquet": _batches("parquet"),
-}
-"""The comparisons: a task and its readers, the tap first."""

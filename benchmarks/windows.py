@@ -178,9 +178,6 @@ class Cost(NamedTuple):
 
     wall: float
     """In job times."""
-    job_time: float
-    jobs: int
-    too_large: int
     ideal: float
     """Least number of exports that hold all events."""
 
@@ -194,9 +191,7 @@ class Run:
     span: Window
     rng: random.Random
     now: float = 0
-    job_time: float = 0
     jobs: int = 0
-    too_large: int = 0
     in_flight: list[tuple[float, int, Window, bool]] = field(default_factory=list)
 
     def through(self, planner: WindowPlanner) -> Cost:
@@ -218,13 +213,11 @@ class Run:
                 done[window.start] = window
                 while position in done:
                     position = done.pop(position).end
-            else:
-                self.too_large += 1
-                if not planner.too_large(window):
-                    raise AssertionError(window)
+            elif not planner.too_large(window):
+                raise AssertionError(window)
         if position != self.span.end:
             raise AssertionError(position)
-        return Cost(self.now, self.job_time, self.jobs, self.too_large, self._ideal())
+        return Cost(self.now, self._ideal())
 
     def _start(self, window: Window) -> None:
         middle = (window.start + window.end) / 2
@@ -237,7 +230,6 @@ class Run:
         elif not fits:
             time *= case.failure
         self.jobs += 1
-        self.job_time += time
         heapq.heappush(self.in_flight, (self.now + time, self.jobs, window, fits))
 
     def _half(self) -> int:
