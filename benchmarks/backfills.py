@@ -49,8 +49,6 @@ class Cost:
     """Sum over all jobs, in times of a job that fits."""
     wall: float = 0.0
     """Seconds, from the start of the process to its end."""
-    load: float = 0.0
-    """Most processes that were runnable on the machine before a sync."""
 
     @property
     def job_time_ratio(self) -> float:
@@ -127,7 +125,6 @@ class Backfills:
         cost.too_large += sum(job.too_large for job in jobs)
         cost.job_time += sum(job.seconds for job in jobs) / JOB_SECONDS
         cost.wall += measured.wall
-        cost.load = max(cost.load, measured.load)
         self._tell(f"  {len(jobs)} jobs, {measured.wall:.1f} s, load {measured.load:.1f}")
         return state
 

@@ -42,14 +42,13 @@ def throughput(results: Sequence[Result]) -> str:
     """Return the table of the readers by task, each beside the stock tap."""
     stock = {(one.task, one.events): one for one in results if one.contender == STOCK}
     return _table(
-        "task | reader | events | events per CPU second | CPU s per million | wall s | peak MB "
+        "task | reader | events | CPU s per million | wall s | peak MB "
         "| times as fast as the stock tap, by CPU | by wall",
         (
             (
                 one.task,
                 one.contender,
                 f"{one.events:,}",
-                f"{one.events / one.middle(lambda run: run.cpu):,.0f}",
                 f"{one.middle(lambda run: run.cpu) / one.events * 1e6:.2f}",
                 f"{one.middle(lambda run: run.wall):.1f}",
                 _peak(one),
@@ -105,7 +104,7 @@ def costs(results: Iterable[Cost]) -> str:
     """Return the table of syncs of many windows, each beside the least number of exports."""
     return _table(
         "sync | events | exports that would do | jobs | of them too large "
-        "| job time, times the ideal | wall s | wall, times the ideal | has to be | load",
+        "| job time, times the ideal | wall s | wall, times the ideal | has to be",
         (
             (
                 one.case,
@@ -117,7 +116,6 @@ def costs(results: Iterable[Cost]) -> str:
                 f"{one.wall:.0f}",
                 f"{one.wall_ratio:.2f}",
                 one.has_to_be,
-                f"{one.load:.1f}",
             )
             for one in results
         ),

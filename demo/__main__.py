@@ -120,7 +120,7 @@ def _report(target: Path, bookmarks: Mapping[str, tuple[datetime, datetime, date
     began = time.monotonic()
     marts.build(target, database)
     built = marts.read(database)
-    report.write(built, bookmarks, draw(built, bookmarks), REPORT)
+    report.write(built, bookmarks, draw(built), REPORT)
     print(f"  models, their tests and the report: {time.monotonic() - began:.1f} s")
     print(f"  {_relative(database)}, {_relative(REPORT)}")
 

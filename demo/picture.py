@@ -1,8 +1,7 @@
-"""The picture of the demo: active users, sessions, event types and bookmarks, from the marts."""
+"""The picture of the demo: active users, sessions and event types, from the marts."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date, datetime
+    from datetime import date
 
     from matplotlib.axes import Axes
 
@@ -25,29 +24,24 @@ if TYPE_CHECKING:
 
 # The colours of Okabe and Ito, which colour-blind people can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_BAND = "#d9d9d9"
 _INK = "#222222"
-TYPES_SHOWN = 10
+TYPES_SHOWN = 20
 
 
-def draw(marts: Marts, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]) -> str:
-    """Draw the marts, 1,200 pixels wide; return the picture as SVG.
-
-    Args:
-        marts: What dbt built.
-        bookmarks: For each product, start date and the bookmarks after the first and second run.
-    """
+def draw(marts: Marts) -> str:
+    """Draw the marts, 1,200 pixels wide; return the picture as SVG."""
     products = [row.product for row in marts.overview]
     colours = {p: COLOURS[number % len(COLOURS)] for number, p in enumerate(products)}
     plt.rcParams.update({"font.size": 10, "text.color": _INK, "svg.fonttype": "none"})
-    figure, panels = plt.subplots(2, 2, figsize=(12, 8.4), width_ratios=(1.25, 1))
+    figure, panels = plt.subplot_mosaic(
+        [["users", "types"], ["sessions", "types"]], figsize=(12, 8.4), width_ratios=(1.25, 1)
+    )
     figure.subplots_adjust(
         left=0.055, right=0.985, top=0.825, bottom=0.075, hspace=0.36, wspace=0.5
     )
-    _lines(panels[0, 0], marts, colours, "active_users", "Active users a day")
-    _lines(panels[1, 0], marts, colours, "sessions", "Sessions a day")
-    _types(panels[0, 1], marts, colours)
-    _bookmarks(panels[1, 1], bookmarks, colours)
+    _lines(panels["users"], marts, colours, "active_users", "Active users a day")
+    _lines(panels["sessions"], marts, colours, "sessions", "Sessions a day")
+    _types(panels["types"], marts, colours)
     events = sum(row.events for row in marts.overview)
     first, last = (min(r.first for r in marts.overview), max(r.last for r in marts.overview))
     left = 0.012
@@ -133,50 +127,6 @@ def _types(axes: Axes, marts: Marts, colours: Mapping[str, str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _bookmarks(
-    axes: Axes,
-    bookmarks: Mapping[str, tuple[datetime, datetime, datetime]],
-    colours: Mapping[str, str],
-) -> None:
-    """Draw what is extracted of each product as a bar that ends at its bookmark."""
-    _plain(axes, "Extracted up to the bookmark")
-    (first_end, second_end) = max(bookmarks.values())[1:]
-    start = min(start for start, _, _ in bookmarks.values())
-    span = second_end - start
-    # One hour is thinner than a pixel beside weeks, so the axis shows the last hours only.
-    shown_from = second_end - min(span, 8 * (second_end - first_end))
-    _note(axes, f"from {_day(start)}")
-    begin, end = mdates.date2num(shown_from), mdates.date2num(second_end)
-    axes.axvspan(mdates.date2num(first_end), end, color=_BAND, linewidth=0, zorder=0)
-    axes.text(
-        (mdates.date2num(first_end) + end) / 2,
-        -0.02,
-        "second\nrun",
-        transform=axes.get_xaxis_transform(),
-        ha="center",
-        va="top",
-        color="#555555",
-    )
-    for row, (product, (_, _, bookmark)) in enumerate(sorted(bookmarks.items(), reverse=True)):
-        until = mdates.date2num(bookmark)
-        axes.barh(row, until - begin, left=begin, height=0.42, color=colours[product])
-        axes.annotate(
-            f"{_day(bookmark)} {bookmark:%H:%M}",
-            (end, row),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_yticks(range(len(bookmarks)), sorted(bookmarks, reverse=True))
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlim(begin, end + (end - begin) * 0.28)
-    hours = [shown_from + n * (second_end - first_end) for n in (0, 2, 4, 6)]
-    axes.set_xticks([mdates.date2num(hour) for hour in hours])
-    axes.xaxis.set_major_formatter(FuncFormatter(_hour))
-    hours_shown = (second_end - shown_from) / timedelta(hours=1)
-    axes.set_xlabel(f"the last {hours_shown:.0f} hours, {_day(second_end)} (UTC)", loc="left")
-
-
 def _day(day: date) -> str:
     return f"{day.day} {day:%b}"
 
@@ -184,7 +134,3 @@ def _day(day: date) -> str:
 def _weekday(value: float, _position: int) -> str:
     day = mdates.num2date(value)
     return f"{day:%a} {_day(day)}"
-
-
-def _hour(value: float, _position: int) -> str:
-    return f"{mdates.num2date(value):%H:%M}"
