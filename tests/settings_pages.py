@@ -22,6 +22,8 @@ HUB = PROJECT / "hub" / "tap-barchart-events.yml"
 ENV_EXAMPLE = PROJECT / ".env.example"
 
 _PREFIX = "TAP_BARCHART_EVENTS_"
+_FIRST_OF_THE_SDK = "stream_maps"
+"""From here on the settings are the SDK's own, which docs/settings.md leaves to its pages."""
 # What a newcomer has to fill in, as it could look.
 _EXAMPLES = {
     "username": "someone",
@@ -60,10 +62,12 @@ def json_type(schema: dict[str, Any]) -> str:
 
 
 def settings_table(said: dict[str, Any]) -> str:
-    """Return the table of settings of docs/settings.md."""
+    """Return the table of the tap's own settings of docs/settings.md."""
     required = said["settings"].get("required", [])
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, schema in settings(said).items():
+        if name == _FIRST_OF_THE_SDK:
+            break
         kind = "date-time" if schema.get("format") == "date-time" else json_type(schema)
         if kind == "array":
             kind = "array of strings"
