@@ -6,7 +6,8 @@
     │   ├── CredentialsError    401 or 403: never retried
     │   ├── StartRejectedError  an error of the service's own: start again, a few times
     │   ├── JobForgottenError   the service has no such job: start a new one
-    │   └── JobNotReadyError    the link was requested before the file was ready
+    │   ├── JobNotReadyError    the link was requested before the file was ready
+    │   └── TransientError      a failure that may pass: retried
     ├── ExportError             an export is not available
     │   ├── TooLargeError       too many events for the smallest window
     │   └── JobFailedError      the job failed: start a new one, a few times
@@ -31,6 +32,9 @@ class BarchartEventsError(Exception):
     names_window = False
     """Whether the message says which product and window it is about."""
 
+    status: int | None = None
+    """The HTTP status of the answer that it is about, if there is one."""
+
 
 class SettingError(BarchartEventsError):
     """A setting, the catalog or STATE is missing something or has a value that cannot be used."""
@@ -38,9 +42,6 @@ class SettingError(BarchartEventsError):
 
 class ServiceError(BarchartEventsError):
     """The service failed, or its response is not documented."""
-
-    status: int | None = None
-    """The HTTP status of the answer; None if there was none."""
 
 
 class CredentialsError(ServiceError):
@@ -63,6 +64,16 @@ class JobForgottenError(ServiceError):
 
 class JobNotReadyError(ServiceError):
     """The link was requested too early (``EVENT_JOB_GET_FAILED_RUNNING``)."""
+
+
+class TransientError(ServiceError):
+    """A failure that may be temporary: the call is retried."""
+
+    def __init__(self, message: str, retry_after: float | None = None, advice: str = "") -> None:
+        """Keep the seconds of ``Retry-After``, and what to do when the tries are used up."""
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.advice = advice or "run again later: the next run continues from the bookmark"
 
 
 class ExportError(BarchartEventsError):

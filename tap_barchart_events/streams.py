@@ -20,7 +20,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.export import JobRetryPolicy

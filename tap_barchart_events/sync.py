@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tap_barchart_events.api.retry import RetryPolicy
+    from tap_barchart_events.api.http import RetryPolicy
     from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.export import JobRetryPolicy
     from tap_barchart_events.exports.exporter import OpenFile

@@ -5,39 +5,44 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 
 from __future__ import annotations
 
+import http.client
 import logging
+import math
+import re
 import time
 from base64 import b64encode
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from json import loads
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
 from tap_barchart_events.api.download import Download
-from tap_barchart_events.api.http import Session, replaced_errors
-from tap_barchart_events.api.responses import (
-    ExportFilter,
-    Job,
-    Json,
-    instant_of,
-    parse_job,
-    parse_link,
-    value_of,
-)
-from tap_barchart_events.api.retry import RetryPolicy, TransientError
+from tap_barchart_events.api.http import REFUSALS, TRANSIENT, RetryPolicy, Session, retry_after
 from tap_barchart_events.exceptions import (
+    BarchartEventsError,
     CredentialsError,
+    JobFailedError,
+    JobForgottenError,
     JobMismatchError,
+    JobNotReadyError,
     ServiceError,
+    StartRejectedError,
     SyncStopped,
+    TransientError,
 )
+from tap_barchart_events.windows import from_iso
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import requests
 
 T = TypeVar("T")
 
@@ -52,11 +57,135 @@ CONNECT_TIMEOUT = 5
 """Longest time to connect in a first sync, in seconds: it ends within 15 seconds."""
 
 PROGRESS = 1 << 20
-"""Bytes that a broken transfer must have received to count as progress, not as a failure."""
+"""Bytes that some tries must have received for more tries to be made."""
+
+MAX_SOURCE = 200
+"""Characters of a ``source``; the service's have 40."""
+
+MAX_MESSAGE = 200
+"""Characters of what the service says about an error, at most."""
+
+ERRORS = {
+    "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
+    "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
+    "EVENT_JOB_GET_FAILED": JobFailedError,
+}
+"""Documented codes of polls and links; the special ones first."""
+
+UNREADABLE = ("SCHEMA_VALIDATION", "MALFORMED")
+"""Parts of the codes by which the service says that it cannot read a request."""
+
+URL = re.compile(r"\S*(//|\?\S*=)\S*")
+"""A word that is, or holds, a URL with a scheme, a host or a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An export job, as the service describes it."""
+
+    source: str
+    """The name by which calls refer to it."""
+
+    status: str
+    """``RUNNING``, ``COMPLETE`` (or ``COMPLETED``), ``TIMEOUT``, ``FAILED`` or a new one."""
+
+    seconds: float | None
+    """How long it ran, by the service's clock; unchecked, and None if the service does not say."""
+
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    """What it exports, as the service echoes it: the keys that are there, unchecked."""
+
+    @property
+    def has_null_product(self) -> bool:
+        """Whether the service gives no product for it: it may not know the requested one."""
+        return _code(self.filter.get("product", [])) == ""
+
+
+def parse_job(value: Any) -> Job:
+    """Return the job of a job object; its status in upper case, without blanks."""
+    source, status, seconds = value["source"], value["status"].strip().upper(), None
+    if not is_source(source):
+        raise ValueError
+    with suppress(KeyError, OverflowError, TypeError, ValueError):
+        seconds = (float(value["timing"]["end"]) - float(value["timing"]["start"])) / 1000
+    echo = value.get("filter")
+    return Job(source, status, seconds, echo if isinstance(echo, dict) else {})
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text can be the name of a job, in URLs and in the log."""
+    return 0 < len(text) <= MAX_SOURCE and text.isprintable()
+
+
+def parse_link(value: Any) -> str:
+    """Return the link of a response that holds one."""
+    link: str = value["link"].strip()
+    if not link:
+        raise ValueError
+    return link
+
+
+def filter_of(
+    *, customer: str, product: str, start: int, end: int, types: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the ``filter`` of a request.
+
+    The vendor's public schema reader depends on the order of the keys, and on numbers.
+
+    Args:
+        customer: Customer code.
+        product: Product code.
+        start: First instant, in milliseconds.
+        end: Last instant, in milliseconds; whether it is inclusive is not documented.
+        types: Event type codes; none for all.
+    """
+    some = {"types": [*types]} if types else {}
+    return {"customer": customer, "product": product, **some, "start": start, "end": end}
+
+
+def _code(value: Any) -> str | None:
+    """Return a code to compare, also one of an object: empty if null, None if unreadable."""
+    if isinstance(value, dict):
+        value = value.get("code", [])
+    if value is None:
+        return ""
+    return value.strip().casefold() if isinstance(value, str) else None
+
+
+def _said(body: bytes) -> tuple[list[str], str]:
+    """Return the codes of an error body, and its first message.
+
+    The service's errors are trees of ``{value: {code, message}, children}``. A gateway's are
+    ``{message}``, without a code.
+    """
+    found: dict[str, list[str]] = {"code": [], "message": []}
+
+    def visit(node: dict[str, Any]) -> None:
+        for key, texts in found.items():
+            if isinstance(text := node.get(key), str) and text.strip() and text not in texts:
+                texts.append(text)
+
+    with suppress(ValueError, RecursionError):
+        loads(body, object_hook=visit)
+    return found["code"], next(iter(found["message"]), "")
+
+
+def _instant(value: Any) -> float:
+    """Return milliseconds since the epoch, also of text; NaN if they cannot be read."""
+    for read in (float, from_iso):
+        with suppress(AttributeError, OverflowError, TypeError, ValueError):
+            return read(value)
+    return math.nan
 
 
 class ReportsClient:
     """The service's report calls. Safe to use from several threads."""
+
+    clock_offset: float | None = None
+    """Seconds that the service's clock is ahead of the machine's; negative if behind.
+
+    It is 0 if the clocks may agree; ``None`` as long as no answer had a ``Date``.
+    """
 
     def __init__(
         self,
@@ -94,26 +223,13 @@ class ReportsClient:
         self._session.headers["Cache-Control"] = "no-cache"
         self._storage = Session()
         self._refusal = ""
-        self._clock: tuple[float, float] | None = None
-        self._requested: dict[str, ExportFilter] = {}
+        self._requested: dict[str, dict[str, Any]] = {}
         self._warnings: dict[str, object] = {}
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
         self._storage.close()
-
-    @property
-    def clock_offset(self) -> float | None:
-        """Seconds that the service's clock is ahead of the machine's; negative if behind.
-
-        It is 0 if the clocks may agree, otherwise the least that they differ; ``None`` as long as
-        no answer had a ``Date``.
-        """
-        if self._clock is None:
-            return None
-        low, high = (bound - time.time() + time.monotonic() for bound in self._clock)
-        return 0.0 if low <= 0 <= high else low
 
     @property
     def now(self) -> float:
@@ -143,41 +259,27 @@ class ReportsClient:
             timeout = min(timeout, CONNECT_TIMEOUT)
         path, what = "/service/authenticate", "check the credentials"
 
-        def attempt() -> None:
-            self._call("authenticate", path, what, lambda _: None, connect_timeout=timeout)
+        def attempt() -> ServiceError | None:
+            try:
+                self._call("authenticate", path, what, bool, connect_timeout=timeout)
+            except ServiceError as error:
+                if error.status is None or self._refusal:
+                    raise
+                return error
+            return None
 
-        try:
-            retry.run(attempt, self._stopped, answers=False)
-        except CredentialsError:
-            raise
-        except ServiceError as error:
-            if not error.status:
-                raise
+        if error := retry.run(attempt, self._stopped):
             logger.warning(
                 "%s; the start of the first export job shows whether they are right", error
             )
-            return False
-        return True
+        return error is None
 
-    def start(
-        self,
-        *,
-        customer: str,
-        product: str,
-        start: int,
-        end: int,
-        types: Sequence[str] = (),
-        delimiter: str = DEFAULT_DELIMITER,
-    ) -> Job:
+    def start(self, *, delimiter: str = DEFAULT_DELIMITER, **export: Any) -> Job:
         """Start an export job, with one try: ``POST /reports``.
 
         Args:
-            customer: Customer code.
-            product: Product code.
-            start: First instant, in milliseconds.
-            end: Last instant, in milliseconds; whether it is inclusive is not documented.
-            types: Event type codes; none for all.
             delimiter: Field separator; the service's default is not sent.
+            export: What to export, as arguments of ``filter_of``.
 
         Raises:
             CredentialsError: The credentials are wrong.
@@ -186,22 +288,11 @@ class ReportsClient:
             TransientError: The service failed, or starts no more jobs.
             ServiceError: The answer is not documented.
         """
-        requested = ExportFilter(customer, product, start, end, tuple(types))
-        body: dict[str, Any] = {"filter": requested.as_json()}
+        what, asked = "start an export job", filter_of(**export)
+        body = {"filter": asked}
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
-        what = "start an export job"
-
-        def parse(value: Json) -> Job:
-            job = self._job(value, what, requested)
-            if self._requested.setdefault(job.source, requested) != requested:
-                raise JobMismatchError(
-                    f"could not {what}: the service answered with job {job.source}, which this "
-                    "sync started for another window; a cache in between may be the reason"
-                )
-            return job
-
-        return self._call("start", "/reports", what, parse, json=body)
+        return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), body=body)
 
     def wait_as_asked(self, error: Exception) -> None:
         """Wait as long as the ``Retry-After`` of an error asks for, if it has one.
@@ -212,18 +303,9 @@ class ReportsClient:
         if isinstance(error, TransientError) and error.retry_after:
             self._stopped.wait(self._retry.pause(error, 1, 0, 0))
 
-    def expect(
-        self,
-        source: str,
-        *,
-        customer: str,
-        product: str,
-        start: int,
-        end: int,
-        types: Sequence[str] = (),
-    ) -> None:
-        """Set what a job of an earlier run exports; responses about it are compared with that."""
-        self._requested[source] = ExportFilter(customer, product, start, end, tuple(types))
+    def expect(self, source: str, **export: Any) -> None:
+        """Set what a job of an earlier run exports, as arguments of ``filter_of``."""
+        self._requested[source] = filter_of(**export)
 
     def poll(self, source: str) -> Job:
         """Get the status of a job: ``GET /reports/{source}/availability``.
@@ -237,26 +319,53 @@ class ReportsClient:
         path = f"/reports/{quote(source, safe='')}/availability"
         what = f"poll job {source}"
 
-        def parse(value: Json) -> Job:
-            job = self._job(value, what, self._requested.get(source))
-            if job.source != source:
-                raise JobMismatchError(f"could not {what}: the service answered about another job")
-            return job
+        def parse(value: Any) -> Job:
+            return self._job(value, what, self._requested[source], source)
 
         return self._retry.run(lambda: self._call("poll", path, what, parse), self._stopped)
 
-    def _job(self, value: Json, what: str, requested: ExportFilter | None) -> Job:
-        """Return the job of a response, if the filter that it echoes is the requested one."""
+    def _job(self, value: Any, what: str, asked: dict[str, Any], source: str | None = None) -> Job:
+        """Return the job of a response, if it is the one of this source, and for this export."""
         job = parse_job(value)
-        differences = requested.differences(job.filter) if requested else []
-        if differences:
+        others = self._differences(asked, job.filter)
+        if source not in {None, job.source}:
+            others.append("source")
+        elif self._requested.setdefault(job.source, asked) != asked:
+            others.append("window of this sync")
+        if others:
             raise JobMismatchError(
                 f"could not {what}: the service answered with job {job.source} of another export "
-                f"(other {' and '.join(differences)}); a cache in between may be the reason"
+                f"(other {' and '.join(others)}); a cache in between may be the reason"
             )
-        for text in requested.doubts(job.filter) if requested else []:
-            self._warn_once(text)
         return job
+
+    def _differences(self, asked: dict[str, Any], echo: Mapping[str, Any]) -> list[str]:
+        """Return the keys in which an echoed filter names another export; warn of doubts.
+
+        A range that covers the requested one is no difference; its end may be the last millisecond.
+        A key that the echo leaves out, or whose value cannot be read, is skipped.
+        """
+        others = []
+        for key in ("customer", "product"):
+            code = _code(echo.get(key, []))
+            if code == "":
+                self._warn_once(
+                    f"the service may not know {key} {asked[key]}: it echoes null; check the code"
+                )
+            elif code not in {None, _code(asked[key])}:
+                others.append(key)
+        if _instant(echo.get("start")) > asked["start"]:
+            others.append("start")
+        if _instant(echo.get("end")) < asked["end"] - 1:
+            others.append("end")
+        types = echo.get("types")
+        known: Any = asked.get("types", types)
+        if isinstance(types, list) and {*map(_code, types)} != {*map(_code, known)}:
+            self._warn_once(
+                "the service may not know all event types of event_types: the service echoes other "
+                "event types; check that no type is missing"
+            )
+        return others
 
     def link(self, source: str) -> str:
         """Get a link to a job's file, valid for 15 minutes: ``GET /reports/{source}``.
@@ -283,49 +392,34 @@ class ReportsClient:
         Raises:
             As ``link``, and FileError if the disk is full, or the file is not text in UTF-8.
         """
-        download = Download(
-            path,
-            what=f"download the export of job {source}",
-            session=self._storage,
-            timeout=self._timeout,
-            stopped=self._stopped,
-            warn_once=self._warn_once,
-        )
-
-        def attempt() -> bool:
-            before = download.best
-            try:
-                download.run(self.link(source))
-            except TransientError:
-                if download.best - before >= PROGRESS:
-                    return False
-                raise
-            return True
-
+        what = f"download the export of job {source}"
+        download = Download(path, what, self._storage, self._timeout, self._stopped)
         try:
-            while not self._retry.run(attempt, self._stopped):
-                pass
+            while True:
+                before = download.best
+                try:
+                    self._retry.run(lambda: download.run(self.link(source)), self._stopped)
+                except ServiceError:
+                    if download.best - before < PROGRESS:
+                        raise
+                else:
+                    return download.received
         except Exception:
             # The window may be split; no later download then replaces this file.
-            if path.is_file():
-                path.unlink()
+            path.unlink(missing_ok=True)
             raise
-        return download.received
 
     def _call(
         self,
         call: str,
         path: str,
         what: str,
-        parse: Callable[[Json], T],
+        parse: Callable[[Any], T],
         *,
-        json: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
         connect_timeout: float | None = None,
     ) -> T:
-        """Make one call of the API, once: a POST if there is ``json``. Return what was parsed.
-
-        A KeyError, TypeError or ValueError of ``parse`` is a TransientError. A ServiceError has the
-        status of the response, if there was one.
+        """Make one call of the API, once: a POST if there is a body. Return what was parsed.
 
         Raises:
             CredentialsError: The service refuses the credentials now, or has done so before.
@@ -334,32 +428,74 @@ class ReportsClient:
             raise CredentialsError(self._refusal)
         if self._stopped.is_set():
             raise SyncStopped
-        sent = time.monotonic()
-        response, body = self._session.call(
-            "POST" if json else "GET",
+        sent = time.time()
+        response, content = self._session.call(
+            "POST" if body else "GET",
             self._api_url + path,
             what,
-            json=json,
+            json=body,
             timeout=(connect_timeout or self._timeout, self._timeout),
         )
         if self._on_request:
             self._on_request(call)
-        said = instant_of(response.headers.get("Date", ""))
-        if said is not None and self._clock is None:
-            # The service made the response between these two moments, and cut off the fraction.
-            self._clock = (said - time.monotonic(), said + 1 - sent)
-        try:
-            value = value_of(call, what, response, body, self._secrets)
-            with replaced_errors(
-                (KeyError, TypeError, ValueError),
-                lambda _: TransientError(f"could not {what}: the response is not as documented"),
-            ):
-                return parse(value)
-        except ServiceError as error:
-            error.status = response.status_code
-            if response.status_code == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
-                self._refusal = str(error)
-            raise
+        if self.clock_offset is None:
+            with suppress(KeyError, ValueError, OverflowError):
+                said = parsedate_to_datetime(response.headers["Date"]).timestamp()
+                # The response was made between sending and now, and ``Date`` has no fraction.
+                earliest, latest = said - time.time(), said + 1 - sent
+                self.clock_offset = 0.0 if earliest <= 0 <= latest else earliest
+        is_link = call == "link" and response.is_redirect
+        if response.ok and (is_link or not response.is_redirect):
+            with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                return parse({"link": response.headers["Location"]} if is_link else loads(content))
+            error: BarchartEventsError = TransientError(
+                f"could not {what}: the response is not as documented; check api_url, and any "
+                "proxy in between"
+            )
+        else:
+            error = self._error(call, what, response, content)
+        error.status = response.status_code
+        if error.status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
+            self._refusal = str(error)
+        raise error
+
+    def _error(
+        self, call: str, what: str, response: requests.Response, body: bytes
+    ) -> BarchartEventsError:
+        """Return what a response that is an error means."""
+        codes, message = _said(body)
+        status = response.status_code
+        if message == http.client.responses.get(status):  # as a gateway says
+            message = ""
+        said = self._presentable(": ".join(filter(None, [", ".join(codes), message])))
+        text = f"could not {what}: the service answered {status}" + (f" ({said})" if said else "")
+        if status in {401, 403}:
+            return CredentialsError(
+                f"{text}; check username, password and customer, and that api_url is the host that "
+                "they are for"
+            )
+        if call in {"poll", "link"}:
+            known = [kind for code, kind in ERRORS.items() if code in codes]
+            if known or status == HTTPStatus.NOT_FOUND:
+                return [*known, JobForgottenError][0](text)
+        if call == "start" and codes and status not in REFUSALS:
+            rejected = StartRejectedError(text)
+            rejected.is_final = any(part in code for part in UNREADABLE for code in codes)
+            return rejected
+        if status in TRANSIENT:
+            return TransientError(text, retry_after(response.headers))
+        return ServiceError(f"{text}, which is not documented; check api_url")
+
+    def _presentable(self, text: str) -> str:
+        """Return what the service says in a form that may be logged.
+
+        Without URLs and credentials, which a gateway may repeat, percent-encoded too; in printable
+        characters.
+        """
+        for secret in self._secrets:
+            text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
+        text = "".join(c if c.isprintable() else " " for c in URL.sub("…", text))
+        return " ".join(text.split())[:MAX_MESSAGE].rstrip(" .")
 
     def _warn_once(self, text: str) -> None:
         own = object()

@@ -1,14 +1,12 @@
 """Downloads the complete export file that a link leads to. Does not depend on the service's API.
 
-The bytes received are compared with the announced length. A broken transfer resumes if object
-storage still has the same file. The bytes decide whether a file is compressed, and whether it is
-an export; a label that contradicts them is a warning. The link is a secret: no error and no log
-holds it.
+A broken transfer resumes if object storage still has the same file. The bytes decide whether a file
+is compressed; labels matter for an empty one only. The link is a secret: no error and no log holds
+it.
 """
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
 import re
@@ -19,14 +17,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from tap_barchart_events.api.http import MAX_TIMEOUTS, mapped_errors
-from tap_barchart_events.api.retry import TRANSIENT_STATUSES, TransientError, retry_after
-from tap_barchart_events.exceptions import FileError, ResourceError, ServiceError, SyncStopped
+from tap_barchart_events.api.http import MAX_TIMEOUTS, TRANSIENT, mapped_errors, retry_after
+from tap_barchart_events.exceptions import (
+    FileError,
+    ResourceError,
+    ServiceError,
+    SyncStopped,
+    TransientError,
+)
 from tap_barchart_events.urls import is_safe
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -39,37 +42,19 @@ MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, as transferred and decompressed: 50 million events of 80 bytes."""
 
 MIN_RATE = 100
-"""Bytes a second: a transfer that is slower for ``MAX_TIMEOUTS`` is broken."""
-
-RANGE = re.compile(r"\s*bytes (\d{1,18})-(\d{1,18})/(\d{1,18})\s*", re.ASCII)
-"""``Content-Range``: first byte, last byte, length of the whole file."""
-
-HTTP_1_1 = 11
-"""As http.client writes the version."""
+"""Bytes a second: a transfer that is slower, ``MAX_TIMEOUTS`` apart, is broken."""
 
 GZIP = b"\x1f\x8b"
 """First bytes of a gzip file, and of no text in UTF-8."""
 
-OTHER_FORMS = {
-    "a ZIP archive": re.compile(rb"PK(\x03\x04|\x05\x06)"),
-    "text in UTF-16": re.compile(rb"\xff\xfe|\xfe\xff|(\0[^\0]){4}|([^\0]\0){4}"),
-}
-"""First bytes of files that the tap does not read."""
-
 BLANKS = b" \t\r\n\v\f\xef\xbb\xbf"
 """White space, and the bytes of a byte order mark in UTF-8."""
 
-PAGE_TYPES = re.compile("html|json|xml", re.IGNORECASE)
-"""Content types of pages and of error messages."""
-
-COMPRESSIONS = re.compile(r"zip|compress|deflate|\bbr\b|zstd", re.IGNORECASE)
+NEVER_EMPTY = re.compile(r"html|json|xml|zip|compress|deflate|\bbr\b|zstd", re.IGNORECASE)
 """Content types and content encodings of a body that is never empty."""
 
 ERROR_CODE = re.compile(rb"<Code>\s*(\w{1,60})\s*</Code>")
 """The code in an error of object storage; shorter than a signature."""
-
-EXPIRED = frozenset({"ExpiredToken", "RequestTimeout", "TokenRefreshRequired"})
-"""Codes of errors that a new link helps against, beside those of status 403."""
 
 TWO_CREDENTIALS = frozenset({"InvalidArgument", "InvalidRequest"})
 """Codes of requests with an ``Authorization`` header beside the signature of the link."""
@@ -99,19 +84,17 @@ class Download:
     stopped: threading.Event
     """Ends the transfer when set."""
 
-    warn_once: Callable[[str], None]
-    """Logs a warning, if it is the first of this text."""
+    received: int = 0
+    """Bytes of the file received so far, as transferred."""
 
-    received: int = field(default=0, init=False)
-    """Bytes of the body received so far, as transferred."""
-
-    best: int = field(default=0, init=False)
+    best: int = 0
     """The most bytes received by any try."""
 
-    _etag: str | None = field(default=None, init=False)
-    _total: int | None = field(default=None, init=False)
-    _type: str = field(default="", init=False)
-    _encoding: str = field(default="", init=False)
+    _size: int = 0
+    """Bytes of the file, as announced; 0 if the size is not known."""
+
+    _headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the response whose body began at the first byte."""
 
     def run(self, link: str) -> None:
         """Transfer what is missing, with one request, and check the file.
@@ -127,34 +110,33 @@ class Download:
             self._transfer(link)
             self._check_contents()
         except OSError as error:
-            remedy = "free space there, or set TMPDIR to a larger disk"
-            if error.errno in {errno.EMFILE, errno.ENFILE}:
-                remedy = "raise the limit of open files (ulimit -n)"
             raise ResourceError(
-                f"could not {self.what}: writing to {self.path.parent} failed "
-                f"({error.strerror}); {remedy}"
+                f"could not {self.what}: writing to {self.path.parent} failed ({error.strerror}); "
+                "free space there, or set TMPDIR to a larger disk"
             ) from None
 
     def _transfer(self, link: str) -> None:
         # Object storage may compress all the same. Without compression a broken transfer can
         # resume at any byte.
         headers = {"Accept-Encoding": "identity"}
-        if self.received and self._etag:
-            headers |= {"Range": f"bytes={self.received}-", "If-Range": self._etag}
+        etag = self._headers.get("ETag", "")
+        is_resumed = 0 < self.received < self._size and etag.startswith('"')
+        if is_resumed:
+            headers |= {"Range": f"bytes={self.received}-", "If-Range": etag}
         with self._get(link, headers) as response:
-            self._begin(response, resumed="Range" in headers)
-            if self.stopped.is_set():  # the folder is about to be removed
-                raise SyncStopped
+            if response.status_code not in {200, 206}:
+                raise self._refusal(response, is_resumed=is_resumed)
+            self._begin(response, is_resumed=is_resumed)
+            began, before = time.monotonic(), self.received
             with _private_file(self.path, os.O_APPEND if self.received else os.O_TRUNC) as file:
-                for chunk in self._chunks(response):
+                while chunk := self._read(response):
                     self._check_size(self.received + len(chunk))
                     file.write(chunk)
                     self.received += len(chunk)
                     self.best = max(self.best, self.received)
-        if self._total is not None and self.received != self._total:
-            raise TransientError(
-                f"could not {self.what}: received {self.received:,} of {self._total:,} bytes"
-            )
+                    seconds = time.monotonic() - began - MAX_TIMEOUTS * self.timeout
+                    if self.received - before < MIN_RATE * seconds:
+                        raise TransientError(f"could not {self.what}: it comes too slowly")
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
         # Redirects are followed here, so that each is checked.
@@ -175,111 +157,58 @@ class Download:
                 link = urljoin(link, response.headers["Location"])
         raise ServiceError(f"could not {self.what}: object storage redirects too often")
 
-    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
-        """Yield the body as it arrives: so a slow transfer differs from one that has stopped."""
-        began, size = time.monotonic(), 0
-        while True:
-            with mapped_errors(self.what, "object storage"):
-                chunk = response.raw.read1(CHUNK, decode_content=False)
-            if self.stopped.is_set():
-                raise SyncStopped
-            if not chunk:
-                return
-            size += len(chunk)
-            seconds = time.monotonic() - began
-            if seconds > MAX_TIMEOUTS * self.timeout:
-                if size < MIN_RATE * seconds:
-                    raise TransientError(
-                        f"could not {self.what}: object storage: the response comes too slowly"
-                    )
-                began, size = time.monotonic(), 0
-            yield chunk
+    def _read(self, response: requests.Response) -> bytes:
+        """Return the next bytes of a body as they arrive, without decoding; none at its end.
 
-    def _begin(self, response: requests.Response, *, resumed: bool) -> None:
-        """Check the head of a response: it is of the whole file, or of the requested part."""
-        status = response.status_code
-        if status not in {200, 206}:
-            raise self._refusal(response, resumed=resumed)
-        length = self._length(response)
-        if status == 206 and resumed and self._continues(response, length):
-            return
-        # Some servers answer a request for a part with 200 and no more than that part.
-        if status == 206 or (resumed and (length is None or length != self._total)):
-            raise self._restart(
-                f"could not {self.what}: the response may be another part of the file"
-            )
-        etag = response.headers.get("ETag", "")
-        self._etag = etag if etag.startswith('"') else None
-        self._type = response.headers.get("Content-Type", "")
-        self._encoding = response.headers.get("Content-Encoding", "").lower()
-        self._total = length
-        self.received = 0
-        self._check_size(length or 0)
+        The end is certain: urllib3 raises an error if a body is shorter than was announced.
+        """
+        with mapped_errors(self.what, "object storage"):
+            chunk: bytes = response.raw.read1(CHUNK, decode_content=False)
+        if self.stopped.is_set():  # the folder is about to be removed
+            raise SyncStopped
+        return chunk
 
-    def _refusal(self, response: requests.Response, *, resumed: bool) -> ServiceError:
-        """Return what an error of object storage means."""
-        body = b""
-        with suppress(TransientError), mapped_errors(self.what, "object storage"):
-            body = response.raw.read(CHUNK, decode_content=False)
-        found = ERROR_CODE.search(body)
-        code = found[1].decode() if found else ""
-        status = response.status_code
-        answer = f"{status} {code}".rstrip()
-        may_continue = status in TRANSIENT_STATUSES or status == 403 or code in EXPIRED
-        if not may_continue:
-            self.received = 0
-        is_final = code in TWO_CREDENTIALS or status not in {400, 404}
-        if is_final and not may_continue and not resumed:
-            return ServiceError(
-                f"could not {self.what}: object storage answered {answer}; if the error "
-                "persists, check the proxy, or ask Barchart's support"
-            )
-        error = TransientError(
-            f"could not {self.what}: object storage answered {answer}",
-            retry_after(response.headers),
-        )
-        if status == 404 or code == "AccessDenied":
-            error.advice = NO_FILE
-        return error
-
-    def _continues(self, response: requests.Response, length: int | None) -> bool:
-        """Return whether a part continues the bytes received, and belongs to the same file."""
-        found = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if not found:
-            return False
-        first, last, total = map(int, found.groups())
+    def _begin(self, response: requests.Response, *, is_resumed: bool) -> None:
+        """Check that a response is certainly the requested range, or the whole file."""
+        status, headers = response.status_code, response.headers
+        length: int | None = response.raw.length_remaining
         # Some proxies ignore If-Range; parts of two files must not become one
         # (RFC 9110, 15.3.7.3).
-        is_same_file = (
-            self._total in {None, total}
-            and response.headers.get("ETag") == self._etag
-            and response.headers.get("Content-Encoding", self._encoding).lower() == self._encoding
-        )
-        self._total = total
-        return is_same_file and first == self.received and length in {None, last - first + 1}
+        same = ("ETag", "Content-Encoding")
+        is_same_file = all(headers.get(name) == self._headers.get(name) for name in same)
+        rest = f"bytes {self.received}-{self._size - 1}/{self._size}"
+        is_rest = headers.get("Content-Range") == rest and length == self._size - self.received
+        if is_resumed and status == 206 and is_same_file and is_rest:
+            return
+        is_whole = status == 200 and (length is not None or response.raw.chunked)
+        # Some servers answer a request for a part with 200 and no more than that part.
+        if not is_whole or (is_resumed and length != self._size):
+            self.received = 0
+            raise TransientError(
+                f"could not {self.what}: the response may not be the whole file: it has no "
+                "length, or is a part; exclude object storage from the proxy"
+            )
+        self._headers, self._size, self.received = headers, length or 0, 0
+        self._check_size(self._size)
 
-    def _length(self, response: requests.Response) -> int | None:
-        """Return the length of a body; None if it is chunked, and so marks its own end.
-
-        Raises:
-            TransientError: The end is uncertain, because there is no length either, or because
-                the body has a transfer coding that was not requested (RFC 9112, 6.1 and 6.3).
-        """
-        coding = response.headers.get("Transfer-Encoding", "").lower()
-        length: int | None = response.raw.length_remaining
-        if length is not None and not coding:
-            return length
-        if coding == "chunked" and response.raw.version >= HTTP_1_1:
-            return None
-        raise self._restart(
-            f"could not {self.what}: object storage does not give the length of the file, so the "
-            "tap could not detect a missing end; exclude object storage from the proxy"
-        )
-
-    def _restart(self, message: str) -> TransientError:
-        """Return an error after which the download starts again, without what was received."""
-        self.received = 0
-        return TransientError(message)
+    def _refusal(self, response: requests.Response, *, is_resumed: bool) -> ServiceError:
+        """Return what an error of object storage means."""
+        body, status = b"", response.status_code
+        with suppress(TransientError):
+            body = self._read(response)
+        found = ERROR_CODE.search(body)
+        code = found[1].decode() if found else ""
+        text = f"could not {self.what}: object storage answered {status} {code}".rstrip()
+        may_continue = status in TRANSIENT or status == 403
+        if not may_continue:
+            self.received = 0
+        may_pass = status == 404 or (status == 400 and code not in TWO_CREDENTIALS)
+        if not (may_continue or may_pass or is_resumed):
+            return ServiceError(
+                f"{text}; if the error persists, check the proxy, or ask Barchart's support"
+            )
+        is_missing = status == 404 or code == "AccessDenied"
+        return TransientError(text, retry_after(response.headers), NO_FILE if is_missing else "")
 
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
@@ -290,41 +219,27 @@ class Download:
 
     def _check_contents(self) -> None:
         """Decompress a file that is compressed; refuse what cannot be an export."""
-        is_compressed = self._beginning().startswith(GZIP)
-        while self._beginning().startswith(GZIP):  # a proxy may compress once more
-            self._inflate()
-        expected = {"", "identity", *(("gzip", "x-gzip") if is_compressed else ())}
-        if self._encoding not in expected:
-            self.warn_once(
-                f"object storage: the bytes contradict the Content-Encoding "
-                f"{self._encoding[:40]!r}; the tap goes by the bytes"
-            )
         head = self._beginning()
-        labels = f"{self._type} {self._encoding}".strip()
-        is_page = (not head or head[0] in b"<{[") and PAGE_TYPES.search(self._type)
-        is_missing = not head and not is_compressed and COMPRESSIONS.search(labels)
-        if is_page or is_missing:
+        is_compressed = head.startswith(GZIP)
+        while head.startswith(GZIP):  # a proxy may compress once more
+            self._inflate()
+            head = self._beginning()
+        labels = [self._headers.get(name, "") for name in ("Content-Type", "Content-Encoding")]
+        label = " ".join(labels).strip()
+        is_missing = not head and not is_compressed and NEVER_EMPTY.search(label)
+        if is_missing or head.startswith((b"<", b"{", b"[")):
             fault = f"begins with {chr(head[0])!r}" if head else "is empty"
-            error = self._restart(
+            self.received = 0
+            raise TransientError(
                 f"could not {self.what}: the response is not the file: it {fault}, and is labelled "
-                f"{labels[:80]!r}"
+                f"{label[:80]!r}",
+                advice="check the proxy; if the error persists, ask Barchart's support",
             )
-            error.advice = "check the proxy; if the error persists, ask Barchart's support"
-            raise error
-        for kind, beginning in OTHER_FORMS.items():
-            if beginning.match(head):
-                raise FileError(
-                    f"could not {self.what}: the file is {kind}, and the tap reads text in UTF-8, "
-                    "also in gzip; check the proxy, or ask Barchart's support for such text"
-                )
 
     def _beginning(self) -> bytes:
-        """Return the first bytes of the file after white space; none if it has nothing else."""
+        """Return the first bytes of the file after white space."""
         with self.path.open("rb") as file:
-            while block := file.read(1 << 16):
-                if head := block.lstrip(BLANKS):
-                    return head
-        return b""
+            return file.read(1 << 16).lstrip(BLANKS)
 
     def _inflate(self) -> None:
         """Replace the file by what it inflates to."""
@@ -333,14 +248,13 @@ class Download:
         try:
             with gzip.open(self.path) as packed, _private_file(plain, os.O_TRUNC) as file:
                 while piece := packed.read(CHUNK):
-                    if self.stopped.is_set():
-                        raise SyncStopped
                     size += len(piece)
                     self._check_size(size)
                     file.write(piece)
             plain.replace(self.path)
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise self._restart(
+            self.received = 0
+            raise TransientError(
                 f"could not {self.what}: its compression is broken, or cut short"
             ) from None
         finally:

@@ -1,87 +1,80 @@
-"""One HTTP request: one final answer, bounded in size and time; no link in any error or log.
+"""One HTTP request, and when it is repeated: errors mapped once, without links and credentials.
 
 A link is a secret: it gives access to the file. The libraries put whole URLs into their errors and
-logs, so their errors are replaced here, and their loggers are silenced. Knows no call of the API.
+logs, so their errors are replaced here, and their loggers are silenced.
 """
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import logging
 import ssl
 import time
 from contextlib import contextmanager
-from http import HTTPStatus
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import backoff
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectTimeout, InvalidSchema, InvalidURL, ProxyError, SSLError
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, InvalidHeader, NameResolutionError, ReadTimeoutError
+from urllib3.util import Retry
 
-from tap_barchart_events.api.retry import TransientError
-from tap_barchart_events.exceptions import ServiceError
+from tap_barchart_events.exceptions import ServiceError, SyncStopped, TransientError
 from tap_barchart_events.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import threading
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from requests.auth import AuthBase
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 20
 """Bytes of an answer of the API; a longer one is an error."""
 
 MAX_TIMEOUTS = 3
-"""Multiples of the request timeout within which a body of the API is read, and a slow download is
-given up: three minutes, if the setting has its default."""
+"""Multiples of the request timeout within which a body of the API is read, and from which on a
+download may be too slow: three minutes, if the setting has its default."""
 
 MAX_INTERIM_RESPONSES = 100
 
-URL_LOGGERS = tuple(
-    f"urllib3.{module}"
-    for module in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
-)
-"""Loggers that log whole URLs, links included; some of them as warnings."""
+URL_LOGGERS = ("connection", "connectionpool", "poolmanager", "response", "util.retry")
+"""Loggers of urllib3 that log whole URLs, links included; some of them as warnings."""
 
 # requests raises a ValueError for a redirect to an invalid URL.
-NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+NETWORK_ERRORS = (requests.RequestException, HTTPError, OSError, ValueError)
 
 REASONS: dict[type[Exception], str] = {
-    requests.exceptions.InvalidSchema: (
-        "the environment sets a SOCKS proxy, which needs the package PySocks"
-    ),
-    requests.exceptions.InvalidURL: (
-        "the URL of the host, or of the proxy that the environment sets (HTTPS_PROXY, HTTP_PROXY "
-        "or ALL_PROXY), cannot be used"
-    ),
-    requests.exceptions.ProxyError: "the proxy cannot be reached, or refuses the request",
-    urllib3.exceptions.NameResolutionError: "the host name cannot be resolved",
+    InvalidSchema: "the environment sets a SOCKS proxy, which needs the package PySocks",
+    InvalidURL: "the URL of the host, or of the proxy that the environment sets, cannot be used",
+    ProxyError: "the proxy cannot be reached, or refuses the request",
+    NameResolutionError: "the host name cannot be resolved",
     ConnectionRefusedError: "connection refused",
-    requests.ConnectTimeout: "no connection in time",
-    urllib3.exceptions.ReadTimeoutError: "no response within request_timeout_seconds",
-    requests.exceptions.SSLError: (
-        "TLS failed; check that the host serves https, and REQUESTS_CA_BUNDLE if it is set"
-    ),
+    ConnectTimeout: "no connection in time",
+    ReadTimeoutError: "no response within request_timeout_seconds",
+    SSLError: "TLS failed; check that the host serves https, and REQUESTS_CA_BUNDLE if it is set",
 }
 """Kind of an error, or of one of its causes → what it means; the first one that fits."""
 
+REFUSALS = frozenset({429, 503})
+"""Statuses by which the service refuses one more job, beside those in flight."""
 
-@contextmanager
-def replaced_errors(
-    kinds: tuple[type[Exception], ...], replacement: Callable[[Exception], Exception]
-) -> Iterator[None]:
-    """Raise the replacement of an error of these kinds, without any reference to the error."""
-    try:
-        yield
-    except kinds as error:
-        instead = replacement(error)
-        try:
-            raise instead from None
-        finally:
-            # It would hold the URL, and the SDK's structured log prints it, suppressed or not.
-            instead.__context__ = None
-            del instead  # its traceback refers to this frame
+TRANSIENT = REFUSALS | {408, 425, 500, 502, 504}
+"""Statuses of failures that may pass."""
+
+NEXT_TRY = "%s; try %d of %d in %.1f s"
+"""The log line of a failure that is retried."""
+
+
+# One request ------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -96,46 +89,43 @@ def mapped_errors(what: str, host: str) -> Iterator[None]:
         TransientError: The network failed, or a proxy or certificates cannot be used.
         ServiceError: The certificate of the host cannot be verified.
     """
-    with replaced_errors(NETWORK_ERRORS, lambda error: _mapped(error, what, host)):
+    try:
         yield
+    except NETWORK_ERRORS as error:
+        mapped = _mapped(error, what, host)
+        try:
+            raise mapped from None
+        finally:
+            # It would hold the URL, and the SDK's structured log prints it, suppressed or not.
+            mapped.__context__ = None
+            del mapped  # its traceback refers to this frame
 
 
 def _mapped(error: Exception, what: str, host: str) -> ServiceError:
-    """Return the replacement of a network error, which keeps no more than the kind of error."""
-    causes = _causes(error)
+    causes = [*_causes(error)]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return ServiceError(
             f"could not {what}: the TLS certificate of {host} cannot be verified; check the "
             "host, and REQUESTS_CA_BUNDLE where a proxy has a certificate of its own"
         )
+    detail = getattr(causes[-1], "strerror", None) or type(causes[-1]).__name__
     known = (text for kind, text in REASONS.items() if any(isinstance(c, kind) for c in causes))
+    reason = next(known, f"the connection broke ({detail})")
     if type(error) is OSError:  # requests raises it for a missing file of certificates
         reason = "no certificates can be read; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
-    else:
-        detail = getattr(causes[-1], "strerror", None) or type(causes[-1]).__name__
-        reason = next(known, f"the connection broke ({detail})")
-    mapped = TransientError(f"could not {what}: {host}: {reason}")
-    mapped.advice = (
-        "is the emulator running? barchart-events-emulator starts it"
-        if is_loopback(host)
-        else "check the host, the network and the proxy; the next run continues from the bookmark"
-    )
-    return mapped
+    advice = "check the host, the network and the proxy; the next run continues from the bookmark"
+    if is_loopback(host):
+        advice = "is the emulator running? barchart-events-emulator starts it"
+    return TransientError(f"could not {what}: {host}: {reason}", advice=advice)
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    queue: list[object] = [error]
-    while queue:
-        item = queue.pop(0)
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found
-
-
-class TooManyInterimResponsesError(http.client.HTTPException):
-    """No final response comes."""
+def _causes(error: object) -> Iterator[BaseException]:
+    """Yield an error and what has led to it."""
+    if isinstance(error, BaseException):
+        yield error
+        reason = getattr(error, "reason", None)
+        for cause in (*error.args, reason, error.__cause__, error.__context__):
+            yield from _causes(cause)
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -148,10 +138,10 @@ class _FinalResponse(http.client.HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MAX_INTERIM_RESPONSES):
             line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-            if line[1] >= HTTPStatus.OK or line[1] == HTTPStatus.SWITCHING_PROTOCOLS:
+            if line[1] >= http.HTTPStatus.OK:
                 return line
             http.client.parse_headers(self.fp)
-        raise TooManyInterimResponsesError
+        raise http.client.HTTPException
 
 
 class _Connection(HTTPConnection):
@@ -175,15 +165,15 @@ class _Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """Sends requests, each on a connection of its own, and follows no redirect."""
+    """Sends requests, each on a connection of its own."""
 
     def __init__(self, auth: AuthBase | None = None) -> None:
         """Open no connection yet. Without ``auth``, no credentials are sent at all."""
         super().__init__()
         for name in URL_LOGGERS:
-            logging.getLogger(name).addFilter(_drop_record)
+            logging.getLogger(f"urllib3.{name}").addFilter(_drop_record)
         # Not None: requests would look for credentials in .netrc.
-        self.auth = auth or _no_auth
+        self.auth = auth or (lambda request: request)
         self.headers["User-Agent"] = f"tap-barchart-events/{version('tap-barchart-events')}"
         # A late answer can then be taken for that of no other request.
         self.headers["Connection"] = "close"
@@ -212,23 +202,17 @@ class Session(requests.Session):
             timeout: To connect and for each read, in seconds.
             options: Of ``requests.Session.request``.
         """
-        host = "/".join(url.split("/")[:3])
-        with mapped_errors(what, host):
-            response = self.request(
-                method, url, timeout=timeout, stream=True, allow_redirects=False, **options
-            )
+        options |= {"timeout": timeout, "stream": True, "allow_redirects": False}
+        host, body = "/".join(url.split("/")[:3]), b""
+        with mapped_errors(what, host), self.request(method, url, **options) as response:
             deadline = time.monotonic() + MAX_TIMEOUTS * timeout[1]
-            body = b""
-            with response:
-                while piece := response.raw.read1(MAX_BODY, decode_content=True):
-                    body += piece
-                    if len(body) > MAX_BODY:
-                        raise TransientError(
-                            f"could not {what}: the response has over {MAX_BODY:,} bytes; check "
-                            "api_url, and any proxy in between"
-                        )
-                    if time.monotonic() > deadline:
-                        raise TransientError(f"could not {what}: the response does not end in time")
+            while piece := response.raw.read1(MAX_BODY, decode_content=True):
+                body += piece
+                if len(body) > MAX_BODY or time.monotonic() > deadline:
+                    raise TransientError(
+                        f"could not {what}: the response has over {MAX_BODY:,} bytes, or does not "
+                        "end in time; check api_url, and any proxy in between"
+                    )
         return response, body
 
 
@@ -236,5 +220,74 @@ def _drop_record(_record: logging.LogRecord) -> bool:
     return False
 
 
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+# When a call is repeated -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and for how long, a call is retried. Pauses double, with full jitter."""
+
+    attempts: int = 9
+    """Tries, the first one included."""
+
+    timeout: float = 600
+    """No further try begins later than this after the first one, in seconds."""
+
+    wait_initial: float = 1
+    """Upper bound of the first pause, in seconds; the next ones double."""
+
+    wait_max: float = 60
+    """Upper bound of all pauses, in seconds; a ``Retry-After`` may be longer."""
+
+    def run(self, call: Callable[[], T], stopped: threading.Event) -> T:
+        """Call until it does not raise ``TransientError``.
+
+        Raises:
+            ServiceError: The last failure, when no further try is allowed.
+            SyncStopped: ``stopped`` was set during a pause.
+        """
+        retried = backoff.on_exception(
+            lambda: self._pauses(stopped), TransientError, jitter=None, logger=None
+        )
+        return retried(call)()
+
+    def _pauses(self, stopped: threading.Event) -> Generator[float, TransientError, None]:
+        """Pause after each failure; yield 0, for backoff to go on at once."""
+        began = time.monotonic()
+        error = yield 0  # backoff starts the generator before the first try
+        for attempt in itertools.count(1):
+            pause = self.pause(error, attempt, time.monotonic() - began, backoff.full_jitter(1))
+            logger.warning(NEXT_TRY, error, attempt + 1, self.attempts, pause)
+            if stopped.wait(pause):
+                raise SyncStopped
+            error = yield 0
+
+    def pause(self, error: TransientError, attempt: int, seconds: float, jitter: float) -> float:
+        """Return the pause before the next try; it is never shorter than ``Retry-After``.
+
+        Args:
+            error: The failure.
+            attempt: How many tries there have been.
+            seconds: How long ago the first one began.
+            jitter: Between 0 and 1.
+
+        Raises:
+            ServiceError: The failure, when no further try is allowed.
+        """
+        ceiling = min(self.wait_initial * 2.0 ** min(attempt - 1, 64), self.wait_max)
+        pause = max(ceiling * jitter, error.retry_after or 0)
+        if attempt < self.attempts and seconds + pause <= self.timeout:
+            return pause
+        why = "setting max_retries"
+        if attempt < self.attempts:
+            why = f"the next one is due in {pause:.0f} s, and none begins after {self.timeout:g} s"
+        tries = "1 try" if attempt == 1 else f"{attempt} tries"
+        raise ServiceError(f"{error}; given up after {tries} ({why}); {error.advice}")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a ``Retry-After`` header; None if it has none."""
+    try:
+        return Retry().parse_retry_after(headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError, OverflowError):
+        return None

@@ -6,12 +6,12 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_barchart_events.api.responses import Job
+    from tap_barchart_events.api.client import Job
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.files.export_file import ExportFile
     from tap_barchart_events.windows import Window

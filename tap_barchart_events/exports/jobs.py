@@ -14,8 +14,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.responses import Job
-from tap_barchart_events.api.retry import NEXT_TRY, REFUSALS, TransientError
+from tap_barchart_events.api.client import Job
+from tap_barchart_events.api.http import NEXT_TRY, REFUSALS
 from tap_barchart_events.exceptions import (
     BarchartEventsError,
     FileError,
@@ -29,6 +29,7 @@ from tap_barchart_events.exceptions import (
     StartRejectedError,
     SyncStopped,
     TooLargeError,
+    TransientError,
 )
 from tap_barchart_events.exports.budget import JobBudget
 from tap_barchart_events.exports.export import (

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.api.responses import is_source
+from tap_barchart_events.api.client import is_source
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 
 if TYPE_CHECKING:
     from barchart_events_emulator import Emulator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exports.export import JobRetryPolicy
 from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.streams import EventsStream

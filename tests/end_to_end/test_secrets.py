@@ -20,7 +20,7 @@ import yaml
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import ServiceError
 from tests.object_store import ObjectStore, Response
 from tests.tap_runs import Tap, settings_of, sync

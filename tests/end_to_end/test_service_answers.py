@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import from_iso, to_iso
 from tests.quick_tap import QUICK

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.api.responses import Job
-from tap_barchart_events.api.retry import TransientError
+from tap_barchart_events.api.client import Job
+from tap_barchart_events.exceptions import TransientError
 from tap_barchart_events.exports.export import JobRetryPolicy, Limits, State
 from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.api.responses import Job
-from tap_barchart_events.api.retry import RetryPolicy, TransientError
+from tap_barchart_events.api.client import Job
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import (
     JobFailedError,
     JobForgottenError,
@@ -25,6 +25,7 @@ from tap_barchart_events.exceptions import (
     ServiceError,
     SyncStopped,
     TooLargeError,
+    TransientError,
 )
 from tap_barchart_events.exports.export import (
     Export,

@@ -14,7 +14,7 @@ import pytest
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import (
     BarchartEventsError,
     CredentialsError,

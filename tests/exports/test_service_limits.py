@@ -10,7 +10,7 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.api.retry import RetryPolicy
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exports.export import JobRetryPolicy, Limits
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.planner import WindowPlanner

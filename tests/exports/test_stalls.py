@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_barchart_events.api.responses import Job
+from tap_barchart_events.api.client import Job
 from tap_barchart_events.exceptions import (
     CredentialsError,
     FileError,
