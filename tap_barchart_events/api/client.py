@@ -90,7 +90,7 @@ class Job:
     """``RUNNING``, ``COMPLETE`` (or ``COMPLETED``), ``TIMEOUT``, ``FAILED`` or a new one."""
 
     seconds: float | None
-    """How long it ran, by the service's clock; unchecked, and None if the service does not say."""
+    """How long it ran, once it has ended, by the service's clock; None if that is not known."""
 
     filter: Mapping[str, Any] = field(default_factory=dict)
     """What it exports, as the service echoes it: the keys that are there, unchecked."""
@@ -107,7 +107,8 @@ def parse_job(value: Any) -> Job:
     if not is_source(source):
         raise ValueError
     with suppress(KeyError, OverflowError, TypeError, ValueError):
-        seconds = (float(value["timing"]["end"]) - float(value["timing"]["start"])) / 1000
+        took = (float(value["timing"]["end"]) - float(value["timing"]["start"])) / 1000
+        seconds = took if 0 < took < math.inf else None
     echo = value.get("filter")
     return Job(source, status, seconds, echo if isinstance(echo, dict) else {})
 

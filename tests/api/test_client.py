@@ -102,6 +102,9 @@ TIMINGS: list[tuple[Any, float | None]] = [
     ({"start": 1571078514202}, None),
     ({"start": [], "end": {}}, None),
     ({"start": 1, "end": 10**400}, None),
+    ({"start": 1, "end": "inf"}, None),
+    ({"start": 1, "end": "nan"}, None),
+    ({"start": 2, "end": 1}, None),
     (None, None),
 ]
 
