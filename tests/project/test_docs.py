@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
-NEVER_SHOWN = {"SyncStopped"}
+NEVER_SHOWN = {"SyncStopped", "TransientError"}
 """Exceptions that no user meets."""
 
 
