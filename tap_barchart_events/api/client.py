@@ -57,7 +57,7 @@ CONNECT_TIMEOUT = 5
 """Longest time to connect in a first sync, in seconds: it ends within 15 seconds."""
 
 PROGRESS = 1 << 20
-"""Bytes that some tries must have received for more tries to be made."""
+"""Bytes that a series of tries must have received for another series to follow."""
 
 MAX_SOURCE = 200
 """Characters of a ``source``; the service's have 40."""
@@ -341,7 +341,7 @@ class ReportsClient:
         return job
 
     def _differences(self, asked: dict[str, Any], echo: Mapping[str, Any]) -> list[str]:
-        """Return the keys in which an echoed filter names another export; warn of doubts.
+        """Return the keys in which an echoed filter names another export; warn of other doubts.
 
         A range that covers the requested one is no difference; its end may be the last millisecond.
         A key that the echo leaves out, or whose value cannot be read, is skipped.
@@ -391,7 +391,7 @@ class ReportsClient:
             How many bytes were transferred.
 
         Raises:
-            As ``link``, and FileError if the disk is full, or the file is not text in UTF-8.
+            As ``link``, and FileError if the disk is full, or the file is too large.
         """
         what = f"download the export of job {source}"
         download = Download(path, what, self._storage, self._timeout, self._stopped)

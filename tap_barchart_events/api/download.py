@@ -42,7 +42,7 @@ MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, as transferred and decompressed: 50 million events of 80 bytes."""
 
 MIN_RATE = 100
-"""Bytes a second: a transfer that is slower, ``MAX_TIMEOUTS`` apart, is broken."""
+"""Bytes a second, after ``MAX_TIMEOUTS`` request timeouts: a slower transfer is broken."""
 
 GZIP = b"\x1f\x8b"
 """First bytes of a gzip file, and of no text in UTF-8."""
@@ -103,7 +103,7 @@ class Download:
             TransientError: The link has expired, the transfer broke or came out too short, or a
                 page came instead of the file; call again, with a new link.
             ServiceError: Object storage refuses for good.
-            FileError: The disk is full, or the file has no end, or is not text in UTF-8.
+            FileError: The disk is full, or the file is too large.
             SyncStopped: The sync is ending.
         """
         try:
@@ -136,7 +136,7 @@ class Download:
                     self.best = max(self.best, self.received)
                     seconds = time.monotonic() - began - MAX_TIMEOUTS * self.timeout
                     if self.received - before < MIN_RATE * seconds:
-                        raise TransientError(f"could not {self.what}: it comes too slowly")
+                        raise TransientError(f"could not {self.what}: it arrives too slowly")
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
         # Redirects are followed here, so that each is checked.
