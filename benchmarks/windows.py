@@ -263,11 +263,11 @@ def simulate(case: Case, seed: int) -> Cost:
             largest=744 * HOUR,
             smallest=1000,
             jobs=case.jobs,
-            knowledge=knowledge,
+            known=knowledge,
             bookmark=bookmark,
         )
         costs.append(Run(case, events, span, rng).through(planner))
-        knowledge = Knowledge.from_json(json.loads(json.dumps(planner.learnt())))
+        knowledge = Knowledge.from_json(json.loads(json.dumps(planner.known.to_json())))
         bookmark = span.end
     return Cost(*map(sum, zip(*costs[1 if case.nights else 0 :], strict=True)))
 

@@ -129,7 +129,7 @@ class Progress:
         # The forecast can grow while events are read; what is shown never goes back.
         share = self._share = max(share, self._share)
         elapsed = time.monotonic() - self._began
-        is_last = not self._exports.windows_left
+        is_last = self._done >= self._total
         self._logger.info(
             "%s/%s %s · %s · job %s, download %s · %.0f %%, %s",
             self._customer,

@@ -23,7 +23,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.exports.export import JobRetryPolicy
+from tap_barchart_events.exports.export import JobPolicy
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
@@ -58,7 +58,7 @@ class EventsStream(Stream):
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     retry = RetryPolicy()
     """How calls are retried; the setting ``max_retries`` replaces ``attempts``."""
-    job_retry = JobRetryPolicy()
+    job_retry = JobPolicy()
     """When an export job that failed is replaced by a new one."""
 
     def __init__(
@@ -188,7 +188,7 @@ class EventsStream(Stream):
                 settings.layout_check,
             ),
             directory=folder,
-            has_null_product=export.job is not None and export.job.has_null_product,
+            has_null_product=export.has_null_product,
         )
 
     def _files(self, context: Context) -> Iterator[ExportFile]:

@@ -3,14 +3,12 @@
 They are long enough to outlive an outage of several minutes, for which no test waits.
 """
 
-from tap_barchart_events.exports.export import JobRetryPolicy
+from tap_barchart_events.exports.export import JobPolicy
 
-QUICK = JobRetryPolicy(
+QUICK = JobPolicy(
     waits=(0.05, 0.1, 0.2),
     forgotten_grace=0,
     forgotten_timeout=60,
-    forgotten_wait=0.05,
-    wait_max=1,
     job_seconds_max=5,
 )
 """The policy of these tests."""

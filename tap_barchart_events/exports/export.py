@@ -1,42 +1,26 @@
-"""The export of a window and its states, from a job to a checked file. Data only."""
+"""The export of a window, from a job to a checked file: its states, and its limits. Data only."""
 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.http import RetryPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_barchart_events.api.client import Job
     from tap_barchart_events.exports.planner import WindowPlanner
+    from tap_barchart_events.exports.saved_jobs import SavedJob
     from tap_barchart_events.files.export_file import ExportFile
     from tap_barchart_events.windows import Window
 
-    Outcome: TypeAlias = "Job | Fetched | Exception"
-    """What a call led to."""
-
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Jobs at once, and how long and how often they are polled."""
-
-    max_concurrent_jobs: int
-    """Jobs in flight at once; downloads at once, too."""
-
-    job_timeout: float
-    """Seconds after which a running job counts as too large."""
-
-    poll_interval: float
-    """Longest pause before the first poll while no job times are known, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRetryPolicy:
-    """When a start is tried again, and when a new job replaces one that failed or was forgotten.
+class JobPolicy:
+    """How many jobs run at once, how they are polled, and when a new one replaces one.
 
     Pauses have jitter between half and all of each. The three pauses after failures add up to
     between 3.6 and 7.2 minutes, so that an outage of several minutes does not end a sync. A
@@ -44,17 +28,20 @@ class JobRetryPolicy:
     number of new jobs.
     """
 
+    max_concurrent_jobs: int = 4
+    """Jobs in flight at once; downloads at once, too."""
+
+    job_timeout: float = 20 * 60
+    """Seconds after which a running job counts as too large."""
+
+    poll_interval: float = 2
+    """Longest pause before the first poll while no job times are known, in seconds."""
+
     starts: RetryPolicy = field(default_factory=RetryPolicy)
     """How a start is retried that the service, or the network, did not answer as documented."""
 
-    rejections: int = 3
-    """Tries of a start that the service answers with a code of its own, at most."""
-
     waits: tuple[float, ...] = (10, 60, 360)
     """Longest pauses after the failures of a window's jobs, in seconds; a further one is final."""
-
-    mismatch_wait: float = 3
-    """Longest pause after a job for another export, in seconds: waiting does not help there."""
 
     forgotten_grace: float = 60
     """Seconds after its start in which a job that the service does not know is asked for again:
@@ -62,12 +49,6 @@ class JobRetryPolicy:
 
     forgotten_timeout: float = 3600
     """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
-
-    forgotten_wait: float = 1
-    """Longest pause after a window's first forgotten job, in seconds; the next ones double."""
-
-    wait_max: float = 600
-    """Longest pause of all, in seconds."""
 
     job_seconds_max: float = 15 * 60
     """Seconds after its start in which a job ends, by the vendor's documentation. Until then a job
@@ -88,22 +69,15 @@ class State(enum.Enum):
 
 
 CALLS = {
-    State.STARTING: State.WAITING,
-    State.POLLING: State.RUNNING,
-    State.DOWNLOADING: State.EXPORTED,
+    State.WAITING: State.STARTING,
+    State.RUNNING: State.POLLING,
+    State.EXPORTED: State.DOWNLOADING,
 }
-"""State in which a call is made → the state before it."""
+"""State before a call → the state in which it is made."""
 
+BEFORE = {call: state for state, call in CALLS.items()}
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The outcome of a download: a checked file."""
-
-    file: ExportFile
-    size: int
-    """Bytes transferred."""
-    seconds: float
-    """How long the download took."""
+IN_FLIGHT = frozenset({State.STARTING, State.RUNNING, State.POLLING})
 
 
 @dataclass(slots=True)
@@ -123,28 +97,6 @@ class JobCounts:
         return self.started + self.taken_over
 
 
-@dataclass(slots=True)
-class RunningJob:
-    """A job of a window. Times are seconds of the machine's clock."""
-
-    source: str
-    """The name by which calls of the service refer to it."""
-    began: float
-    """When its start was sent."""
-    started: int
-    """The same, in seconds since the epoch, for STATE."""
-    is_running: bool = True
-    """Whether it counts as in flight."""
-    is_taken_over: bool = False
-    """Whether an earlier run has started it."""
-    polls: int = 0
-    """How often it has been polled."""
-    mismatches: int = 0
-    """How many polls in a row were answered about another export."""
-    has_null_product: bool = False
-    """Whether the service gave no product for it: it may not know the requested one."""
-
-
 @dataclass(slots=True, eq=False)
 class Export:
     """The export of one window, from a job to a checked file. Times are of one monotonic clock."""
@@ -159,21 +111,25 @@ class Export:
     """When its last call was issued."""
     began: float | None = None
     """When its first job was started."""
-    job: RunningJob | None = None
+    job: SavedJob | None = None
+    job_began: float = 0.0
+    """When the start of its job was sent."""
+    is_taken_over: bool = False
+    """Whether an earlier run has started its job."""
+    has_null_product: bool = False
+    """Whether the service gave no product for its job: it may not know the requested one."""
     ready: float = 0.0
     """When its job had completed."""
     first_try: float = 0.0
     """When the first of the present tries to start a job was made."""
     tries: int = 0
-    """Starts of its next job that got no documented answer."""
+    """Starts of its next job that failed."""
     failures: int = 0
     """Jobs that failed."""
     forgotten: int = 0
     """Jobs that the service has forgotten."""
     first_forgotten: float = 0.0
     """When the first one of these was started."""
-    rejections: int = 0
-    """Starts of its next job that the service answered with a code of its own."""
     file: ExportFile | None = None
     """Its file, once it is checked."""
     size: int = 0
@@ -204,15 +160,7 @@ class ProductQueue:
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
 
-    @property
-    def first_failed(self) -> int | None:
-        """Start of the first window that cannot be exported; nothing after it will be read."""
-        failed = (start for start, export in self.exports.items() if export.state is State.FAILED)
-        return min(failed, default=None)
-
-    def waits_after_rejection(self, now: float) -> bool:
-        """Return whether a start that the service rejected has to wait; the others then do too."""
-        return any(
-            export.rejections and export.state is State.WAITING and export.due > now
-            for export in self.exports.values()
-        )
+    def first(self, state: State, due: float = math.inf) -> float:
+        """Return the start of the first window in a state whose call is due; infinity if none."""
+        found = (e for e in self.exports.values() if e.state is state and e.due <= due)
+        return min((export.window.start for export in found), default=math.inf)

@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.exceptions import BarchartEventsError, ExportError, SyncStopped
-from tap_barchart_events.exports.export import Fetched, JobRetryPolicy, State
+from tap_barchart_events.exceptions import BarchartEventsError, SyncStopped
+from tap_barchart_events.exports.export import State
 from tap_barchart_events.exports.jobs import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
-    from tap_barchart_events.api.client import ReportsClient
-    from tap_barchart_events.exports.export import Export, JobCounts, Limits, Outcome
+    from tap_barchart_events.api.client import Job, ReportsClient
+    from tap_barchart_events.exports.export import Export, JobPolicy
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.files.export_file import ExportFile
@@ -60,14 +59,11 @@ class Exporter:
         self,
         client: ReportsClient,
         plans: Mapping[str, WindowPlanner],
-        *,
         request: Request,
-        limits: Limits,
+        policy: JobPolicy,
         directory: Path,
         stopped: threading.Event,
         open_file: OpenFile,
-        retry: JobRetryPolicy | None = None,
-        saved_jobs: Mapping[str, Sequence[SavedJob]] | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -75,12 +71,10 @@ class Exporter:
             client: The service.
             plans: The windows of each product, in the order in which they will be read.
             request: What all exports have in common.
-            limits: Jobs at once, and how long and how often they are polled.
+            policy: How many jobs run at once, how they are polled, and when they are replaced.
             directory: Where files go.
             stopped: Ends everything when set.
             open_file: Returns the downloaded file of an export, unread.
-            retry: When a start is tried again, and a job that failed replaced by a new one.
-            saved_jobs: Jobs of an earlier run, by product; the planners got their windows as taken.
         """
         self._client = client
         self._request = request
@@ -95,7 +89,7 @@ class Exporter:
         """Held by the thread that checks a file: one at a time bounds the memory."""
         self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
-        self._thread_limit = 2 * limits.max_concurrent_jobs  # one half may download
+        self._thread_limit = 2 * policy.max_concurrent_jobs  # one half may download
         self._idle = 0
         self._lines: list[tuple[Any, ...]] = []
         """Lines to log when the lock is free: their reader may delay them without end."""
@@ -103,39 +97,37 @@ class Exporter:
         self._scheduler = Scheduler(
             plans,
             request=request,
-            limits=limits,
-            retry=retry,
+            policy=policy,
             directory=directory,
             unix_time=client.now - time.monotonic(),
             log=lambda *line: self._lines.append(line),
         )
-        for product, jobs in (saved_jobs or {}).items():
-            for job in jobs:
-                client.expect(job.source, **request.of(product, job.window))
-                self._scheduler.take_over(product, job)
+        self.job_counts = self._scheduler.job_counts
+        """What became of the jobs by now."""
 
-    @property
-    def windows_left(self) -> int:
-        """How many windows are not emitted, as far as known."""
+    def take_over(self, product: str, job: SavedJob) -> None:
+        """Use a job that an earlier run has started, if there is a place for its window."""
+        if self._scheduler.take_over(product, job):
+            self._client.expect(job.source, **self._request.of(product, job.window))
+
+    def start_first(self) -> None:
+        """Start the first job, and no other one; the response shows the service's time."""
         with self._changed:
-            return self._scheduler.windows_left
+            if export := self._scheduler.next_call(time.monotonic()):
+                threading.Thread(target=self._make, args=(export,), daemon=True).start()
+            while self._scheduler.open_starts:
+                self._changed.wait(SIGNAL_CHECK_SECONDS)
+
+    def end_at(self, instant: int) -> None:
+        """Export nothing from an instant on; drop the jobs of windows that end later."""
+        with self._changed:
+            self._scheduler.end_at(instant)
 
     @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
         with self._changed:
             return self._scheduler.events_left
-
-    @property
-    def job_counts(self) -> JobCounts:
-        """What became of the jobs by now."""
-        with self._changed:
-            return replace(self._scheduler.job_counts)
-
-    def learnt(self, product: str) -> dict[str, object]:
-        """Return what is known by now for sizing the product's windows, as JSON for STATE."""
-        with self._changed:
-            return self._scheduler.learnt(product)
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the product's jobs that a later run can take over."""
@@ -154,6 +146,7 @@ class Exporter:
         with self._changed:
             self._scheduler.set_current(product)
             self._callable.notify()
+            self._ensure_thread()
         while export := self._wait_for_next(product):
             if export.error:
                 raise self._with_context(export, export.error) from None
@@ -173,7 +166,6 @@ class Exporter:
         self._stopped.set()
         began = time.monotonic()
         with self._changed:
-            self._scheduler.close()
             self._callable.notify_all()
             while self._scheduler.open_starts:
                 left = began + START_SECONDS - time.monotonic()
@@ -196,7 +188,6 @@ class Exporter:
                     return export
                 if self._defect:
                     raise self._defect
-                self._ensure_thread()
                 began = time.monotonic()
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
                 self.seconds_waited += time.monotonic() - began
@@ -211,35 +202,17 @@ class Exporter:
 
     def _ensure_thread(self) -> None:
         """Start a thread if none is idle and there may be more. The lock is held."""
-        if self._idle or self._stopped.is_set() or len(self._threads) >= self._thread_limit:
-            return
-        # A daemon: a call that hangs must not hold the process when the sync ends.
-        thread = threading.Thread(target=self._work, daemon=True)
-        try:
+        if not self._idle and len(self._threads) < self._thread_limit:
+            # A daemon: a call that hangs must not hold the process when the sync ends.
+            thread = threading.Thread(target=self._work, daemon=True)
             thread.start()
-        except RuntimeError as error:
-            if thread.ident is not None:
-                raise  # it has started: a signal came while Python waited for that
-            if self._threads:
-                return  # the existing threads do all of the work, with fewer calls at once
-            raise ExportError(
-                f"could not start a thread for export jobs ({error}); raise the limit of "
-                "threads (ulimit -u)"
-            ) from None
-        # Added last: a signal may come in between, and only a started thread can be joined.
-        self._threads.append(thread)
+            self._threads.append(thread)
 
     def _work(self) -> None:
         """Make calls until the sync ends. Runs in a thread."""
         try:
             while export := self._next_call():
-                outcome = self._call(export)
-                with self._changed:
-                    self._scheduler.finished(export, outcome, time.monotonic())
-                    lines, self._lines = self._lines, []
-                    self._changed.notify_all()
-                for line in lines:
-                    logger.log(*line)
+                self._make(export)
         except Exception as error:  # noqa: BLE001 - raised again where the next file is waited for
             with self._changed:
                 self._defect = error
@@ -250,37 +223,45 @@ class Exporter:
         with self._changed:
             while not self._stopped.is_set():
                 now = time.monotonic()
-                export = self._scheduler.next_call(now)
-                if export:
+                if export := self._scheduler.next_call(now):
                     self._ensure_thread()  # another one waits for the next call
                     self._callable.notify()
                     return export
-                until = self._scheduler.next_change(now)
                 self._idle += 1
-                self._callable.wait(min(until - now, MAX_WAIT))
+                self._callable.wait(min(self._scheduler.next_change(now) - now, MAX_WAIT))
                 self._idle -= 1
         return None
 
-    def _call(self, export: Export) -> Outcome:
-        """Make the call that a window's state names; return its outcome, errors included."""
+    def _make(self, export: Export) -> None:
+        """Make the call that a window's state names, and apply its outcome, errors included."""
+        outcome: Job | ExportFile | Exception
         try:
-            match export.state, export.job:
-                case State.STARTING, _:
-                    of = self._request.of(export.product, export.window)
-                    return self._client.start(**of, delimiter=self._request.delimiter)
-                case State.POLLING, job if job:
-                    return self._client.poll(job.source)
-                case _, job if job:
-                    return self._fetch(export, job.source)
+            outcome = self._call(export)
         except Exception as error:  # noqa: BLE001 - the scheduler decides about it
-            return error
+            outcome = error
+        with self._changed:
+            self._scheduler.finished(export, outcome, time.monotonic())
+            lines, self._lines = self._lines, []
+            self._changed.notify_all()
+        for line in lines:
+            logger.log(*line)
+
+    def _call(self, export: Export) -> Job | ExportFile:
+        match export.state, export.job:
+            case State.STARTING, _:
+                of = self._request.of(export.product, export.window)
+                return self._client.start(**of, delimiter=self._request.delimiter)
+            case State.POLLING, job if job:
+                return self._client.poll(job.source)
+            case _, job if job:
+                return self._fetch(export, job.source)
         raise RuntimeError(export.state)
 
-    def _fetch(self, export: Export, source: str) -> Fetched:
+    def _fetch(self, export: Export, source: str) -> ExportFile:
         """Download the file of a job, and check it."""
         began = time.monotonic()
-        size = self._client.download(source, export.path)
-        seconds = time.monotonic() - began
+        export.size = self._client.download(source, export.path)
+        export.download_seconds = time.monotonic() - began
         with self._checking:
             if self._stopped.is_set():
                 raise SyncStopped
@@ -289,4 +270,4 @@ class Exporter:
                 file.check()
             finally:
                 self._in_check = None
-        return Fetched(file, size, seconds)
+        return file

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import NEXT_TRY, REFUSALS
 from tap_barchart_events.exceptions import (
-    BarchartEventsError,
     FileError,
     JobFailedError,
     JobForgottenError,
-    JobMismatchError,
     JobNotReadyError,
     LayoutError,
     ResourceError,
@@ -31,15 +29,13 @@ from tap_barchart_events.exceptions import (
     TooLargeError,
     TransientError,
 )
-from tap_barchart_events.exports.budget import JobBudget
 from tap_barchart_events.exports.export import (
+    BEFORE,
     CALLS,
+    IN_FLIGHT,
     Export,
-    Fetched,
     JobCounts,
-    JobRetryPolicy,
     ProductQueue,
-    RunningJob,
     State,
 )
 from tap_barchart_events.exports.saved_jobs import SavedJob, is_kept
@@ -48,9 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tap_barchart_events.exports.export import Limits, Outcome
+    from tap_barchart_events.exports.export import JobPolicy
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request
+    from tap_barchart_events.files.export_file import ExportFile
     from tap_barchart_events.windows import Window
 
 logger = logging.getLogger(__name__)
@@ -71,8 +68,8 @@ MAX_POLL_PAUSE = 15
 MIN_POLL_PAUSE = 0.1
 """Shortest pause between polls once it is known what jobs take, in poll intervals."""
 
-MISMATCHES = 3
-"""Polls of a job that are answered about another export, after which a new job replaces it."""
+MAX_REJECTIONS = 3
+"""Tries of a start that the service answers with a code of its own."""
 
 RUN_LATER = "run again later: the next run continues from the bookmark"
 
@@ -85,6 +82,9 @@ class Scheduler:
     is reserved for the product being read. It may use them for a window before an issued one, and
     while fewer of its windows are issued than jobs may be in flight. So a part of a split window
     never waits for later windows, and the product being read always uses all jobs.
+
+    Where the service refuses a job while others are in flight, the jobs in flight are the limit
+    from then on, at least 1. When as many jobs as the limit have completed, one more is tried.
     """
 
     def __init__(
@@ -92,10 +92,9 @@ class Scheduler:
         plans: Mapping[str, WindowPlanner],
         *,
         request: Request,
-        limits: Limits,
+        policy: JobPolicy,
         directory: Path,
         unix_time: float,
-        retry: JobRetryPolicy | None = None,
         rng: random.Random | None = None,
         log: Callable[..., None] = logger.log,
     ) -> None:
@@ -104,72 +103,67 @@ class Scheduler:
         Args:
             plans: The windows of each product, in the order in which they will be read.
             request: What all exports have in common.
-            limits: Jobs at once, and how long and how often they are polled.
+            policy: How many jobs run at once, how they are polled, and when they are replaced.
             directory: Where files go.
             unix_time: When the clock was 0, in seconds since the epoch.
-            retry: When a start is tried again, and a job that failed replaced by a new one.
             rng: For jitter.
             log: Takes level, text and arguments of a line; it must not wait for a reader.
         """
         self._queues = [ProductQueue(p, plan, plan.span.start) for p, plan in plans.items()]
         self._by_product = {queue.product: queue for queue in self._queues}
         self._request = request
-        self._limits = limits
+        self._policy = policy
         self._directory = directory
         self._unix_time = unix_time
-        self._retry = retry or JobRetryPolicy()
         self._log = log
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self._budget = JobBudget(limits.max_concurrent_jobs)
+        self._limit = self._reported_limit = policy.max_concurrent_jobs
+        self._completed = 0
+        """Jobs since the limit has changed."""
+        self._not_before = -math.inf
+        """When the next job may start, by ``Retry-After`` or after a failure."""
+        self._given_up: list[float] = []
+        """When jobs that are no longer polled must have ended."""
         self._job_seconds: deque[float] = deque(maxlen=9)
         """What recent jobs took."""
-        self._counted_windows = 0
-        self._counted_events = 0
         self._current = 0
         self._files = 0
-        self._closed = False
         self.job_counts = JobCounts()
         """What became of the jobs by now."""
 
     # For the reader of the files ----------------------------------------------------------
 
     @property
-    def windows_left(self) -> int:
-        """How many windows are not emitted, as far as known."""
-        return sum(queue.plan.windows_left + len(queue.exports) for queue in self._queues)
-
-    @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
-        total = 0.0
-        for queue in self._queues:
-            expected = queue.plan.events_left if queue.plan.upcoming is not None else 0.0
-            if expected is None:
-                return None
-            total += expected + sum(map(self._expected_events, queue.exports.values()))
-        return total
-
-    def _expected_events(self, export: Export) -> float:
-        """Return a window's events: those counted, or the mean of the counted windows."""
-        if export.file:
-            return export.file.contents.events
-        return self._counted_events / max(1, self._counted_windows)
+        left = [queue.plan.expected_after(queue.position) for queue in self._queues]
+        known = [events for events in left if events is not None]
+        return sum(known) if len(known) == len(left) else None
 
     @property
     def open_starts(self) -> int:
         """How many starts of jobs have not been answered."""
         return sum(export.state is State.STARTING for export in self._exports())
 
-    def close(self) -> None:
-        """Begin no more calls."""
-        self._closed = True
+    def take_over(self, product: str, job: SavedJob) -> bool:
+        """Use a job that an earlier run has started, if there is a place for its window."""
+        queue = self._by_product[product]
+        issued = sum(len(other.exports) for other in self._queues)
+        places = WINDOWS_PER_JOB * self._policy.max_concurrent_jobs
+        if issued >= places or not queue.plan.take(job.window):
+            return False
+        export = self._new_export(queue, job.window)
+        export.state, export.job, export.is_taken_over = State.RUNNING, job, True
+        export.began = export.job_began = job.started - self._unix_time
+        return True
 
-    def take_over(self, product: str, job: SavedJob) -> None:
-        """Use a job that an earlier run has started; the planner got its window as taken."""
-        export = self._new_export(self._by_product[product], job.window)
-        export.state, export.began = State.RUNNING, job.started - self._unix_time
-        export.job = RunningJob(job.source, export.began, job.started, is_taken_over=True)
-        self._budget.resume()
+    def end_at(self, instant: int) -> None:
+        """Export nothing from an instant on; drop the jobs of windows that end later."""
+        for queue in self._queues:
+            for export in [*queue.exports.values()]:
+                if export.window.end > instant:
+                    self._drop(export, "its window ends too late")
+            queue.plan.end_at(instant)
 
     def set_current(self, product: str) -> None:
         """Set the product being read: its windows come first from now on."""
@@ -187,111 +181,78 @@ class Scheduler:
 
     def emitted(self, export: Export) -> None:
         """Mark a product's next window, whose events have all been written."""
-        queue = self._by_product[export.product]
-        queue.position = export.window.end
-        queue.exports.pop(export.window.start, None)
-
-    def learnt(self, product: str) -> dict[str, object]:
-        """Return what is known by now for sizing the product's windows, as JSON for STATE."""
-        return self._by_product[product].plan.learnt()
+        export.queue.position = export.window.end
+        export.queue.exports.pop(export.window.start, None)
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the jobs that a later run can take over, in the order of time."""
         exports = (export for _, export in sorted(self._by_product[product].exports.items()))
-        return [
-            SavedJob(
-                job.source,
-                export.window,
-                job.started,
-                self._request.fingerprint(product, job.source, export.window),
-            )
-            for export in exports
-            if (job := export.job) and is_kept(job.source)
-        ]
+        return [export.job for export in exports if export.job and is_kept(export.job.source)]
 
     # Which call comes next ----------------------------------------------------------------
 
     def next_call(self, now: float) -> Export | None:
         """Return a window whose call, which its state names, is to be made now; None if none."""
-        if self._closed:
-            return None
-        export = self._next_poll(now) or self._next_download(now) or self._next_start(now)
+        downloads = sum(export.state is State.DOWNLOADING for export in self._exports())
+        export = self._first_due(State.RUNNING, now)
+        if not export and downloads < self._policy.max_concurrent_jobs:
+            export = self._first_due(State.EXPORTED, now)
+        export = export or self._next_start(now)
         if export:
-            export.called = now
+            export.state, export.called = CALLS[export.state], now
         return export
 
     def next_change(self, now: float) -> float:
         """Return until when there is no call to make, unless one under way ends before."""
         states = {State.WAITING, State.RUNNING, State.EXPORTED}
-        times = [export.due for export in self._exports() if export.state in states]
-        times.append(self._budget.next_change(now))
+        due = [export.due for export in self._exports() if export.state in states]
+        times = (*due, *self._given_up, self._not_before)
         return min((time for time in times if time > now), default=math.inf)
 
     def _exports(self) -> Iterator[Export]:
-        for queue in self._queues:
-            yield from queue.exports.values()
-
-    def _next_poll(self, now: float) -> Export | None:
-        for export in self._exports():
-            if export.state is State.RUNNING and export.due <= now:
-                export.state = State.POLLING
-                return export
-        return None
-
-    def _next_download(self, now: float) -> Export | None:
-        downloads = sum(export.state is State.DOWNLOADING for export in self._exports())
-        if downloads >= self._limits.max_concurrent_jobs:
-            return None
+        """Yield the windows issued, from the product being read on, each product's in order."""
         for queue in self._queues[self._current :]:
-            for _, export in sorted(queue.exports.items()):
-                if export.state is State.EXPORTED and export.due <= now:
-                    export.state = State.DOWNLOADING
-                    return export
-        return None
+            for start in sorted(queue.exports):
+                yield queue.exports[start]
+
+    def _in_flight(self, now: float) -> int:
+        """Return how many jobs are starting, running, or given up but not ended."""
+        given_up = sum(until > now for until in self._given_up)
+        return given_up + sum(export.state in IN_FLIGHT for export in self._exports())
+
+    def _first_due(self, state: State, now: float) -> Export | None:
+        due = (export for export in self._exports() if export.state is state and export.due <= now)
+        return next(due, None)
 
     def _next_start(self, now: float) -> Export | None:
-        pause = self._budget.not_before - now
-        if pause > MAX_PAUSE and not self._budget.in_flight(now):
-            if export := self._next_to_start(now):
-                text = f"could not start an export job: Retry-After of the service is {pause:.0f} s"
-                self._fail(export, ServiceError(f"{text}; {RUN_LATER}"))
+        pause, in_flight = self._not_before - now, self._in_flight(now)
+        is_too_long = pause > MAX_PAUSE and not in_flight
+        if in_flight >= self._limit or (pause > 0 and not is_too_long):
             return None
-        export = self._next_to_start(now) if self._budget.may_start(now) else None
-        if export:
-            export.state = State.STARTING
-            self._budget.start()
+        export = self._next_to_start(now)
+        if export and is_too_long:
+            text = f"could not start an export job: Retry-After of the service is {pause:.0f} s"
+            self._fail(export, ServiceError(f"{text}; {RUN_LATER}"))
+            return None
         return export
 
     def _next_to_start(self, now: float) -> Export | None:
         for queue in self._queues[self._current :]:
-            failed = queue.first_failed
-            if failed is None and queue.waits_after_rejection(now):
-                continue
-            waiting = min(
-                (
-                    export.window.start
-                    for export in queue.exports.values()
-                    if export.state is State.WAITING and export.due <= now
-                ),
-                default=None,
-            )
+            failed, waiting = queue.first(State.FAILED), queue.first(State.WAITING, now)
             upcoming = queue.plan.upcoming
-            if upcoming is not None and (
-                (failed is not None and upcoming > failed) or not self._has_place(queue, upcoming)
-            ):
-                upcoming = None
-            if waiting is not None and (upcoming is None or waiting < upcoming):
-                return queue.exports[waiting]
-            window = queue.plan.next() if upcoming is not None else None
-            if window:
-                return self._new_export(queue, window)
-            if failed is not None:
+            if upcoming is not None and upcoming < min(waiting, failed):
+                window = queue.plan.next() if self._has_place(queue, upcoming) else None
+                if window:
+                    return self._new_export(queue, window)
+            if waiting < math.inf:
+                return queue.exports[int(waiting)]
+            if failed < math.inf:
                 return None
         return None
 
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
         """Return whether one more window, from an instant on, may be issued."""
-        jobs = self._limits.max_concurrent_jobs
+        jobs = self._policy.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
         is_current = queue is self._queues[self._current]
         if is_current and start == queue.position:
@@ -308,292 +269,218 @@ class Scheduler:
 
     # What follows from the outcome of a call ----------------------------------------------
 
-    def finished(self, export: Export, outcome: Outcome, now: float) -> None:
+    def finished(self, export: Export, outcome: Job | ExportFile | Exception, now: float) -> None:
         """Apply the outcome of the call that the window's state names."""
-        call, export.state = export.state, CALLS[export.state]
+        call, export.state = export.state, BEFORE[export.state]
         match outcome:
+            case SyncStopped():
+                pass
             case Exception() if call is State.STARTING:
                 self._start_raised(export, outcome, now)
-            case SyncStopped():
-                pass  # the window is in its state before the call
             case Exception():
-                self._raised(export, outcome, call, now)
-            case Fetched():
-                self._fetched(export, outcome)
-            case job:
-                self._answered(export, job, now)
-        if call is State.STARTING:
-            self._report_limit()
-        if reason := export.queue.plan.size_changed():
-            self._log(logging.INFO, "%s/%s: %s", self._request.customer, export.product, reason)
-
-    def _report_limit(self) -> None:
-        limit = self._budget.limit_to_report()
-        if limit is not None:
-            self._log(
-                logging.INFO,
-                "the service accepts %d export jobs at once (max_concurrent_jobs is %d)",
-                limit,
-                self._budget.maximum,
-            )
+                self._raised(export, outcome, now)
+            case Job():
+                self._answered(export, outcome, now)
+            case file:
+                export.state, export.file = State.READY, file
+                export.queue.plan.counted(export.window, file.contents.events_by_hour)
+        if self._limit < self._reported_limit and not self.open_starts:
+            self._reported_limit = self._limit
+            text = "the service accepts %d export jobs at once (max_concurrent_jobs is %d)"
+            self._log(logging.INFO, text, self._limit, self._policy.max_concurrent_jobs)
 
     def _answered(self, export: Export, reported: Job, now: float) -> None:
         if export.job is None:
-            self._budget.accepted(now)
             export.job = self._new_job(export, reported.source)
-        job, elapsed = export.job, now - export.job.began
-        job.has_null_product |= reported.has_null_product
+        export.state = State.RUNNING
+        job, elapsed = export.job, now - export.job_began
+        export.has_null_product |= reported.has_null_product
         match reported.status:
             case "COMPLETE" | "COMPLETED":
-                if reported.seconds is not None and 0 < reported.seconds <= elapsed:
-                    self._job_seconds.append(reported.seconds)
-                elif not job.is_taken_over:
-                    self._job_seconds.append(elapsed)
-                self.job_counts.taken_over += job.is_taken_over
-                self._end_job(export)
+                self._job_seconds.append(min(reported.seconds or elapsed, elapsed))
+                self.job_counts.taken_over += export.is_taken_over
+                self._completed += 1
+                if self._completed >= self._limit < self._policy.max_concurrent_jobs:
+                    self._limit, self._completed = self._limit + 1, 0
                 export.state, export.due, export.ready = State.EXPORTED, now, now
             case "TIMEOUT":
-                self._end_job(export)
-                self._too_large(export, f"job {job.source} was too large for the service (TIMEOUT)")
+                reason = f"job {job.source} was too large for the service (TIMEOUT)"
+                self._too_large(export, reason, now)
             case "FAILED":
                 text = f"job {job.source} failed at the service (FAILED)"
-                self._job_failed(export, JobFailedError(text), now)
-            case "RUNNING" if elapsed >= self._limits.job_timeout:
-                minutes = self._limits.job_timeout / 60
-                job.is_running = False
-                self._budget.give_up(now, job.began + self._retry.job_seconds_max)
-                text = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
-                self._too_large(export, text)
+                self._raised(export, JobFailedError(text), now)
+            case "RUNNING" if elapsed >= self._policy.job_timeout:
+                self._given_up.append(export.job_began + self._policy.job_seconds_max)
+                minutes = self._policy.job_timeout / 60
+                reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
+                self._too_large(export, reason, now)
             case "RUNNING":
-                job.mismatches = 0
-                self._poll_again(export, job, now)
+                self._poll_again(export, elapsed, now)
             case status:
                 text = (
                     f"job {job.source} has the status {status[:40]!r}, which is not "
                     "documented; a newer version of this tap may know it"
                 )
-                self._drop_or_fail(export, ServiceError(text), keep_job=False)
+                self._raised(export, ServiceError(text), now)
 
-    def _raised(self, export: Export, error: Exception, call: State, now: float) -> None:
+    def _raised(self, export: Export, error: Exception, now: float) -> None:
         """Apply an error of a poll, a download or a check."""
         match error:
-            case JobNotReadyError() | JobForgottenError() | JobFailedError():
-                self._job_raised(export, error, call, now)
+            case JobNotReadyError() if export.job and export.state is State.RUNNING:
+                self._answered(export, Job(export.job.source, "RUNNING", None), now)
+            case JobNotReadyError() if now - export.ready < self._policy.job_timeout:
+                export.due = now + self._policy.poll_interval
+            case JobForgottenError() if now - export.job_began < self._policy.forgotten_grace:
+                self._log(logging.DEBUG, "%s: %s", self._where(export), error)
+                export.due = now + self._policy.poll_interval
             case LayoutError() | ResourceError():
                 self._fail(export, error)  # the file may be right, so the next run gets its job
+            case _ if export.is_taken_over:
+                self._drop(export, error)
+            case JobNotReadyError() | JobForgottenError() | JobFailedError():
+                self._job_lost(export, error, now)
             case FileError():
-                self._drop_or_fail(export, error, keep_job=False)
-            case ServiceError():
-                self._drop_or_fail(export, error, keep_job=True)
+                self._fail(export, error)
+                export.job = None
             case _:
                 self._fail(export, error)
 
-    def _job_raised(
-        self, export: Export, error: BarchartEventsError, call: State, now: float
-    ) -> None:
-        """Apply what the service says of a job in place of its status."""
-        job, is_poll = export.job, call is State.POLLING
-        assert job  # noqa: S101 - for the type checker: it was polled or downloaded
-        match error:
-            case JobNotReadyError() if is_poll:
-                self._answered(export, Job(job.source, "RUNNING", None), now)
-            case JobNotReadyError() if now - export.ready < self._limits.job_timeout:
-                until = export.ready + self._limits.job_timeout
-                export.due = min(now + self._limits.poll_interval, until)
-            case JobForgottenError() if now - job.began < self._retry.forgotten_grace:
-                self._log(logging.DEBUG, "%s: %s", self._where(export), error)
-                export.due = now + self._limits.poll_interval
-            case JobForgottenError():
-                self._job_forgotten(export, job, error, now)
-            case JobMismatchError() if is_poll and job.mismatches + 1 < MISMATCHES:
-                # A cache may have answered the poll. A new job at once could be one too many.
-                job.mismatches += 1
-                self._poll_again(export, job, now)
-            case _:
-                self._job_failed(export, error, now)
-
-    # A job and its end --------------------------------------------------------------------
-
-    def _new_job(self, export: Export, source: str) -> RunningJob:
+    def _new_job(self, export: Export, source: str) -> SavedJob:
         if export.began is None:
             export.began = export.called
-        export.tries = export.rejections = 0
+        export.job_began, export.tries = export.called, 0
         self.job_counts.started += 1
-        return RunningJob(source, export.called, round(export.called + self._unix_time))
+        started = math.ceil(export.called + self._unix_time)
+        fingerprint = self._request.fingerprint(export.product, source, export.window)
+        return SavedJob(source, export.window, started, fingerprint)
 
-    def _poll_again(self, export: Export, job: RunningJob, now: float) -> None:
+    def _poll_again(self, export: Export, elapsed: float, now: float) -> None:
         """Set when the job of a window is polled next.
 
-        Pauses grow while no job times are known. Otherwise the next poll comes when a quarter of
-        the recent jobs had ended: an early poll costs a request, a late one delays a window.
+        Pauses grow with the time that has passed since the start. Once job times are known, the
+        first one lasts until a quarter of the recent jobs had ended, and the next ones are shorter:
+        an early poll costs a request, a late one delays a window.
         """
-        interval, jitter = self._limits.poll_interval, self._rng.random()
-        elapsed = now - job.began
-        expected = 0.0
+        interval, jitter = self._policy.poll_interval, self._rng.random()
         if self._job_seconds:
             expected = sorted(self._job_seconds)[len(self._job_seconds) // 4] * (1 + jitter / 50)
-        if elapsed < expected:
-            pause = expected - elapsed
-        elif expected:
-            pause = max(MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20)
+            shortest, share = MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20
+            pause = max(expected - elapsed, shortest, share)
         else:
-            # 1.4 to the 20th is beyond the longest pause, whatever the interval.
-            pause = interval * 1.4 ** min(job.polls, 20) * (1 + 3 * jitter) / 4
-        job.polls += 1
-        due = now + min(pause, MAX_POLL_PAUSE * interval)
-        export.state, export.due = State.RUNNING, min(due, job.began + self._limits.job_timeout)
+            pause = max(interval, elapsed) * (1 + 3 * jitter) / 4
+        until = now - elapsed + self._policy.job_timeout
+        export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 
-    def _end_job(self, export: Export) -> None:
-        if export.job and export.job.is_running:
-            export.job.is_running = False
-            self._budget.ended()
-
-    def _fetched(self, export: Export, fetched: Fetched) -> None:
-        export.state, export.file = State.READY, fetched.file
-        export.size, export.download_seconds = fetched.size, fetched.seconds
-        contents = fetched.file.contents
-        self._counted_windows += 1
-        self._counted_events += contents.events
-        export.queue.plan.counted(export.window, contents.events_by_hour)
-
-    def _too_large(self, export: Export, reason: str) -> None:
+    def _too_large(self, export: Export, reason: str, now: float) -> None:
         self.job_counts.too_large += 1
         if export.queue.plan.too_large(export.window):
-            self._log(logging.INFO, "%s is split: %s", self._where(export), reason)
+            limit = export.queue.plan.known.limit
+            learnt = f"; an export holds about {limit:,.0f} events" if limit else ""
+            self._log(logging.INFO, "%s is split: %s%s", self._where(export), reason, learnt)
             del export.queue.exports[export.window.start]
             return
         text = (
             f"{reason}, and the window may not be split further; lower min_window_seconds, or "
             "name fewer event_types"
         )
-        self._drop_or_fail(export, TooLargeError(text), keep_job=False)
+        self._raised(export, TooLargeError(text), now)
 
     # Failures -----------------------------------------------------------------------------
 
     def _start_raised(self, export: Export, error: Exception, now: float) -> None:
         """Apply an error of a start: wait for a job to end, start again after a pause, or fail."""
-        others = self._budget.in_flight(now) > 1 or self._budget.not_before > now
-        is_refusal = isinstance(error, TransientError) and error.status in REFUSALS and others
-        if is_refusal:
-            self._budget.refused(now)
-        else:
-            self._budget.start_failed()
+        in_flight, is_paused = self._in_flight(now), self._not_before > now
         match error:
-            case SyncStopped():
-                pass
             case TransientError():
-                self._pause(error, now)
-                if is_refusal:
+                seconds = error.retry_after or 0.0
+                if self._pause_starts(seconds, now) >= LOGGED_PAUSE:
+                    text = "no export job starts for %.0f min (Retry-After of the service)"
+                    self._log(logging.WARNING, text, seconds / 60)
+                if error.status in REFUSALS and (in_flight or is_paused):
+                    self._limit, self._completed = max(1, min(self._limit, in_flight)), 0
                     self._log(logging.DEBUG, "%s: %s", self._where(export), error)
                 else:
                     self._start_again(export, error, now)
             case StartRejectedError():
                 self._start_rejected(export, error, now)
             case JobFailedError():  # the service has answered with another job
-                self._job_failed(export, error, now)
+                self._job_lost(export, error, now)
             case _:
                 self._fail(export, error)
 
-    def _pause(self, error: TransientError, now: float) -> None:
-        seconds = self._budget.pause(now + (error.retry_after or 0), now)
-        if seconds >= LOGGED_PAUSE:
-            text = "no export job starts for %.0f min (Retry-After of the service)"
-            self._log(logging.WARNING, text, seconds / 60)
+    def _pause_starts(self, seconds: float, now: float) -> float:
+        """Start no job for some seconds; return by how many the pause gets longer."""
+        before = max(self._not_before, now)
+        self._not_before = max(before, now + seconds)
+        return self._not_before - before
 
     def _start_again(self, export: Export, error: TransientError, now: float) -> None:
         """Send the start again, and no other one before."""
         if not export.tries:
             export.first_try = export.called
         export.tries += 1
-        starts = self._retry.starts
+        starts = self._policy.starts
         try:
             pause = starts.pause(error, export.tries, now - export.first_try, self._rng.random())
         except ServiceError as final:
             self._fail(export, final)
             return
         self._log(logging.WARNING, NEXT_TRY, error, export.tries + 1, starts.attempts, pause)
-        self._budget.pause(now + pause, now)
+        self._pause_starts(pause, now)
 
     def _start_rejected(self, export: Export, error: StartRejectedError, now: float) -> None:
-        export.rejections += 1
-        tries = export.rejections
-        if not error.is_final and tries < min(self._retry.rejections, self._retry.starts.attempts):
-            wait = self._jittered(self._retry.waits[tries - 1])
-            export.due = now + wait
+        """Send the start again, and no other one before, unless the service cannot read it."""
+        export.tries += 1
+        tries = min(MAX_REJECTIONS, self._policy.starts.attempts)
+        if not error.is_final and export.tries < tries:
+            wait = self._jittered(self._policy.waits[export.tries - 1])
             text = "%s: %s; the next start is in %.0f s"
             self._log(logging.WARNING, text, self._where(export), error, wait)
+            self._pause_starts(wait, now)
             return
-        given_up = (
-            "" if error.is_final else f"given up after {tries} {'try' if tries == 1 else 'tries'}; "
-        )
+        given_up = ""
+        if not error.is_final:
+            given_up = f"given up after {tries} {'try' if tries == 1 else 'tries'}; "
         self._fail(export, ServiceError(f"{error}; {given_up}{error.advice}"))
 
-    def _job_failed(self, export: Export, error: Exception, now: float) -> None:
-        if self._is_dropped(export, error):
-            return
-        export.failures += 1
-        wait = None
-        if export.failures <= len(self._retry.waits):
-            wait = self._retry.waits[export.failures - 1]
-            if isinstance(error, JobMismatchError):
-                wait = min(wait, self._retry.mismatch_wait)
-        self._replace_job(export, error, wait, now)
-
-    def _job_forgotten(self, export: Export, job: RunningJob, error: Exception, now: float) -> None:
-        if self._is_dropped(export, error):
-            return
-        if not export.forgotten:
-            export.first_forgotten = job.began
-        wait = None
-        if now - export.first_forgotten < self._retry.forgotten_timeout:
-            wait = self._retry.forgotten_wait * 2.0 ** min(export.forgotten, 30)
-        export.forgotten += 1
-        self._replace_job(export, error, wait, now)
-
-    def _replace_job(
-        self, export: Export, error: Exception, wait: float | None, now: float
-    ) -> None:
+    def _job_lost(self, export: Export, error: Exception, now: float) -> None:
+        """Replace a job that failed or was forgotten, after a pause, a bounded number of times."""
+        if isinstance(error, JobForgottenError):
+            export.first_forgotten = export.first_forgotten or export.job_began
+            is_last = now - export.first_forgotten >= self._policy.forgotten_timeout
+            export.forgotten += 1
+            count = export.forgotten
+        else:
+            export.failures += 1
+            count = export.failures
+            is_last = count > len(self._policy.waits)
         self.job_counts.failed += export.job is not None
-        self._end_job(export)
         export.job = None
-        if wait is not None:
-            wait = self._jittered(wait)
+        if not is_last:
+            wait = self._jittered(self._policy.waits[min(count, len(self._policy.waits)) - 1])
             export.state, export.due = State.WAITING, now + wait
             text = "%s: %s; the next job starts in %.0f s"
             self._log(logging.WARNING, text, self._where(export), error, wait)
             return
-        count = export.failures + export.forgotten
         outcome = "failed or were forgotten" if export.forgotten else "failed"
         text = (
-            f"{count} export jobs {outcome}; the last error: {error}; {RUN_LATER}; if the error "
-            "persists, ask Barchart's support"
+            f"{export.failures + export.forgotten} export jobs {outcome}; the last error: {error}; "
+            f"{RUN_LATER}; if the error persists, ask Barchart's support"
         )
         self._fail(export, JobFailedError(text))
 
-    def _drop_or_fail(self, export: Export, error: Exception, *, keep_job: bool) -> None:
-        """Drop a job of an earlier run. Otherwise fail; the next run gets the job if it is kept."""
-        if not self._is_dropped(export, error):
-            self._fail(export, error)
-            if not keep_job:
-                export.job = None
-
-    def _is_dropped(self, export: Export, error: Exception) -> bool:
-        """Give the window back to the planner if an earlier run has started its job."""
-        if not (export.job and export.job.is_taken_over):
-            return False
-        text = "%s: a job of an earlier run is not used: %s"
-        self._log(logging.DEBUG, text, self._where(export), error)
-        self._end_job(export)
+    def _drop(self, export: Export, reason: object) -> None:
+        """Give the window of a job that an earlier run has started back to the planner."""
+        text = "%s: its job is not used: %s"
+        self._log(logging.DEBUG, text, self._where(export), reason)
         del export.queue.exports[export.window.start]
         export.queue.plan.give_back(export.window)
-        return True
 
     def _fail(self, export: Export, error: Exception) -> None:
-        self._end_job(export)
         export.state, export.error = State.FAILED, error
 
     def _jittered(self, wait: float) -> float:
-        return min(wait, self._retry.wait_max) * self._rng.uniform(0.5, 1)
+        return wait * self._rng.uniform(0.5, 1)
 
     def _where(self, export: Export) -> str:
         return f"{self._request.customer}/{export.product} {export.window}"

@@ -1,40 +1,36 @@
 """How the range that a sync covers is split into windows, and how large each one is.
 
-Pure: no clock, no thread, no file. The planner receives the results of the windows that it issued,
-and returns the next window. All instants are whole milliseconds since the epoch, UTC.
+Pure: no clock, no thread, no file. The planner returns the next window, and receives the results of
+the windows that it issued. All instants are whole milliseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_barchart_events.exports.ranges import Remainder
-from tap_barchart_events.windows import HOUR, cut_unit
+from tap_barchart_events.windows import HOUR, Window, cut_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from tap_barchart_events.windows import Window
-
-MINUTE = 60_000
 WEEK_HOURS = 168
 
 FIRST_SIZE = 24 * HOUR
 """Size of the first window of a product that nothing is known about."""
 FIRST_STEP = 4
-"""While nothing is known, each window in flight is this many times smaller than the one before."""
-HOURS_FOR_ONE = 4
-"""How many hours a window may have for each hour of the week that is known."""
+"""While nothing is known, each window in flight is this many times smaller than the one before, and
+so are the parts of one that was too large."""
+HOURS_FOR_ONE = 5
+"""While no export was too large, a window is at most this many times as long as the hours of the
+week that are known: a quiet hour shows little about a month."""
 
 LIMIT_SHARE = 0.7
 """Share of the limit that a window aims at: forecasts are wrong by some tens of per cent."""
 GROWTH = 2
 """While no export was too large, a window aims at this many times what has fitted."""
-FEW_EVENTS = 100
-"""Events that any export holds, most likely."""
 SLACK = 0.2
 """Share of a window by which windows may exceed their aim, rather than leave a small one over."""
 FAR_FROM_LIMIT = 0.35
@@ -48,8 +44,6 @@ TREND_POWER = 0.1
 """How strongly a window's ratio of counted to expected events changes the trend."""
 MAX_RATIO = 2.0
 """Upper bound of the trend and of the ratios that change it; the lower one is its inverse."""
-LARGE_CHANGE = 1.25
-"""A change of the limit by this factor is reported."""
 
 MAX_EVENTS = 1e12
 """More events in an export than any service holds."""
@@ -86,8 +80,7 @@ class Knowledge:
         """Learn the hours of a window, and the trend from an instant on."""
         rates = self.rates()
         counted = expected = 0.0
-        for hour in range(window.start // HOUR, -(-window.end // HOUR)):
-            share = (min(window.end, (hour + 1) * HOUR) - max(window.start, hour * HOUR)) / HOUR
+        for hour, share in _hours(window.start, window.end):
             events, of_week = events_by_hour.get(hour, 0), hour % WEEK_HOURS
             if rates and hour * HOUR >= trend_from:
                 counted += events
@@ -104,20 +97,14 @@ class Knowledge:
             raised = RAISED if events > FAR_FROM_LIMIT * self.limit else 1.0
             self.limit = max(self.limit * raised, events)
 
-    def failed(self, expected: float, *, is_part: bool) -> None:
-        """Learn that a window was too large that was expected to hold so many events.
-
-        A part of such a window that is too large itself, against all expectation, shows a burst of
-        events, or a service that refuses all: the limit is lowered once for all of them.
-        """
+    def failed(self, expected: float) -> None:
+        """Learn that a window was too large that was expected to hold so many events."""
         if not self.fits:
             return
         if expected > self.fits:
             self.limit = min(expected, self.limit or expected)
-        elif not self.limit:
-            self.limit = self.fits
-        elif not is_part:
-            self.limit *= LOWERED
+        else:
+            self.limit = LOWERED * self.limit if self.limit else self.fits
         self.fits = min(self.fits, self.limit)
 
     def to_json(self) -> dict[str, object]:
@@ -133,10 +120,9 @@ class Knowledge:
         return {"sizes": " ".join(texts).replace("e+0", "e")}
 
     @classmethod
-    def from_json(cls, value: object) -> Knowledge:
+    def from_json(cls, value: Mapping[str, object]) -> Knowledge:
         """Read what `to_json` wrote. What is damaged, or missing, counts as not learnt."""
-        sizes = value.get("sizes") if isinstance(value, dict) else None
-        numbers = [_number(text) for text in str(sizes).split()]
+        numbers = [_number(text) for text in str(value.get("sizes")).split()]
         if len(numbers) != WEEK_HOURS + 3 or not numbers[0]:
             return cls()
         fits, limit, trend, *hours = numbers
@@ -159,9 +145,8 @@ class WindowPlanner:
         *,
         largest: int,
         smallest: int,
-        knowledge: Knowledge | None = None,
+        known: Knowledge | None = None,
         bookmark: int | None = None,
-        taken: Iterable[Window] = (),
         jobs: int = 4,
     ) -> None:
         """Plan a range.
@@ -170,80 +155,75 @@ class WindowPlanner:
             span: What is covered, in milliseconds.
             largest: Largest size of a window, in milliseconds (``window_hours``).
             smallest: Size below which no window is split (``min_window_seconds``).
-            knowledge: What earlier runs have learnt. It is not changed.
+            known: What earlier runs have learnt; it is updated.
             bookmark: Where an earlier run ended: hours before it do not change the trend.
-            taken: Windows in the range, disjoint, whose exports exist already: not issued.
             jobs: How many jobs may be in flight at once.
         """
         self.span = span
+        self.known = known or Knowledge()
         self._largest = largest
         self._smallest = smallest
         self._unit = cut_unit(smallest)
         self._jobs = jobs
-        self._known = deepcopy(knowledge or Knowledge())
-        self._reported_limit = self._known.limit
         self._trend_from = span.start if bookmark is None else bookmark
-        self._left = Remainder(span, taken)
-        self._in_flight: dict[Window, bool] = {}
-        """Window → whether it is a part of one that was too large."""
-        self._split: list[Window] = []
-        """Windows that were too large, until all of their range is issued again."""
+        self._left = [(span, largest)] if span.size else []
+        """What is not issued, in the order of time, and how large a window of it may be."""
+        self._in_flight: set[Window] = set()
 
     @property
     def upcoming(self) -> int | None:
         """Start of the earliest range not issued; None if all is issued."""
-        return self._left.first.start if self._left.first else None
+        return self._left[0][0].start if self._left else None
 
-    @property
-    def events_left(self) -> float | None:
-        """Expected events in what is not issued; None if nothing is known."""
-        rates = self._known.rates()
-        if not rates:
+    def expected_after(self, instant: int) -> float | None:
+        """Return how many events are expected from an instant on; None if nothing is known."""
+        rates = self.known.rates()
+        if not rates and instant < self.span.end:
             return None
-        return sum(_events(rates, part.start, part.end) for part in self._left)
-
-    @property
-    def windows_left(self) -> int:
-        """How many windows what is not issued needs, as far as known."""
-        events = self.events_left if self._known.fits else None
-        size = self._largest if events is not None else min(self._largest, FIRST_SIZE)
-        by_size = sum(-(-part.size // size) for part in self._left)
-        return max(by_size, math.ceil(events / self._aim)) if events else by_size
-
-    def learnt(self) -> dict[str, object]:
-        """Return what is known by now, as JSON for STATE."""
-        return self._known.to_json()
-
-    def size_changed(self) -> str | None:
-        """Return why the size of windows has changed, once; None if it has not."""
-        limit, reported = self._known.limit, self._reported_limit
-        if not limit or (reported and reported / LARGE_CHANGE < limit < reported * LARGE_CHANGE):
-            return None
-        self._reported_limit = limit
-        what = "moved" if reported else "found"
-        return f"limit {what}: an export holds about {limit:,.0f} events"
+        return _events(rates, instant, self.span.end)
 
     def next(self) -> Window | None:
         """Issue the earliest window not issued; None if all is issued."""
-        gap = self._left.first
-        if not gap:
+        if not self._left:
             return None
-        start, limit, most = gap.start, gap.end, self._largest
-        self._split = [window for window in self._split if window.end > start]
-        around = [window for window in self._split if window.start <= start]
-        if around:
-            too_large = min(around, key=lambda window: window.size)
-            limit, most = min(limit, too_large.end), min(most, -(-too_large.size // 2))
-        rates = self._known.rates() if self._known.fits else []
-        end = start + max(self._smallest, min(most, self._size_by_time(rates)))
-        if end < limit < end + MINUTE:  # no window of seconds
-            half = start + max(self._smallest, min(most, (limit - start) // 2))
-            end = limit if limit - start <= most else half
-        if rates and not self._is_taken_to_fit:
-            end = min(end, max(self._reach(rates, start, limit), start + self._smallest))
-        window = self._left.take(limit if end >= limit else end // self._unit * self._unit)
-        self._in_flight[window] = bool(around)
+        part, largest = self._left[0]
+        start = part.start
+        size = max(self._smallest, min(largest, self._largest_by_time()))
+        end = min(start + size, part.end)
+        if self.known.fits and not self._is_taken_to_fit:
+            end = min(max(self._end_by_events(start, end), start + self._smallest), part.end)
+        if end < part.end:
+            end = end // self._unit * self._unit
+        window = Window(start, end)
+        self._left[:1] = [(Window(end, part.end), largest)] if end < part.end else []
+        self._in_flight.add(window)
         return window
+
+    def take(self, window: Window) -> bool:
+        """Do not issue a window whose export exists already.
+
+        Returns:
+            False if it is no window of what is left, or larger than one may be.
+        """
+        for at, (part, largest) in enumerate(self._left):
+            if part.start <= window.start < window.end <= part.end and window.size <= largest:
+                around = Window(part.start, window.start), Window(window.end, part.end)
+                self._left[at : at + 1] = [(rest, largest) for rest in around if rest.size]
+                return True
+        return False
+
+    def give_back(self, window: Window) -> None:
+        """Issue a range again whose export turned out to be unusable."""
+        bisect.insort(self._left, (window, self._largest))
+
+    def end_at(self, instant: int) -> None:
+        """Issue nothing from an instant on."""
+        self.span = Window(self.span.start, max(self.span.start, min(self.span.end, instant)))
+        self._left = [
+            (Window(part.start, min(part.end, instant)), largest)
+            for part, largest in self._left
+            if part.start < instant
+        ]
 
     def counted(self, window: Window, events_by_hour: Mapping[int, int]) -> None:
         """Learn the events of a finished export.
@@ -252,9 +232,9 @@ class WindowPlanner:
             window: The window; its export may be one that was taken over.
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
-        self._in_flight.pop(window, None)
-        self._known.fitted(sum(events_by_hour.values()))
-        self._known.observe_hours(window, events_by_hour, self._trend_from)
+        self._in_flight.discard(window)
+        self.known.fitted(sum(events_by_hour.values()))
+        self.known.observe_hours(window, events_by_hour, self._trend_from)
 
     def too_large(self, window: Window) -> bool:
         """Take back a window whose job was too large, to issue it in smaller ones.
@@ -262,79 +242,61 @@ class WindowPlanner:
         Returns:
             False if the window may not be split any further.
         """
-        is_part = self._in_flight.pop(window, False)
+        self._in_flight.discard(window)
         if window.size <= self._smallest:
             return False
-        expected = _events(self._known.rates(), window.start, window.end)
-        self._known.failed(expected, is_part=is_part)
-        self._split.append(window)
-        self._left.put_back(window)
+        parts = 2 if self.known.fits else FIRST_STEP
+        self.known.failed(_events(self.known.rates(), window.start, window.end))
+        bisect.insort(self._left, (window, -(-window.size // parts)))
         return True
-
-    def give_back(self, window: Window) -> None:
-        """Issue a range again whose export turned out to be unusable."""
-        self._in_flight.pop(window, None)
-        self._left.put_back(window)
 
     @property
     def _is_taken_to_fit(self) -> bool:
         """Whether ``window_hours`` states the size of windows, and none was too large yet."""
-        return self._known.limit is None and self._largest <= FIRST_SIZE
+        return self.known.limit is None and self._largest <= FIRST_SIZE
 
-    @property
-    def _aim(self) -> float:
-        known = self._known
-        if known.limit is None:
-            return max(GROWTH * known.fits, FEW_EVENTS)
-        return LIMIT_SHARE * known.limit
-
-    def _size_by_time(self, rates: list[float]) -> int:
-        """Return how large a window may be, however few events are expected.
-
-        A quiet hour shows little about a month: as long as nothing was too large, a window is at
-        most `HOURS_FOR_ONE` times as long as the hours of the week that are known.
-        """
-        known = sum(rate is not None for rate in self._known.hours)
-        if self._is_taken_to_fit or (rates and (self._known.limit or known == WEEK_HOURS)):
+    def _largest_by_time(self) -> int:
+        """Return how large a window may be, however few events are expected."""
+        known_hours = sum(rate is not None for rate in self.known.hours)
+        if self._is_taken_to_fit or (known_hours and self.known.limit):
             return self._largest
-        if rates:
-            return HOURS_FOR_ONE * known * HOUR
-        size = min((window.size // FIRST_STEP for window in self._split), default=FIRST_SIZE)
-        return int(size / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
+        if known_hours:
+            return HOURS_FOR_ONE * HOUR * known_hours
+        return int(FIRST_SIZE / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
 
-    def _reach(self, rates: list[float], start: int, limit: int) -> int:
-        """Return where the expected events reach the aim, at an instant at the latest.
+    def _end_by_events(self, start: int, end: int) -> int:
+        """Return where the first of the windows of equal events ends that a range is divided into.
 
-        What is left until then is divided into windows of equal events.
+        They hold about what a window aims at.
         """
-        total = _events(rates, start, limit)
-        windows = math.ceil(total / self._aim - SLACK)
-        if windows <= 1 or total <= self._known.fits:
-            return limit
+        known, rates = self.known, self.known.rates()
+        aim = GROWTH * known.fits if known.limit is None else LIMIT_SHARE * known.limit
+        total = _events(rates, start, end)
+        windows = math.ceil(total / aim - SLACK)
+        if windows <= 1 or total <= known.fits:
+            return end
         missing = total / windows
-        for begin, end, events in _parts(rates, start, limit):
+        for hour, share in _hours(start, end):
+            events = rates[hour % WEEK_HOURS] * share
             if events >= missing:
-                return begin + math.ceil((end - begin) * missing / events)
+                return max(start, hour * HOUR) + math.ceil(share * HOUR * missing / events)
             missing -= events
-        return limit
+        return end
 
 
-def _parts(rates: list[float], start: int, end: int) -> Iterator[tuple[int, int, float]]:
-    """Yield the parts of a range by hours: start, end, expected events."""
-    while start < end:
-        hour = start // HOUR
-        edge = min(end, (hour + 1) * HOUR)
-        yield start, edge, rates[hour % WEEK_HOURS] * (edge - start) / HOUR
-        start = edge
+def _hours(start: int, end: int) -> Iterator[tuple[int, float]]:
+    """Yield the hours since the epoch of a range, and the share of each that lies in it."""
+    for hour in range(start // HOUR, -(-end // HOUR)):
+        yield hour, (min(end, (hour + 1) * HOUR) - max(start, hour * HOUR)) / HOUR
 
 
-def _events(rates: list[float], start: int, end: int) -> float:
+def _events(rates: Sequence[float], start: int, end: int) -> float:
     """Return the expected events of a range, quickly for years too; 0 without rates."""
     if not rates:
         return 0.0
     weeks = (end - start) // (WEEK_HOURS * HOUR)
-    rest = _parts(rates, start + weeks * WEEK_HOURS * HOUR, end)
-    return weeks * sum(rates) + sum(events for _, _, events in rest)
+    rest = _hours(start + weeks * WEEK_HOURS * HOUR, end)
+    return weeks * sum(rates) + sum(rates[hour % WEEK_HOURS] * share for hour, share in rest)
 
 
 def _bounded(ratio: float) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tap_barchart_events.api.client import is_source
@@ -14,24 +13,17 @@ from tap_barchart_events.windows import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-logger = logging.getLogger(__name__)
-
-LONGEST_SOURCE = 64
+MAX_SOURCE = 64
 """Characters of a ``source`` that is kept; the service's have 40."""
 
 MAX_AGE = 3600
-"""Seconds after its start in which a job is taken over.
+"""Seconds between the start of a job and now within which it is taken over.
 
 An export holds the events that were there when it was made. Events that arrive later come with a
 new export only, so an old one is not used. An hour covers the 15 minutes that a job may run and
-the retries of an orchestrator; a run that comes later is a new one.
+the retries of an orchestrator; a run that comes later is a new one. A clock that was set back
+meanwhile makes the start later than now.
 """
-
-CLOCK_STEP = 60
-"""Seconds by which a job's start may lie after now: the clock may have been set meanwhile."""
-
-ROUNDING = 1_000
-"""Milliseconds by which the start of a job, in whole seconds, is too early at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class SavedJob:
     window: Window
 
     started: int
-    """When it was started, in seconds since the epoch."""
+    """When it was started, in seconds since the epoch, rounded up."""
 
     fingerprint: str
     """``Request.fingerprint`` of the job, in the run that started it."""
@@ -88,68 +80,33 @@ class SavedJob:
         """Return a JSON value that ``from_json`` reads."""
         return [self.source, self.window.start, self.window.end, self.started, self.fingerprint]
 
+    def is_usable(
+        self, request: Request, product: str, span: Window, now: int, lag: int, lookback: int
+    ) -> bool:
+        """Return whether no event is lost if a run takes the job over.
+
+        Args:
+            request: What all exports of the run have in common.
+            product: The product in whose STATE the job is.
+            span: What the run covers of it.
+            now: Seconds since the epoch.
+            lag: How long after it occurs an event may arrive, in milliseconds (``lag_minutes``).
+            lookback: How much before its bookmark a run reads again (``lookback_hours``).
+        """
+        # The next run reads again what lies within ``lookback`` before the end of this one. What
+        # arrives late elsewhere is found by this run only.
+        late = lag if self.window.start >= span.end - lookback else lag + lookback
+        return (
+            # The export of another request lacks events, and that of a damaged entry may be of
+            # another window.
+            self.fingerprint == request.fingerprint(product, self.source, self.window)
+            # An old export lacks the events that have arrived since.
+            and abs(now - self.started) <= MAX_AGE
+            # So does one that was started before all events of its window had arrived.
+            and self.window.end <= self.started * 1000 - late
+        )
+
 
 def is_kept(source: str) -> bool:
     """Return whether a job of this name is kept in STATE."""
-    return is_source(source) and source.isascii() and len(source) <= LONGEST_SOURCE
-
-
-def _may_lack_events(job: SavedJob, span: Window, lag: int, lookback: int) -> bool:
-    """Return whether events may have arrived after a job's start that only this run can find.
-
-    An event may arrive ``lag`` and ``lookback`` after it occurred. The next run reads again what
-    lies within ``lookback`` before the end of this one, so there only ``lag`` counts.
-    """
-    late = lag if job.window.start >= span.end - lookback else lag + lookback
-    return job.window.end > job.started * 1000 + ROUNDING - late
-
-
-def usable_jobs(
-    values: Sequence[object],
-    *,
-    span: Window,
-    request: Request,
-    product: str,
-    now: int,
-    most: int,
-    largest: int,
-    lag: int,
-    lookback: int,
-) -> list[SavedJob]:
-    """Return the jobs of an earlier run that this one takes over, in the order of time.
-
-    Args:
-        values: What STATE holds.
-        span: What this run covers.
-        request: What all exports of this run have in common.
-        product: The product whose jobs they are.
-        now: Seconds since the epoch.
-        most: How many to take at most.
-        largest: Milliseconds of the largest window that this run asks for.
-        lag: How long after it occurs an event may arrive, in milliseconds (``lag_minutes``).
-        lookback: How much before its bookmark a run reads again (``lookback_hours``).
-    """
-    jobs = [job for job in map(SavedJob.from_json, values) if job]
-    usable: list[SavedJob] = []
-    free_from = span.start
-    for job in sorted(jobs, key=lambda job: (job.window, -job.started)):
-        start, end = job.window.start, job.window.end
-        is_usable = (
-            # A window outside the span, or over another one, would write its events twice.
-            free_from <= start < end <= span.end
-            # window_hours may be smaller now because the file was too large to be read.
-            and end - start <= largest
-            # The export of another request lacks events, and that of a damaged entry may be of
-            # another window.
-            and job.fingerprint == request.fingerprint(product, job.source, job.window)
-            # An old export lacks the events that have arrived since.
-            and -CLOCK_STEP <= now - job.started <= MAX_AGE
-            # Only this run finds an event that arrived after the job's start.
-            and not _may_lack_events(job, span, lag, lookback)
-        )
-        if is_usable:
-            # the clock may have been set back meanwhile
-            usable.append(replace(job, started=min(job.started, now)))
-            free_from = end
-    logger.debug("STATE: %d of %d jobs are used", len(usable[:most]), len(values))
-    return usable[:most]
+    return is_source(source) and len(source) <= MAX_SOURCE

@@ -56,8 +56,8 @@ def test_it_says_of_each_product_what_a_sync_would_cover(service: Emulator, tmp_
     log = try_out(tmp_path, service).log
     for product in PRODUCTS:
         assert (
-            f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00: 4 hours, in about 4 "
-            "windows, with no sizes learnt so far\n"
+            f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00: 4 hours, with no "
+            "sizes learnt so far\n"
         ) in log
     assert log.index("would cover") < log.index("OK: ")
 
@@ -70,16 +70,16 @@ def test_it_starts_from_state_and_says_whether_sizes_were_learnt(
     service.requests.clear()
     log = try_out(tmp_path, service, before.states[-1]).log
     assert re.search(
-        r"TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00: 1.5 hours, in about \d "
-        r"windows?, with the sizes that earlier runs learnt",
+        r"TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00: 1.5 hours, with "
+        r"the sizes that earlier runs learnt",
         log,
     )
-    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00: 4 hours, in about" in log
+    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00: 4 hours, " in log
 
 
 def test_a_range_below_an_hour_is_given_in_smaller_units(service: Emulator, tmp_path: Path) -> None:
     log = try_out(tmp_path, service, end_date="2026-03-02T00:00:30Z").log
-    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 00:00:30: 30 s, in about" in log
+    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 00:00:30: 30 s, " in log
 
 
 def test_it_reads_an_hour_at_most(service: Emulator, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.export import JobRetryPolicy
+from tap_barchart_events.exports.export import JobPolicy
 from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.streams import EventsStream
 from tests.raw_server import RawServer, http
@@ -188,7 +188,7 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
 def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EventsStream, "job_retry", JobRetryPolicy(waits=(2, 12, 72)))
+    monkeypatch.setattr(EventsStream, "job_retry", JobPolicy(waits=(2, 12, 72)))
     numbers = itertools.count(1)
     refused: list[float] = []
 

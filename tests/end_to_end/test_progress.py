@@ -81,7 +81,7 @@ def export_of(product: str, window: Window) -> Export:
 def test_share_and_time_left_count_expected_events_not_hours(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    exports = SimpleNamespace(events_left=990.0, windows_left=1)
+    exports = SimpleNamespace(events_left=990.0)
     progress = Progress(logging.getLogger("shares"), customer="TGAM", stream="events")
     progress.begin(10, cast("Exporter", exports))
     ten, none = (FileContents(n, Dropped(), Dropped(), None, (), ()) for n in (10, 0))

@@ -6,8 +6,6 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from tap_barchart_events.exports.export import Fetched
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,7 +27,7 @@ class CountedFile:
         """Count the rows."""
         stamps = (line.partition(b"|")[0] for line in self._path.read_bytes().splitlines())
         counts = Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit())
-        self.contents = SimpleNamespace(events=counts.total(), events_by_hour=counts)
+        self.contents = SimpleNamespace(events_by_hour=counts)
 
     def interrupt(self) -> None:
         """Do nothing: a check takes no time."""
@@ -40,7 +38,7 @@ def counted_file(export: Export) -> ExportFile:
     return cast("ExportFile", CountedFile(export))
 
 
-def fetched(events_by_hour: Mapping[int, int], size: int = 1, seconds: float = 1.0) -> Fetched:
-    """Return the outcome of a download of a file with such events."""
-    contents = SimpleNamespace(events=sum(events_by_hour.values()), events_by_hour=events_by_hour)
-    return Fetched(cast("ExportFile", SimpleNamespace(contents=contents)), size, seconds)
+def checked_file(events_by_hour: Mapping[int, int]) -> ExportFile:
+    """Return a checked file with such events."""
+    contents = SimpleNamespace(events_by_hour=events_by_hour)
+    return cast("ExportFile", SimpleNamespace(contents=contents))

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.exceptions import TransientError
-from tap_barchart_events.exports.export import JobRetryPolicy, Limits, State
+from tap_barchart_events.exports.export import JobPolicy, State
 from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import fetched
+from tests.exports.doubles import checked_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_barchart_events.exports.export import Export, Outcome
+    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000
 LATENCY = 0.1
@@ -60,7 +61,6 @@ class SimulatedSync:
     """From when to when all jobs fail that run or are started."""
     failing: int = 0
     """How many jobs of the first window fail when they end."""
-    policy: JobRetryPolicy = field(default_factory=JobRetryPolicy)
     seed: int = 0
 
     now: float = 0.0
@@ -80,8 +80,7 @@ class SimulatedSync:
         self._scheduler = Scheduler(
             {"A": WindowPlanner(span, largest=HOUR, smallest=1000, jobs=self.jobs)},
             request=Request("TGAM", (), "|"),
-            limits=Limits(self.jobs, 1200, 2),
-            retry=self.policy,
+            policy=JobPolicy(self.jobs),
             directory=Path("no", "such", "folder"),
             unix_time=0.0,
             rng=self._rng,
@@ -114,16 +113,16 @@ class SimulatedSync:
             assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
             self.now = change
 
-    def _answer(self, task: Export) -> Outcome:
+    def _answer(self, task: Export) -> Job | ExportFile | Exception:
         """Return what a call led to."""
         match task.state, task.job:
             case State.STARTING, _:
                 return self._start(task)
             case State.POLLING, job if job:
                 return self._job(job.source)
-        return fetched({task.window.start // HOUR: 60}, 1000, DOWNLOAD)
+        return checked_file({task.window.start // HOUR: 60})
 
-    def _start(self, task: Export) -> Outcome:
+    def _start(self, task: Export) -> Job | Exception:
         running = sum(job.ends > self.now for job in self._running.values())
         if running >= self.limit(self.now):
             self.refused += 1

@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +27,17 @@ from tap_barchart_events.exceptions import (
     TooLargeError,
     TransientError,
 )
-from tap_barchart_events.exports.export import (
-    Export,
-    JobRetryPolicy,
-    Limits,
-    State,
-)
+from tap_barchart_events.exports.export import Export, JobPolicy, State
 from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob, usable_jobs
+from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import fetched
+from tests.exports.doubles import checked_file
 
 if TYPE_CHECKING:
-    from tap_barchart_events.exports.export import Outcome
+    from tap_barchart_events.files.export_file import ExportFile
+
+    Outcome = Job | ExportFile | Exception
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -49,7 +46,8 @@ RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.m
 """Interleavings, one a seed; many thousands of each test in `make soak`."""
 REQUEST = Request("TGAM", (), "|")
 UNIX_TIME = 1_800_000_000
-NEVER_FAILS = JobRetryPolicy(
+NEVER_FAILS = JobPolicy(
+    poll_interval=60,
     starts=RetryPolicy(10_000, timeout=math.inf),
     waits=(10, 60) + (360,) * 10_000,
     forgotten_timeout=math.inf,
@@ -94,7 +92,7 @@ class Service:
             return JobForgottenError(source)
         if task.state is State.POLLING:
             return Job(source, self._status(source, now), None)
-        return fetched({0: 1} if self.rng.random() < 0.5 else {})
+        return checked_file({0: 1} if self.rng.random() < 0.5 else {})
 
     def _start(self, task: Export, now: float) -> Outcome:
         refused, until = self.refusal
@@ -172,21 +170,6 @@ class Run:
         """Begin a sync at the bookmarks, with the jobs that the last one has left."""
         self.service.refusal = -math.inf, -math.inf  # another process, which does not know it
         spans = {p: Window(at, max(at, self.end)) for p, at in self.bookmarks.items()}
-        saved = {
-            product: usable_jobs(
-                [job.to_json() for job in self.saved.get(product, [])],
-                span=spans[product],
-                request=REQUEST,
-                product=product,
-                now=round(self.now + UNIX_TIME),
-                most=WINDOWS_PER_JOB * self.jobs,
-                largest=HOUR,
-                lag=0,
-                lookback=0,
-            )
-            for product in self.products
-        }
-        self.taken = {(p, job.window) for p, jobs in saved.items() for job in jobs}
         oldest = self.now + UNIX_TIME - MAX_AGE - 1
         self.aged |= {
             (p, job.window)
@@ -196,25 +179,24 @@ class Run:
         }
         self.scheduler = Scheduler(
             {
-                product: WindowPlanner(
-                    span,
-                    largest=HOUR,
-                    smallest=1000,
-                    taken=[job.window for job in saved[product]],
-                    jobs=self.jobs,
-                )
+                product: WindowPlanner(span, largest=HOUR, smallest=1000, jobs=self.jobs)
                 for product, span in spans.items()
             },
             request=REQUEST,
-            limits=Limits(self.jobs, self.job_timeout, 60),
-            retry=NEVER_FAILS,
+            policy=replace(
+                NEVER_FAILS, max_concurrent_jobs=self.jobs, job_timeout=self.job_timeout
+            ),
             directory=Path("no", "such", "folder"),
             unix_time=UNIX_TIME,
             rng=self.rng,
         )
-        for product, jobs in saved.items():
-            for job in jobs:
-                self.scheduler.take_over(product, job)
+        now = round(self.now + UNIX_TIME)
+        self.taken = 0
+        for product, jobs in self.saved.items():
+            for job in map(SavedJob.from_json, [job.to_json() for job in jobs]):
+                assert job
+                if job.is_usable(REQUEST, product, spans[product], now=now, lag=0, lookback=0):
+                    self.taken += self.scheduler.take_over(product, job)
         self.reading = iter(self.products)
         self.product = next(self.reading)
         self.calls: list[Export] = []
@@ -227,7 +209,7 @@ class Run:
         downloads = [task for task in tasks if task.state is State.DOWNLOADING]
         assert len(downloads) <= self.jobs
         states = {State.STARTING, State.RUNNING, State.POLLING}
-        assert sum(task.state in states for task in tasks) <= self.jobs + len(self.taken)
+        assert sum(task.state in states for task in tasks) <= self.jobs + self.taken
 
     def emit(self) -> bool:
         """Read the next window if it is there; return whether the sync goes on."""
@@ -273,8 +255,6 @@ class Run:
 
     def interrupt(self) -> None:
         """End the sync: responses to starts are waited for, all other calls are given up."""
-        self.scheduler.close()
-        assert self.scheduler.next_call(self.now) is None
         for task in self.calls:
             is_start = task.state is State.STARTING
             outcome = self.service.answer(task, self.now) if is_start else SyncStopped()
@@ -357,8 +337,7 @@ def test_nine_products_with_one_window_each_take_about_three_job_times(
     scheduler = Scheduler(
         {p: WindowPlanner(Window(START, START + HOUR), largest=HOUR, smallest=1) for p in products},
         request=REQUEST,
-        limits=Limits(jobs, 1200, 2),
-        retry=NEVER_FAILS,
+        policy=JobPolicy(jobs),
         directory=Path(),
         unix_time=UNIX_TIME,
         rng=random.Random(0),  # noqa: S311 - seeded on purpose
@@ -369,7 +348,7 @@ def test_nine_products_with_one_window_each_take_about_three_job_times(
         while True:
             while task := scheduler.next_call(now):
                 name = task.queue.product
-                outcome: Outcome = fetched({})
+                outcome: Outcome = checked_file({})
                 if task.state is not State.DOWNLOADING:
                     end = ends.setdefault(name, now + 300)
                     outcome = Job(name, "COMPLETE" if now >= end else "RUNNING", None)
@@ -386,8 +365,7 @@ def test_too_many_events_in_the_smallest_window_fail_it() -> None:
     scheduler = Scheduler(
         {"ALERT": WindowPlanner(Window(START, START + 1000), largest=HOUR, smallest=1000)},
         request=REQUEST,
-        limits=Limits(1, 1200, 2),
-        retry=NEVER_FAILS,
+        policy=JobPolicy(1),
         directory=Path(),
         unix_time=UNIX_TIME,
     )

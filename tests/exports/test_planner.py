@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_barchart_events.exports.planner import FIRST_SIZE, MINUTE, Knowledge, WindowPlanner
+from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class Service:
     jobs: int = 0
     finished: list[Window] = field(default_factory=list)
     too_large: list[Window] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
 
     def export_all(self, planner: WindowPlanner, at_once: int) -> Service:
         """Export all windows of a planner."""
@@ -64,8 +63,6 @@ class Service:
         else:
             self.too_large.append(window)
             assert planner.too_large(window)
-        if reason := planner.size_changed():
-            self.reasons.append(reason)
 
     def _by_hour(self, window: Window) -> Counter[int]:
         hours = range(window.start // HOUR, -(-window.end // HOUR))
@@ -149,7 +146,9 @@ def test_each_cut_lies_on_a_whole_second_unless_windows_may_be_smaller(
     largest = data.draw(st.integers(max(smallest, whole.size // 40), max(HOUR, whole.size)))
     edges = sorted(data.draw(st.lists(st.integers(whole.start, whole.end), max_size=4)))
     taken = [Window(a, b) for a, b in zip(edges[::2], edges[1::2], strict=False) if a < b]
-    planner = WindowPlanner(whole, largest=largest, smallest=smallest, taken=taken, jobs=at_once)
+    planner = WindowPlanner(whole, largest=largest, smallest=smallest, jobs=at_once)
+    assert all(planner.take(window) == (window.size <= largest) for window in taken)
+    taken = [window for window in taken if window.size <= largest]
     service = Service(at(instants), capacity, seed, smallest=smallest)
     service.export_all(planner, at_once)
     assert covers_exactly([*service.finished, *taken], whole)
@@ -206,13 +205,40 @@ def test_a_sparse_product_is_exported_in_few_large_windows() -> None:
 def test_windows_whose_exports_exist_are_not_issued_until_given_back() -> None:
     whole = Window(START, START + 10 * DAY)
     taken = [Window(START + DAY, START + 2 * DAY), Window(START + 4 * DAY, START + 5 * DAY)]
-    planner = WindowPlanner(whole, largest=DAY, smallest=1000, taken=taken)
+    planner = WindowPlanner(whole, largest=DAY, smallest=1000)
+    assert all(planner.take(window) for window in taken)
     planner.give_back(taken[1])
     service = Service(evenly(5), 10**6).export_all(planner, 2)
     assert covers_exactly([*service.finished, taken[0]], whole)
     assert all(
         window.end <= taken[0].start or window.start >= taken[0].end for window in service.finished
     )
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window(START - 1, START + HOUR),
+        Window(START, START + DAY + 1),
+        Window(START + HOUR, START + HOUR),
+        Window(START + HOUR, START),
+        Window(START + 4 * HOUR, START + 8 * HOUR),
+    ],
+    ids=["before", "too large", "empty", "negative", "over another one"],
+)
+def test_a_window_that_is_not_left_or_too_large_is_not_taken(window: Window) -> None:
+    planner = WindowPlanner(Window(START, START + 2 * DAY), largest=DAY, smallest=1000)
+    assert planner.take(Window(START + 5 * HOUR, START + 6 * HOUR))
+    assert not planner.take(window)
+
+
+def test_nothing_is_issued_from_the_end_on_that_was_set() -> None:
+    planner = WindowPlanner(Window(START, START + 10 * DAY), largest=DAY, smallest=1000)
+    planner.end_at(START + 3 * HOUR)
+    assert planner.next() == Window(START, START + 3 * HOUR)
+    assert planner.upcoming is None
+    planner.end_at(START - 1)
+    assert planner.span == Window(START, START)
 
 
 def test_a_window_of_the_smallest_size_is_not_split() -> None:
@@ -227,54 +253,20 @@ def test_an_empty_range_has_no_windows() -> None:
     planner = WindowPlanner(Window(5, 5), largest=DAY, smallest=1)
     assert planner.next() is None
     assert planner.upcoming is None
-    assert planner.windows_left == 0
-    assert planner.events_left is None
-
-
-def test_the_limit_is_reported_when_it_is_found_and_each_reason_once() -> None:
-    planner = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
-    service = Service(evenly(1000), 10_000).export_all(planner, 4)
-    assert service.reasons[0].startswith("limit found: an export holds about ")
-    assert planner.size_changed() is None
-    assert len(service.reasons) < 6
-
-
-def test_a_limit_that_drops_is_reported_as_moved() -> None:
-    planner = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
-    service = Service(evenly(1000), 10_000)
-    events = service.events
-
-    def dropping(window: Window) -> int:
-        if len(service.finished) > 60:
-            service.capacity = 3_000
-        return events(window)
-
-    service.events = dropping
-    service.export_all(planner, 4)
-    assert any(reason.startswith("limit moved: ") for reason in service.reasons)
+    assert planner.expected_after(5) == 0
 
 
 def test_what_is_known_saves_the_search_for_the_limit() -> None:
     first = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
     learning = Service(evenly(1000), 10_000).export_all(first, 4)
     assert learning.too_large
-    knowledge = Knowledge.from_json(first.learnt())
+    knowledge = Knowledge.from_json(first.known.to_json())
     night = Window(START + 60 * DAY, START + 61 * DAY)
-    planner = WindowPlanner(night, largest=31 * DAY, smallest=1000, knowledge=knowledge)
-    assert planner.events_left == pytest.approx(24_000, rel=0.1)
+    planner = WindowPlanner(night, largest=31 * DAY, smallest=1000, known=knowledge)
+    assert planner.expected_after(night.start) == pytest.approx(24_000, rel=0.1)
     service = Service(evenly(1000), 10_000).export_all(planner, 4)
     assert not service.too_large
     assert service.jobs <= 4
-
-
-def test_a_run_leaves_the_knowledge_it_was_given_as_it_is() -> None:
-    given_knowledge = Knowledge()
-    planner = WindowPlanner(
-        Window(START, START + DAY), largest=DAY, smallest=1000, knowledge=given_knowledge
-    )
-    Service(evenly(1000), 10_000).export_all(planner, 4)
-    assert given_knowledge == Knowledge()
-    assert planner.learnt()
 
 
 @given(
@@ -306,28 +298,10 @@ def test_a_night_of_at_most_1_3_times_what_fits_is_one_window_also_when_it_ends_
     known.trend = max(1.0, factor)
     end = first.end + nights * DAY + seconds_later * 1000
     span = Window(first.end - (DAY if has_lookback else 0), end)
-    planner = WindowPlanner(
-        span, largest=31 * DAY, smallest=1000, knowledge=known, bookmark=first.end
-    )
+    planner = WindowPlanner(span, largest=31 * DAY, smallest=1000, known=known, bookmark=first.end)
     if nights == 1 or factor <= 1:
         assert planner.next() == span
     else:
         planner.next()
         planner.next()
     assert planner.next() is None
-
-
-@given(st.integers(1, 59_999), st.integers(1, 3), st.sampled_from([2 * HOUR, 31 * DAY]))
-def test_the_rest_of_a_range_below_a_minute_is_no_window_of_its_own(
-    rest: int, number: int, largest: int
-) -> None:
-    for whole in (
-        Window(START, START + min(largest, DAY) + rest),
-        Window(START, START + number * largest + rest),
-    ):
-        service = Service(lambda _: 0, 1).export_all(
-            WindowPlanner(whole, largest=largest, smallest=1000, jobs=1), 1
-        )
-        assert covers_exactly(service.finished, whole)
-        assert all(MINUTE <= window.size <= largest for window in service.finished)
-        assert service.jobs <= max(number + 1, math.ceil(whole.size / FIRST_SIZE))

@@ -2,146 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.api.client import ReportsClient
-from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exceptions import (
-    BarchartEventsError,
-    CredentialsError,
-    ExportError,
-    JobFailedError,
-    ServiceError,
-    TooLargeError,
-)
-from tap_barchart_events.exports.export import JobRetryPolicy, Limits
-from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exceptions import JobFailedError, ServiceError, TooLargeError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import counted_file
+from tests.exports.conftest import HOUR, START, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tap_barchart_events.exports.exporter import Exporter
+
 MINUTE = 60_000
-HOUR = 60 * MINUTE
-START = 492_000 * HOUR
-
-QUICK = JobRetryPolicy(
-    starts=RetryPolicy(attempts=4, wait_initial=0.01),
-    waits=(0.01, 0.01, 0.01),
-    forgotten_grace=0,
-    forgotten_wait=0.01,
-    forgotten_timeout=0.5,
-    job_seconds_max=1,
-)
-
-
-@dataclass
-class Result:
-    """What came out."""
-
-    windows: dict[str, list[Window]] = field(default_factory=dict)
-    contents: dict[str, list[bytes]] = field(default_factory=dict)
-    error: Exception | None = None
-
-    def covered(self, product: str = "WATCHLIST") -> Window:
-        """Return what the windows of a product cover, without gap or overlap."""
-        windows = self.windows[product]
-        assert all(a.end == b.start for a, b in itertools.pairwise(windows)), "gap or overlap"
-        return Window(windows[0].start, windows[-1].end)
 
 
 @pytest.fixture
 def service() -> Iterator[Emulator]:
     with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
-    made = []
-
-    def build(
-        products: tuple[str, ...] = ("WATCHLIST",),
-        *,
-        hours: float = 6,
-        window: int = HOUR,
-        smallest: int = 1000,
-        jobs: int = 4,
-        job_timeout: float = 60,
-    ) -> Exporter:
-        covered = Window(START, START + round(hours * HOUR))
-        stopped = threading.Event()
-        client = ReportsClient(
-            service.api_url,
-            service.username,
-            service.password,
-            stopped=stopped,
-            timeout=5,
-            retry=RetryPolicy(attempts=4, wait_initial=0.01),
-        )
-        exports = Exporter(
-            client,
-            {
-                product: WindowPlanner(covered, largest=window, smallest=smallest)
-                for product in products
-            },
-            request=Request("TGAM", (), "|"),
-            limits=Limits(jobs, job_timeout, 0.02),
-            directory=tmp_path,
-            stopped=stopped,
-            open_file=counted_file,
-            retry=QUICK,
-        )
-        made.append((exports, client))
-        return exports
-
-    yield build
-    for exports, client in made:
-        exports.close()
-        client.close()
-
-
-def read(
-    exports: Exporter,
-    products: tuple[str, ...] = ("WATCHLIST",),
-    *,
-    between: Callable[[], object] = lambda: None,
-    seconds: float = 30,
-) -> Result:
-    """Read everything, in a thread, so that a deadlock fails the test and does not hang it."""
-    result = Result()
-
-    def work() -> None:
-        try:
-            for product in products:
-                result.windows[product] = []
-                result.contents[product] = []
-                for export, _ in exports.of(product):
-                    result.windows[product].append(export.window)
-                    result.contents[product].append(export.path.read_bytes())
-                    between()
-        except BarchartEventsError as error:
-            result.error = error
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), "deadlock"
-    return result
 
 
 def busiest(service: Emulator, product: str | None = None, *, after: int = 0) -> int:
@@ -208,16 +95,6 @@ def test_four_files_for_each_job_wait_on_disk_at_most(
     assert busiest(service) <= jobs
 
 
-def test_the_next_product_is_exported_while_one_is_read(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    products = ("WATCHLIST", "ALERT")
-    exports = make(products, hours=1)
-    next(exports.of("WATCHLIST"))
-    settled(service)
-    assert {job.filter["product"] for job in service.jobs} == set(products)
-
-
 def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
     service: Emulator, make: Callable[..., Exporter]
 ) -> None:
@@ -235,13 +112,6 @@ def test_a_product_begins_though_its_first_file_had_to_wait_for_a_place(
     assert len(read(exports, products[:1], between=lambda: settled(service)).windows) == 1
     time.sleep(0.2)  # whoever waits for a place has looked in vain, now that none is read
     assert len(read(exports, products[1:], seconds=5).windows["ALERT"]) == 4
-
-
-def test_an_empty_range_is_nothing_to_export(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    assert read(make(hours=0)).windows == {"WATCHLIST": []}
-    assert service.requests == []
 
 
 # Too large -----------------------------------------------------------------------------------
@@ -326,22 +196,6 @@ def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_k
     assert len(smallest) == 1
 
 
-@pytest.mark.parametrize("jobs", [1, 4])
-@pytest.mark.parametrize("most", [300, 700])
-def test_the_stated_number_of_jobs_holds_at_the_service(
-    service: Emulator, make: Callable[..., Exporter], jobs: int, most: int
-) -> None:
-    service.source, service.max_events = evenly(1000), most
-    service.end_inclusive = False
-    service.job_seconds = 0
-    smallest, hours = 1000, 2
-    result = read(make(hours=hours, smallest=smallest, jobs=jobs))
-    assert result.covered().size == hours * HOUR
-    needed = math.ceil(hours * 3600 / most)
-    bound = 2 * needed + (jobs - 1) + 2 * math.log2(HOUR / smallest) + math.log2(needed) + 2
-    assert needed <= len(service.jobs) <= bound
-
-
 def test_a_burst_of_one_second_costs_a_logarithm_of_jobs_at_the_service(
     service: Emulator, make: Callable[..., Exporter]
 ) -> None:
@@ -355,16 +209,6 @@ def test_a_burst_of_one_second_costs_a_logarithm_of_jobs_at_the_service(
 
 
 # Jobs that fail ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["job-failed", "forget"])
-def test_a_job_that_broke_is_replaced_three_times(
-    service: Emulator, make: Callable[..., Exporter], kind: str
-) -> None:
-    service.fault("poll", kind, times=3)
-    result = read(make(hours=1))
-    assert result.covered() == Window(START, START + HOUR)
-    assert len(service.jobs) == 4
 
 
 def test_jobs_that_always_fail_end_it_with_product_and_window(
@@ -409,15 +253,6 @@ def test_a_job_forgotten_when_its_file_is_ready_is_started_again(
     assert len(service.jobs) > 3
 
 
-def test_a_link_asked_for_too_early_is_asked_for_again(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=5)
-    result = read(make())
-    assert result.covered() == Window(START, START + 6 * HOUR)
-    assert len(service.jobs) == 6
-
-
 def test_a_job_that_is_never_ready_is_given_up(
     service: Emulator, make: Callable[..., Exporter]
 ) -> None:
@@ -441,15 +276,6 @@ def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
     assert len(service.jobs) <= 4 + jobs
 
 
-def test_refused_credentials_are_sent_once_for_each_job_and_end_it_at_once(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    service.fault("start", "status", code=401, times=None)
-    result = read(make(("WATCHLIST", "ALERT")), ("WATCHLIST", "ALERT"))
-    assert isinstance(result.error, CredentialsError)
-    assert len(service.requests) <= 4
-
-
 # The end -------------------------------------------------------------------------------------
 
 
@@ -466,44 +292,6 @@ def test_closing_does_not_wait_for_a_call_that_hangs(
     began = time.monotonic()
     exports.close()
     assert time.monotonic() - began < 3, "two seconds, for the response to a start"
-
-
-@pytest.mark.parametrize("threads", [0, 1, 2])
-def test_where_no_more_threads_can_start_those_that_run_do_all_of_the_work(
-    make: Callable[..., Exporter], monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
-    start, started = threading.Thread.start, itertools.count()
-
-    def limited(thread: threading.Thread) -> None:
-        if "(_work)" in thread.name and next(started) >= threads:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    exports = make(jobs=4)
-    monkeypatch.setattr(threading.Thread, "start", limited)
-    result = read(exports, seconds=10)
-    if threads:
-        assert result.covered() == Window(START, START + 6 * HOUR)
-    else:
-        assert isinstance(result.error, ExportError)
-        assert "ulimit -u" in str(result.error)
-
-
-@pytest.mark.parametrize("threads", [0, 1])
-def test_an_error_after_a_thread_has_started_is_not_taken_for_a_limit_of_threads(
-    make: Callable[..., Exporter], monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
-    start, started = threading.Thread.start, itertools.count()
-
-    def interrupted(thread: threading.Thread) -> None:
-        start(thread)
-        if "(_work)" in thread.name and next(started) >= threads:
-            raise RuntimeError("release unlocked lock")  # what Event.wait can make of a signal
-
-    exports = make(jobs=4)
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(RuntimeError, match="release unlocked lock"):
-        list(exports.of("WATCHLIST"))
 
 
 # Whatever comes together ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from tap_barchart_events.exceptions import JobFailedError, ServiceError
-from tap_barchart_events.exports.export import JobRetryPolicy
+from tap_barchart_events.exports.export import JobPolicy
 from tests.exports.simulated_service import HOUR, SimulatedSync
 
 JOB = 300.0
@@ -33,7 +33,7 @@ def test_a_limit_of_one_with_a_setting_of_four_costs_a_tenth_at_most(
         ratios.append(limited.run() / alone)
         assert covers_exactly(limited)
         assert limited.started == limited.windows
-        assert 0 < limited.refused < limited.windows / 2
+        assert 0 < limited.refused <= limited.windows + 1, "one for each job that ends"
     assert statistics.median(ratios) <= 1.02
     assert max(ratios) <= 1.1
 
@@ -62,7 +62,7 @@ def test_a_limit_that_rises_and_falls_is_followed() -> None:
         return 1 if now < 3000 else 6 if now < 6000 else 2
 
     for seed in SEEDS:
-        sync = SimulatedSync(6, windows=60, seed=seed, limit=limit)
+        sync = SimulatedSync(6, windows=90, seed=seed, limit=limit)
         sync.run()
         assert covers_exactly(sync)
         assert sync.started == sync.windows
@@ -90,7 +90,7 @@ def test_an_outage_of_hours_ends_the_sync_when_the_pauses_are_used_up() -> None:
     sync = SimulatedSync(4, outages=((FIRST_OUTAGE, math.inf),))
     with pytest.raises(JobFailedError, match="4 export jobs failed"):
         sync.run()
-    longest = sum(JobRetryPolicy().waits)
+    longest = sum(JobPolicy().waits)
     assert sync.now < FIRST_OUTAGE + longest + 4 * JOB, "and no later"
 
 

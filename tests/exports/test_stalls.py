@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,18 +15,15 @@ from tap_barchart_events.exceptions import (
     JobMismatchError,
     JobNotReadyError,
 )
-from tap_barchart_events.exports.export import (
-    Export,
-    Fetched,
-    JobRetryPolicy,
-    Limits,
-    State,
-)
+from tap_barchart_events.exports.export import Export, JobPolicy, State
 from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import fetched
+from tests.exports.doubles import checked_file
+
+if TYPE_CHECKING:
+    from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000
 REQUEST = Request("TGAM", [], "|")
@@ -33,35 +31,21 @@ REQUEST = Request("TGAM", [], "|")
 
 def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
     """Return a scheduler that takes over jobs of an hour each, from the epoch on."""
-    taken = {
-        product: [
-            SavedJob(f"{product}{n}", Window(n * HOUR, (n + 1) * HOUR), 90, "x")
-            for n in range(count)
-        ]
-        for product, count in saved.items()
-    }
     plans = {
-        product: WindowPlanner(
-            span,
-            largest=24 * HOUR,
-            smallest=1000,
-            taken=[job.window for job in taken.get(product, [])],
-            jobs=jobs,
-        )
+        product: WindowPlanner(span, largest=24 * HOUR, smallest=1000, jobs=jobs)
         for product, span in spans.items()
     }
     made = Scheduler(
-        plans,
-        request=REQUEST,
-        limits=Limits(jobs, 1200.0, 2.0),
-        retry=JobRetryPolicy(),
-        directory=Path(),
-        unix_time=0.0,
+        plans, request=REQUEST, policy=JobPolicy(jobs), directory=Path(), unix_time=0.0
     )
-    for product, of_product in taken.items():
-        for job in of_product:
-            made.take_over(product, job)
+    for product, count in saved.items():
+        for n in range(count):
+            made.take_over(product, saved_job(f"{product}{n}", n))
     return made
+
+
+def saved_job(source: str, hour: int, hours: int = 1) -> SavedJob:
+    return SavedJob(source, Window(hour * HOUR, (hour + hours) * HOUR), 90, "x")
 
 
 def read_all(
@@ -89,7 +73,7 @@ def read_all(
     raise AssertionError("it does not end")
 
 
-def answer(task: Export, errors: dict[State, Exception]) -> Job | Fetched | Exception:
+def answer(task: Export, errors: dict[State, Exception]) -> Job | ExportFile | Exception:
     if task.state in errors:
         return errors[task.state]
     if task.state is State.STARTING:
@@ -97,7 +81,7 @@ def answer(task: Export, errors: dict[State, Exception]) -> Job | Fetched | Exce
     if task.state is State.POLLING:
         assert task.job
         return Job(task.job.source, "COMPLETE", None)
-    return fetched({})
+    return checked_file({})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +96,32 @@ def test_jobs_of_an_earlier_run_never_keep_the_next_window_from_starting(
     spans: dict[str, Window], saved: dict[str, int], jobs: int
 ) -> None:
     assert read_all(scheduler(spans, saved, jobs), "A") is None
+
+
+def test_no_more_jobs_are_taken_over_than_windows_may_be_issued() -> None:
+    made = scheduler({"A": Window(0, 9 * HOUR)}, {"A": 4}, 1)
+
+    assert not made.take_over("A", saved_job("one-more", 4))
+
+    assert read_all(made, "A") is None
+
+
+def test_of_two_jobs_that_overlap_one_is_used() -> None:
+    made = scheduler({"A": Window(0, 9 * HOUR)}, {"A": 2}, 1)
+
+    assert not made.take_over("A", saved_job("over-both", 0, 2))
+
+    assert [job.source for job in made.jobs("A")] == ["A0", "A1"]
+
+
+def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
+    made = scheduler({"A": Window(0, 2 * HOUR)}, {"A": 2}, 1)
+
+    made.end_at(HOUR + 1)
+
+    assert [job.source for job in made.jobs("A")] == ["A0"]
+    assert read_all(made, "A") is None
+    assert made.job_counts.total == 2
 
 
 def test_a_job_that_is_never_ready_times_out() -> None:
@@ -142,8 +152,8 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     assert made.job_counts.started == 1
 
 
-def test_jobs_of_another_export_end_a_sync_within_a_minute() -> None:
+def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
     made = scheduler({"A": Window(0, 8 * HOUR)}, {}, jobs=1)
     mismatch = JobMismatchError("another export")
-    error = read_all(made, "A", {State.POLLING: mismatch}, until=160.0)
+    error = read_all(made, "A", {State.POLLING: mismatch}, until=600.0)
     assert "4 export jobs failed" in str(error)

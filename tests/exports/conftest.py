@@ -1,0 +1,122 @@
+"""Exporters of an emulator's files, which test modules of exports share."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.api.http import RetryPolicy
+from tap_barchart_events.exceptions import BarchartEventsError
+from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.windows import Window
+from tests.exports.doubles import counted_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from barchart_events_emulator import Emulator
+
+HOUR = 3_600_000
+START = 492_000 * HOUR
+
+QUICK = JobPolicy(
+    poll_interval=0.02,
+    starts=RetryPolicy(attempts=4, wait_initial=0.01),
+    waits=(0.01, 0.01, 0.01),
+    forgotten_grace=0,
+    forgotten_timeout=0.5,
+    job_seconds_max=1,
+)
+
+
+@dataclass
+class Result:
+    """What came out."""
+
+    windows: dict[str, list[Window]] = field(default_factory=dict)
+    contents: dict[str, list[bytes]] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def covered(self, product: str = "WATCHLIST") -> Window:
+        """Return what the windows of a product cover, without gap or overlap."""
+        windows = self.windows[product]
+        assert all(a.end == b.start for a, b in itertools.pairwise(windows)), "gap or overlap"
+        return Window(windows[0].start, windows[-1].end)
+
+
+@pytest.fixture
+def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
+    made = []
+
+    def build(
+        products: tuple[str, ...] = ("WATCHLIST",),
+        *,
+        hours: float = 6,
+        window: int = HOUR,
+        smallest: int = 1000,
+        jobs: int = 4,
+        job_timeout: float = 60,
+        policy: JobPolicy = QUICK,
+    ) -> Exporter:
+        covered = Window(START, START + round(hours * HOUR))
+        stopped = threading.Event()
+        client = ReportsClient(
+            service.api_url,
+            service.username,
+            service.password,
+            stopped=stopped,
+            timeout=5,
+            retry=RetryPolicy(attempts=4, wait_initial=0.01),
+        )
+        plans = {
+            product: WindowPlanner(covered, largest=window, smallest=smallest, jobs=jobs)
+            for product in products
+        }
+        used = replace(policy, max_concurrent_jobs=jobs, job_timeout=job_timeout)
+        request = Request("TGAM", (), "|")
+        exports = Exporter(client, plans, request, used, tmp_path, stopped, counted_file)
+        made.append((exports, client))
+        return exports
+
+    yield build
+    for exports, client in made:
+        exports.close()
+        client.close()
+
+
+def read(
+    exports: Exporter,
+    products: tuple[str, ...] = ("WATCHLIST",),
+    *,
+    between: Callable[[], object] = lambda: None,
+    seconds: float = 30,
+) -> Result:
+    """Read everything, in a thread, so that a deadlock fails the test and does not hang it."""
+    result = Result()
+
+    def work() -> None:
+        try:
+            for product in products:
+                result.windows[product] = []
+                result.contents[product] = []
+                for export, _ in exports.of(product):
+                    result.windows[product].append(export.window)
+                    result.contents[product].append(export.path.read_bytes())
+                    between()
+        except BarchartEventsError as error:
+            result.error = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "deadlock"
+    return result
