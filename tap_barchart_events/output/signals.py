@@ -1,4 +1,4 @@
-"""The signals that end the tap, and the temporary files that go with it.
+"""The signals that end the tap, and the temporary files that are removed with it.
 
 Depends on no stream and no message.
 """

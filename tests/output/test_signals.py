@@ -14,6 +14,7 @@ import tempfile
 import termios
 import time
 from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, output_mode, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 SECONDS = 6
@@ -71,6 +72,14 @@ def wait_for(happened: Callable[[], object], seconds: float = 30) -> None:
 def received(service: Emulator, call: str, times: int = 1) -> Callable[[], bool]:
     """Return whether a call was made so often."""
     return lambda: sum(request.call == call for request in service.requests) >= times
+
+
+def events_of(times: Iterable[int], lengths: Iterable[int]) -> list[Event]:
+    """Return events at these milliseconds after the start, whose users have names so long."""
+    return [
+        Event(from_iso(START) + at, "WATCHLIST-CREATED", {"userId": "u" * length})
+        for at, length in zip(times, lengths, strict=False)
+    ]
 
 
 def ended_well(
@@ -130,17 +139,6 @@ def test_while_it_waits_for_a_job_a_call_or_the_next_try(
     assert outcome.bookmarks == {}
 
 
-def test_while_it_waits_for_the_second_window(service: Emulator, start: Callable[..., Tap]) -> None:
-    service.events_per_hour = 20
-    service.fault("start", "job-hangs", after=1, times=None)
-    tap = start(settings_of(service, max_concurrent_jobs=1))
-    wait_for(received(service, "poll", 5))
-    wait_for(received(service, "start", 2))
-    time.sleep(0.5)
-    outcome = ended_well(tap, signal.SIGTERM, service=service)
-    assert outcome.bookmarks == {"WATCHLIST": "2026-03-02T01:00:00.000+00:00"}
-
-
 def test_while_it_downloads(service: Emulator, start: Callable[..., Tap]) -> None:
     service.throttle = 2_000
     tap = start(settings_of(service))
@@ -171,10 +169,7 @@ def test_a_reader_that_stands_still_holds_the_end_up(
 def test_a_reader_that_reads_on_gets_the_rest_of_a_long_line(
     service: Emulator, start: Callable[..., Tap], length: int
 ) -> None:
-    first = from_iso(START)
-    service.source = lambda *_: [
-        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * length}) for at in range(100)
-    ]
+    service.source = lambda *_: events_of(range(100), repeat(length))
     tap = start(settings_of(service))
     wait_for(lambda: pipe_is_full(tap))
     tap.process.send_signal(signal.SIGTERM)
@@ -228,11 +223,8 @@ def end_at_once(tap: Tap, number: int = signal.SIGTERM) -> None:
 def test_a_second_signal_after_a_second_ends_it_at_once_and_leaves_no_temporary_file(
     service: Emulator, start: Callable[..., Tap], number: int
 ) -> None:
-    first = from_iso(START)
     times = [*range(4), *range(3_600_000, 3_600_200), *range(7_200_000, 7_200_200)]
-    service.source = lambda *_: [
-        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * 50_000}) for at in times
-    ]
+    service.source = lambda *_: events_of(times, repeat(50_000))
     service.throttle = 200_000  # the second and third window take a minute
     tap = start(settings_of(service))
     wait_for(lambda: pipe_is_full(tap))
@@ -360,11 +352,7 @@ def test_state_follows_the_records_though_the_bookmark_is_the_same(
     service: Emulator, start: Callable[..., Tap]
 ) -> None:
     # target-jsonl passes a STATE on only if no RECORD comes after it.
-    first = from_iso(START)
-    service.source = lambda *_: [
-        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * 500})
-        for at in [0, *range(3_600_000, 3_600_900)]
-    ]
+    service.source = lambda *_: events_of([0, *range(3_600_000, 3_600_900)], repeat(500))
     tap = start(settings_of(service, end_date="2026-03-02T02:00Z"))
     wait_for(lambda: pipe_is_full(tap))
     tap.process.send_signal(signal.SIGTERM)
@@ -448,12 +436,8 @@ def test_a_file_on_a_full_disk_ends_in_an_error_that_says_what_is_full(
 
 def test_a_slow_target_gets_long_lines_whole(service: Emulator, start: Callable[..., Tap]) -> None:
     # Longer than a page, than what is left of a pipe, and than any pipe.
-    first = from_iso(START)
     lengths = [3_000, 5_000, 61_000, 66_000, 500, 200_000, 61_000, 10]
-    events = [
-        Event(first + at, "WATCHLIST-CREATED", {"userId": "u" * length})
-        for at, length in enumerate(lengths * 20)
-    ]
+    events = events_of(range(160), lengths * 20)
     service.source = lambda *_: events
     tap = start(settings_of(service))
     stdout = tap.process.stdout
