@@ -22,7 +22,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"header": True},
     {"header": True, "header_style": "snake_case"},
     {"header": True, "shuffled_columns": True},
-    {"shuffled_columns": True, "quoting": "minimal"},
+    {"shuffled_columns": True, "quoting": "minimal", "header": True},
     {"time_order": False},
     {"time_order": False, "header": True, "newline": "\r\n"},
     {"newline": "\r\n"},
@@ -55,11 +55,7 @@ def test_downloads_hold_the_expected_events_under_every_option(options: dict[str
         file = client.download(client.export(start, end, product="PORTFOLIO"))
         client.session.close()
         text = file.content.decode()
-        columns = None
-        if not emulator.header:
-            columns = emulator.columns_of("PORTFOLIO")
-        if emulator.shuffled_columns and not emulator.header:
-            columns = shuffled_columns(emulator)
+        columns = None if emulator.header else emulator.columns_of("PORTFOLIO")
         events = read(text, columns, quoted=quoting != "none")
         if emulator.header_style == "snake_case":
             back = {snake_case(name): name for name in emulator.columns_of("PORTFOLIO")}
@@ -80,15 +76,6 @@ def test_downloads_hold_the_expected_events_under_every_option(options: dict[str
         assert text.endswith(emulator.newline) is emulator.last_newline
         assert ("\r\n" in text) is (emulator.newline == "\r\n" or quoting != "none")
         assert text.startswith('"') is (quoting == "all")
-
-
-def shuffled_columns(emulator: Emulator) -> tuple[str, ...]:
-    emulator.header = True
-    client = Client(emulator)
-    with client.session:
-        file = client.download(client.export(product="PORTFOLIO", types=["NONE"]))
-    emulator.header = False
-    return tuple(file.text.strip().split("|"))
 
 
 @pytest.mark.parametrize("product", sorted(PRODUCTS))
@@ -153,33 +140,20 @@ def test_another_seed_customer_or_product_has_other_events() -> None:
 
 def test_there_are_repeats_shared_times_edges_and_foreign_letters() -> None:
     emulator = Emulator(clock=lambda: NOW)
-    hours = 48
-    events = list(emulator.events("TGAM", "WATCHLIST", START, START + hours * HOUR))
+    hours = range(START, START + 48 * HOUR, HOUR)
+    events = list(emulator.events("TGAM", "WATCHLIST", hours.start, hours.stop))
     repeats = sum(number - 1 for number in as_multiset(events).values())
-    assert repeats > hours / 2
     times = Counter(event.timestamp for event in events)
-    assert len(events) - len(times) > repeats + hours / 2
-    for hour in range(hours):
-        edge = START + hour * HOUR
-        assert times[edge] >= 1
-        assert times[edge + 1] >= 1
-        assert times[edge + HOUR - 1] >= 1
-    assert any(times[START + hour * HOUR] > 1 for hour in range(hours))
-    values = [value for event in events for value in event.values.values()]
-    assert any(not value.isascii() for value in values)
-    assert any(" " in value for value in values)
-    assert not any(mark in value for value in values for mark in '|"\n\r,;\t')
-    missing = [
-        e for e in events if e.type == "WATCHLIST-ACCESSED" and "watchlistId" not in e.values
-    ]
-    assert missing
-
-
-def test_with_quoting_values_hold_delimiters_quotes_and_line_breaks() -> None:
-    emulator = Emulator(clock=lambda: NOW, quoting="minimal")
-    events = emulator.events("TGAM", "WATCHLIST", START, START + 24 * HOUR)
+    assert repeats > len(hours) / 2
+    assert len(events) - len(times) > repeats + len(hours) / 2
+    assert all(times[edge] and times[edge + 1] and times[edge + HOUR - 1] for edge in hours)
+    assert any(times[edge] > 1 for edge in hours)
     text = "".join(value for event in events for value in event.values.values())
-    assert all(mark in text for mark in '|"\n\r,;\t')
+    assert not text.isascii()
+    assert " " in text
+    assert not set('|"\n\r,;\t') & set(text)
+    of_one_type = [event for event in events if event.type == "WATCHLIST-ACCESSED"]
+    assert {"watchlistId" in event.values for event in of_one_type} == {True, False}
 
 
 @pytest.mark.parametrize("rate", [100.0, 5000.0, 300_000.0])
@@ -253,3 +227,18 @@ def test_another_delimiter_is_used_when_asked_for(client: Client) -> None:
     expected = client.emulator.events("TGAM", "ALERT", START, START + HOUR + 1)
     events = read(file, PRODUCTS["ALERT"].layouts[-1], delimiter=";")
     assert as_multiset(events) == as_multiset(expected)
+
+
+def test_without_a_rhythm_all_hours_are_alike_but_for_noise() -> None:
+    emulator = Emulator(clock=lambda: NOW, events_per_hour=3000.0, rhythm="none")
+
+    def counts() -> list[int]:
+        hours = range(START, START + 168 * HOUR, HOUR)
+        return [emulator.count("TGAM", "ALERT", hour, hour + HOUR) for hour in hours]
+
+    assert all(2700 < count < 3300 for count in counts())
+    emulator.hourly_noise = 0.3
+    noisy = counts()
+    assert min(noisy) < 2000
+    assert max(noisy) > 4500
+    assert noisy == counts()

@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from barchart_events_emulator import KINDS, Emulator
+from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR
-from tests.emulator_client import PLAIN, START, Client
+from tests.emulator_client import PLAIN, START, Client, as_multiset, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,3 +276,69 @@ def test_redirects_lead_to_the_other_host_and_are_seen_there(client: Client) -> 
     emulator.fault("poll", "redirect", location="https://elsewhere.invalid/")
     response = client.get(f"/reports/{source}/availability", follow=False)
     assert response.headers["Location"] == "https://elsewhere.invalid/"
+
+
+DAY = 24 * HOUR
+TYPES = ["WATCHLIST-CREATED"]
+ASKED = {
+    "customer": "TGAM",
+    "product": "WATCHLIST",
+    "types": TYPES,
+    "start": START,
+    "end": START + HOUR,
+}
+
+
+def test_a_job_tells_its_filter_in_every_response(client: Client) -> None:
+    job = client.start(types=TYPES, start=START, end=START + HOUR).json()
+    assert job["filter"] == ASKED
+    client.finish(job["source"])
+    assert client.poll(job["source"]).json()["filter"] == ASKED
+    client.emulator.numbers_as_strings = True
+    job = client.start(types=TYPES, start=START, end=START + HOUR).json()
+    assert job["filter"] == {**ASKED, "start": str(START), "end": str(START + HOUR)}
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{"customer": "BARCHART"}, {"start": 0, "end": 1}, {"types": ["A"]}, {"left_out": ["types"]}],
+)
+@pytest.mark.parametrize("call", ["start", "poll"])
+def test_a_job_can_tell_another_filter(client: Client, call: str, details: dict[str, Any]) -> None:
+    client.emulator.fault(call, "filter", **details)
+    absent = details.get("left_out", ())
+    echoed = {key: details.get(key, ASKED[key]) for key in ASKED if key not in absent}
+    job = client.start(types=TYPES, start=START, end=START + HOUR).json()
+    assert job["filter"] == (echoed if call == "start" else ASKED)
+    client.finish(job["source"])
+    assert client.poll(job["source"]).json()["filter"] == echoed
+    other = client.start(types=TYPES, start=START, end=START + HOUR).json()
+    assert other["filter"] == ASKED
+
+
+def test_a_job_can_tell_no_filter(client: Client) -> None:
+    client.emulator.fault("start", "no-filter")
+    job = client.start(start=START, end=START + HOUR).json()
+    assert "filter" not in job
+    assert "filter" not in client.poll(job["source"]).json()
+
+
+def test_every_start_can_be_answered_with_the_same_job(client: Client) -> None:
+    client.emulator.fault("start", "same-job", times=None)
+    first, *others = [client.start(start=START, end=START + n).json() for n in (1, 2, 3)]
+    assert {job["source"] for job in others} == {first["source"]}
+    assert all(job["filter"] == first["filter"] for job in others)
+    assert len(client.emulator.jobs) == 1
+
+
+def test_a_file_can_hold_the_events_of_another_day(client: Client) -> None:
+    emulator = client.emulator
+    emulator.fault("start", "other-range", milliseconds=-DAY)
+    source = client.start(start=START, end=START + HOUR).json()["source"]
+    client.finish(source)
+    assert client.poll(source).json()["filter"]["start"] == START
+    file = client.download(client.link(source).json()["link"]).text
+    events = read(file, PRODUCTS["WATCHLIST"].layouts[-1])
+    expected = list(emulator.events("TGAM", "WATCHLIST", START - DAY, START - DAY + HOUR + 1))
+    assert as_multiset(events) == as_multiset(expected)
+    assert len(expected) > 10

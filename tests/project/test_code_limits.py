@@ -21,9 +21,9 @@ MODULES = [path for package in PACKAGES for path in sorted((PROJECT / package).r
 DATA = {"products.py"}
 """Modules that hold data only."""
 
-MOST_LINES = 600
-MOST_LINES_OF_A_FUNCTION = 50
-FEWER_EXCEPTIONS_THAN = 15
+MAX_LINES = 600
+MAX_LINES_OF_A_FUNCTION = 50
+MAX_EXCEPTIONS = 14
 EXCEPTION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)\b")
 
 
@@ -34,7 +34,7 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_has_at_most_600_lines(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MOST_LINES or path.name in DATA
+    assert lines <= MAX_LINES or path.name in DATA
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -47,7 +47,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_function_has_at_most_50_lines(path: Path) -> None:
-    too_long = {name: n for name, n in functions(path) if n > MOST_LINES_OF_A_FUNCTION}
+    too_long = {name: n for name, n in functions(path) if n > MAX_LINES_OF_A_FUNCTION}
     assert too_long == {}
 
 
@@ -59,7 +59,7 @@ def exceptions(path: Path) -> Iterator[str]:
             yield f"{name_of(path)}:{token.start[0]}: {token.string}"
 
 
-def test_the_tap_asks_for_fewer_than_15_exceptions_of_the_linter() -> None:
+def test_the_tap_asks_for_at_most_14_exceptions_of_the_linter() -> None:
     found = [one for path in MODULES if PACKAGES[0] in path.parts for one in exceptions(path)]
     assert found, "the pattern finds none"
-    assert len(found) < FEWER_EXCEPTIONS_THAN, "\n".join(found)
+    assert len(found) <= MAX_EXCEPTIONS, "\n".join(found)

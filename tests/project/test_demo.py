@@ -90,20 +90,6 @@ def test_the_report_opens_without_a_request_and_has_the_numbers_of_the_marts(
     assert len(built.days) > 40
 
 
-@pytest.mark.tries_other_hosts
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
-@pytest.mark.usefixtures("demo")
-def test_the_report_may_not_request_anything(tmp_path: Path) -> None:
-    # The policy of the page forbids each request, and Chromium reports an attempt on the console.
-    page = tmp_path / "page.html"
-    text = (OUTPUT / "report.html").read_text(encoding="utf-8")
-    page.write_text(text.replace("</body>", '<img src="http://127.0.0.1:9/x.png"></body>'), "utf-8")
-
-    _, console = opened(page, tmp_path / "profile")
-
-    assert any("Content Security Policy" in line for line in console)
-
-
 def test_the_demo_fails_when_fewer_events_arrive_than_the_service_holds(tmp_path: Path) -> None:
     # Half of the events appear an hour late: those of the first run's last hour are never read.
     run = f"""
