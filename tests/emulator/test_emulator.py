@@ -222,14 +222,6 @@ def test_a_job_takes_a_time_for_each_event_and_three_times_that_of_the_largest_i
     assert job.ended - job.started == pytest.approx(3 * seconds if maximum else seconds)
 
 
-def test_the_limit_of_events_can_change_while_jobs_run(client: Client) -> None:
-    emulator = client.emulator
-    before = client.start(start=START, end=START + HOUR).json()["source"]
-    emulator.max_events = 1
-    after = client.start(start=START, end=START + HOUR).json()["source"]
-    assert (client.finish(before), client.finish(after)) == ("COMPLETE", "TIMEOUT")
-
-
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_start_is_refused_while_as_many_jobs_run_as_may(client: Client, status: int) -> None:
     emulator = client.emulator

@@ -1,9 +1,10 @@
-"""The emulator's faults: each applies when it is due, has its documented effect, and ends."""
+"""The emulator's faults: when they apply, and effects that the tests of the tap do not show.
+
+``tests/end_to_end/test_faults.py`` meets every kind of fault in every call.
+"""
 
 from __future__ import annotations
 
-import gzip
-import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -125,60 +126,6 @@ def test_a_cut_download_leaves_a_whole_beginning(client: Client) -> None:
             response.raw.read(1, decode_content=False)
 
 
-@pytest.mark.parametrize(("call", "kind"), [("poll", "slow"), ("poll", "stall")])
-def test_a_response_can_come_slowly_but_whole(client: Client, call: str, kind: str) -> None:
-    requester = _requester(client, call)
-    requester()
-    details = {"bytes_per_second": 2000} if kind == "slow" else {"seconds": 0.1}
-    client.emulator.fault(call, kind, **details)
-    before = time.monotonic()
-    assert requester().json()["status"] == "COMPLETE"
-    assert time.monotonic() - before > 0.09
-
-
-@pytest.mark.parametrize("call", ["start", "poll", "link"])
-def test_responses_can_be_of_a_wrong_form(client: Client, call: str) -> None:
-    requester = _requester(client, call)
-    client.emulator.fault(call, "html")
-    assert "<html>" in requester().text
-    client.emulator.fault(call, "empty")
-    assert requester().content == b""
-    client.emulator.fault(call, "malformed")
-    with pytest.raises(requests.JSONDecodeError):
-        requester().json()
-    shapes: tuple[object, ...] = ([], {"status": 7}, "text", None)
-    for value in shapes:
-        client.emulator.fault(call, "shape", value=value)
-        assert requester().json() == value
-    for code in ("EVENT_JOB_GET_FAILED", "EVENT_JOB_GET_FAILED_NO_JOB"):
-        client.emulator.fault(call, "error", code=code)
-        response = requester()
-        assert (response.status_code, response.json()[0]["value"]["code"]) == (500, code)
-
-
-@pytest.mark.parametrize(
-    ("kind", "details", "status"),
-    [
-        ("job-failed", {}, "FAILED"),
-        ("job-timeout", {}, "TIMEOUT"),
-        ("job-hangs", {}, "RUNNING"),
-        ("job-status", {}, "PAUSED"),
-        ("job-status", {"status": "COMPLETE-ISH"}, "COMPLETE-ISH"),
-    ],
-)
-@pytest.mark.parametrize("call", ["start", "poll"])
-def test_a_job_can_end_otherwise(
-    client: Client, call: str, kind: str, details: dict[str, Any], status: str
-) -> None:
-    client.emulator.fault(call, kind, **details)
-    source = client.start(start=START, end=START + 1).json()["source"]
-    client.poll(source)
-    time.sleep(0.05)
-    assert client.poll(source).json()["status"] == status
-    assert client.link(source).json()[0]["value"]["code"].startswith("EVENT_JOB_GET_FAILED")
-    assert client.finish(client.start(start=START, end=START + 1).json()["source"]) == "COMPLETE"
-
-
 @pytest.mark.parametrize("call", ["poll", "link"])
 def test_a_restart_forgets_all_jobs_but_links_go_on(client: Client, call: str) -> None:
     link = client.export()
@@ -187,17 +134,6 @@ def test_a_restart_forgets_all_jobs_but_links_go_on(client: Client, call: str) -
     for response in (getattr(client, call)(source), client.poll(source), client.link(source)):
         assert response.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED_NO_JOB"
     assert client.download(link).ok
-
-
-def test_links_can_be_anything_and_run_out_early(client: Client) -> None:
-    client.export()
-    source = client.emulator.jobs[-1].source
-    for link in ("http://storage.invalid/file.csv", "file:///etc/passwd", ""):
-        client.emulator.fault("link", "link", link=link)
-        assert client.link(source).json() == {"link": link}
-    client.emulator.fault("link", "link-seconds")
-    assert client.download(client.link(source).json()["link"]).status_code == 403
-    assert client.download(client.link(source).json()["link"]).status_code == 200
 
 
 def test_a_link_can_run_out_in_the_middle_of_a_download(client: Client) -> None:
@@ -228,54 +164,6 @@ def test_a_file_can_become_another_between_two_requests(client: Client) -> None:
         assert (response.status_code, response.content) == (200, data)
         assert response.headers["ETag"] != etag
         etag = response.headers["ETag"]
-
-
-def test_a_compressed_body_can_end_early_in_good_order(client: Client) -> None:
-    link = client.export()
-    client.emulator.fault("download", "truncate")
-    with client.download_raw(link) as response:
-        raw = response.raw.read(decode_content=False)
-    with pytest.raises(EOFError):
-        gzip.decompress(raw)
-
-
-def test_a_compressed_body_can_inflate_without_end(client: Client) -> None:
-    link = client.export()
-    client.emulator.fault("download", "bomb", megabytes=32, unit="|")
-    with client.download_raw(link) as response:
-        assert sum(map(len, response.iter_content(1 << 20))) == 32 << 20
-    client.emulator.fault("download", "bomb")
-    with client.download_raw(link) as response:
-        assert set(response.raw.read(1 << 20, decode_content=True)) == {10}
-
-
-def test_a_file_can_hold_other_bytes(client: Client) -> None:
-    link = client.export()
-    client.emulator.fault("download", "body", body=b"\xff\x00")
-    assert client.download(link).content == b"\xff\x00"
-    client.emulator.fault("download", "html")
-    response = client.download(link)
-    assert response.status_code == 200
-    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-
-
-def test_redirects_lead_to_the_other_host_and_are_seen_there(client: Client) -> None:
-    emulator = client.emulator
-    link = client.export()
-    source = emulator.jobs[-1].source
-    emulator.fault("download", "redirect")
-    assert client.download(link).status_code == 404
-    assert (emulator.requests[-1].host, emulator.requests[-1].path) == ("api", "/elsewhere")
-    emulator.fault("poll", "redirect")
-    assert client.poll(source).status_code == 403
-    assert (emulator.requests[-1].host, emulator.requests[-1].call) == ("storage", None)
-    emulator.fault("link", "redirect")
-    response = client.get(f"/reports/{source}", "application/json", follow=False)
-    assert response.status_code == 302
-    assert client.download(response.headers["Location"]).ok
-    emulator.fault("poll", "redirect", location="https://elsewhere.invalid/")
-    response = client.get(f"/reports/{source}/availability", follow=False)
-    assert response.headers["Location"] == "https://elsewhere.invalid/"
 
 
 DAY = 24 * HOUR
@@ -321,14 +209,6 @@ def test_a_job_can_tell_no_filter(client: Client) -> None:
     job = client.start(start=START, end=START + HOUR).json()
     assert "filter" not in job
     assert "filter" not in client.poll(job["source"]).json()
-
-
-def test_every_start_can_be_answered_with_the_same_job(client: Client) -> None:
-    client.emulator.fault("start", "same-job", times=None)
-    first, *others = [client.start(start=START, end=START + n).json() for n in (1, 2, 3)]
-    assert {job["source"] for job in others} == {first["source"]}
-    assert all(job["filter"] == first["filter"] for job in others)
-    assert len(client.emulator.jobs) == 1
 
 
 def test_a_file_can_hold_the_events_of_another_day(client: Client) -> None:

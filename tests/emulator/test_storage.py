@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
-import zipfile
 
 import pytest
 
@@ -78,26 +76,6 @@ def test_a_compressed_file_has_ranges_of_its_own(client: Client) -> None:
         assert rest.raw.read(decode_content=False) == raw[1000:]
 
 
-@pytest.mark.parametrize("form", [None, "gzip", "zip", "utf-16"])
-def test_a_file_can_come_in_another_form_under_any_label(client: Client, form: str | None) -> None:
-    link = client.export()
-    data = client.download(link).content
-    client.emulator.fault("download", "form", form=form, content_type="a/b", content_encoding="c")
-    with client.download_raw(link) as response:
-        raw = response.raw.read(decode_content=False)
-        assert response.headers["Content-Type"] == "a/b"
-        assert response.headers["Content-Encoding"] == "c"
-    match form:
-        case "gzip":
-            raw = gzip.decompress(raw)
-        case "zip":
-            with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-                raw = archive.read("export.csv")
-        case "utf-16":
-            raw = raw.decode("utf-16").encode()
-    assert raw == data
-
-
 @pytest.mark.parametrize("content_range", [False, True])
 def test_a_range_can_be_answered_as_if_it_were_the_file(
     client: Client, *, content_range: bool
@@ -108,11 +86,3 @@ def test_a_range_can_be_answered_as_if_it_were_the_file(
     response = client.download(link, Range="bytes=500-")
     assert (response.status_code, response.content) == (200, data[500:])
     assert ("Content-Range" in response.headers) == content_range
-
-
-def test_object_storage_can_refuse_with_any_code(client: Client) -> None:
-    link = client.export()
-    client.emulator.fault("download", "storage-error", status=404, code="NoSuchKey")
-    response = client.download(link)
-    assert (response.status_code, "<Code>NoSuchKey</Code>" in response.text) == (404, True)
-    assert client.download(link).ok

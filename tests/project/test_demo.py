@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from tests.project.commands import ran
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OUTPUT = PROJECT / "output"
 
 
@@ -40,43 +38,18 @@ def test_make_demo_loads_every_event_and_draws_them(demo: str) -> None:
     assert "At the weekend" in (OUTPUT / "report.html").read_text(encoding="utf-8")
 
 
-def opened(page: Path, folder: Path) -> tuple[str, list[str]]:
-    """Open a page in Chromium; return its document and what it writes to the console."""
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            f"--user-data-dir={folder}",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
 def table(document: str, name: str) -> list[list[str]]:
     """Return the cells of a table's rows."""
     (body,) = re.findall(rf'<table id="{name}">.*?<tbody>(.*?)</tbody>', document, re.DOTALL)
     return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
 
 
-@pytest.mark.tries_other_hosts
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 @pytest.mark.usefixtures("demo")
-def test_the_report_opens_without_a_request_and_has_the_numbers_of_the_marts(
-    tmp_path: Path,
-) -> None:
-    document, console = opened(OUTPUT / "report.html", tmp_path)
+def test_the_report_has_the_numbers_of_the_marts_and_refers_to_nothing_outside() -> None:
+    document = (OUTPUT / "report.html").read_text(encoding="utf-8")
 
-    assert console == []
+    assert "default-src 'none'" in document
+    assert not re.search(r"""\b(src|href)=["'][^#]|@import|url\((?!#)""", document)
     built = marts.read(OUTPUT / "demo" / "marts.duckdb")
     assert [row[:4] for row in table(document, "products")] == [
         [row.product, f"{row.events:,}", f"{row.users:,}", f"{row.sessions:,}"]

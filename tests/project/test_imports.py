@@ -10,14 +10,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "barchart_events_emulator",
-    "benchmarks",
-    "demo",
-    "orchestrate",
-    "tap_barchart_events",
-    "tests",
-)
+PACKAGES = [init.parent for init in PROJECT.glob("*/__init__.py")]
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -55,7 +48,7 @@ def test_an_import_in_the_other_direction_is_found_even_for_types_only(
 ) -> None:
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / package, tmp_path / package, ignore=ignored)
+        shutil.copytree(package, tmp_path / package.name, ignore=ignored)
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     with (tmp_path / module).open("a", encoding="utf-8") as text:
         text.write(f"\nif TYPE_CHECKING:\n    import {imported}\n")
