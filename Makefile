@@ -51,7 +51,7 @@ soak: $(VENV)  ## twenty minutes of crashes, resumptions and interleavings
 	.venv/bin/python -m pytest -m soak $(ARGS)
 
 # The parts of the suite that need neither Linux nor Meltano, a database or Dagster.
-PORTABLE := tests/api tests/config tests/emulator tests/exports tests/files tests/test_products.py
+PORTABLE := tests/api tests/emulator tests/exports tests/files tests/test_products.py tests/test_settings.py
 
 test-portable: $(VENV)  ## the part of the suite that needs no Linux, with .venv alone
 	.venv/bin/python -m pytest $(PORTABLE) $(ARGS)

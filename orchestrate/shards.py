@@ -9,13 +9,16 @@ that merges rows by ``event_id`` holds each event once.
 from __future__ import annotations
 
 import json
+import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tap_barchart_events.config import parsers
-from tap_barchart_events.windows import to_iso
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.settings import checked
+from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +85,7 @@ class ShardPlan:
             PlanError: One is missing or cannot be used.
         """
         products = _read(environ, PREFIX + "PRODUCTS", _products)
-        first = _month(_read(environ, PREFIX + "START_DATE", parsers.instant))
+        first = _month(_read(environ, PREFIX + "START_DATE", _instant))
         handover = _month(_read(environ, "ORCHESTRATE_HANDOVER", _month_or_instant))
         if handover <= first:
             raise PlanError(
@@ -138,18 +141,30 @@ def _read(
 
 
 def _products(text: str) -> tuple[str, ...]:
-    return parsers.products(parsers.converted(text, {"type": "array"}))
+    return tuple(_checked("products", text))
+
+
+def _instant(text: str) -> int:
+    return from_iso(_checked("start_date", text))
+
+
+def _checked(name: str, text: str) -> Any:
+    try:
+        return checked({name: text}, must_be_complete=False)[name]
+    except SettingError as error:
+        raise PlanError(f"{PREFIX}{name.upper()}: {error}") from None
 
 
 def _seconds(text: str) -> float:
-    schema = {"type": "number", "minimum": 0}
-    seconds: float = parsers.declared(parsers.converted(text, schema), schema)
-    return seconds
+    with suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise ValueError("a number of at least 0")
 
 
 def _month_or_instant(text: str) -> int:
     try:
-        return parsers.instant(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
+        return from_iso(f"{text}-01" if re.fullmatch(r"\d{4}-\d\d", text) else text)
     except ValueError:
         raise ValueError("a month such as 2026-11") from None
 

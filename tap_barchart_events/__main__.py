@@ -14,14 +14,18 @@ def main() -> None:
     # The import takes half a second. Until handlers are set, Ctrl-C shows no traceback either.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tap_barchart_events.command import command_line
-    from tap_barchart_events.exceptions import SettingError
+    from tap_barchart_events.settings import ENVIRONMENT_PREFIX
     from tap_barchart_events.tap import TapBarchartEvents
 
+    names = (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL", "SINGER_SDK_LOG_CONFIG")
+    for name in names:
+        if not os.environ.get(name):  # an empty one counts as unset
+            os.environ.pop(name, None)
     try:
-        command = command_line(TapBarchartEvents)
-    except SettingError as error:
-        sys.exit(f"{TapBarchartEvents.name}: {error}")
+        command = TapBarchartEvents.cli  # it configures the log
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise SystemExit(f"could not configure the log: {why}; check {', '.join(names)}") from error
     command()
 
 

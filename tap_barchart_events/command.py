@@ -9,18 +9,14 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.plugin_base import SingerCommand
 
-from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output.signals import CLOSED, Interrupted, Signals, handle_signals
-
-if TYPE_CHECKING:
-    from singer_sdk import Tap
 
 ERRORS_OF_NAMES = {"NameNotDefined", "FunctionNotDefined"}
 """Errors of expressions whose text shows a name that the user wrote. That of others may show a
@@ -38,42 +34,6 @@ HINTS = {
 """What to do about a file that is not a JSON object, by the option that names it."""
 
 
-def command_line(tap: type[Tap]) -> click.Command:
-    """Return the command line of a tap; the log is configured, so a line can be logged.
-
-    Raises:
-        SettingError: The file that configures the log cannot be used.
-    """
-    ignored = {}
-    for name in (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL"):
-        level = os.environ.get(name, "INFO")
-        # LOGLEVEL can be meant for another program, whose levels have other names.
-        if not isinstance(logging.getLevelName(level.upper()), int):
-            ignored[name] = os.environ.pop(name)
-    log_config = os.environ.get("SINGER_SDK_LOG_CONFIG")
-    if not log_config:
-        os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
-    try:
-        command: click.Command = tap.cli
-    except Exception as error:
-        if not log_config:
-            raise
-        raise SettingError(
-            f"could not configure the log from {log_config!r}: {' '.join(str(error).split())[:300]}"
-            "; correct the file, or unset SINGER_SDK_LOG_CONFIG"
-        ) from None
-    for name, level in ignored.items():
-        if level:
-            tap.logger.warning(
-                "%s is %.100r, which is no level, so it is ignored; set %sLOGLEVEL to DEBUG, INFO, "
-                "WARNING, ERROR or CRITICAL",
-                name,
-                level,
-                ENVIRONMENT_PREFIX,
-            )
-    return command
-
-
 class Command(SingerCommand):
     """The command line; its last line on stderr says why it ended."""
 
@@ -81,7 +41,7 @@ class Command(SingerCommand):
         """Wrap the SDK's command; the files that its options name are checked."""
         for option in command.params:
             if option.name in HINTS:
-                option.type = JsonFile(option.name)
+                option.type = JsonFile()
                 option.is_eager = True  # read before --test, which ends the command
         kept = ("name", "callback", "context_settings", "help", "params")
         super().__init__(**{name: getattr(command, name) for name in kept}, logger=logger)
@@ -115,35 +75,35 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
 
     name = "file"
 
-    def __init__(self, option: str) -> None:
-        """Keep the option's name for error messages."""
-        self._option = option
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what the SDK expects: the path of a configuration, an open file otherwise.
 
         Raises:
             SettingError: It cannot be read, or does not hold a JSON object.
         """
-        if self._option == "config" and value == "ENV":
+        option = str(param and param.name)
+        if option == "config" and value == "ENV":
             return value
-        what = f"the file {str(value)!r}, given as --{self._option},"
         content, why = None, ""
         try:
             text = Path(value).read_text(encoding="utf-8")
             content = json.loads(text, parse_constant=int)  # no int can be read from NaN
-        except OSError as error:
-            raise SettingError(f"{what} cannot be read: {error.strerror}; check the path") from None
-        except (RecursionError, ValueError) as error:
-            why = f": {error}"
+        except (OSError, RecursionError, ValueError) as error:
+            why = f": {getattr(error, 'strerror', error)}"
         if not isinstance(content, dict):
-            raise SettingError(f"{what} is not a JSON object{why}; {HINTS[self._option]}")
-        return value if self._option == "config" else io.StringIO(text)
+            raise SettingError(
+                f"the file {str(value)!r}, given as --{option}, is not a JSON object{why}; "
+                f"{HINTS[option]}"
+            )
+        return value if option == "config" else io.StringIO(text)
 
 
 def describe_error(error: Exception) -> str:
     """Return the one sentence that says what failed and what to do."""
     text = str(error).partition("\n")[0]
+    modules = {
+        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
+    }
     match error:
         case BarchartEventsError():
             return text
@@ -153,17 +113,9 @@ def describe_error(error: Exception) -> str:
             cause = error.__cause__
             reason = f" {cause}" if type(cause).__name__ in ERRORS_OF_NAMES else ""
             return f"setting stream_maps cannot be used: {text}{reason}"
-        case _ if _is_of_stream_map(error):
+        case _ if "singer_sdk.mapper" in modules:  # the text may show a value
             kind = type(error).__name__
             return f"setting stream_maps cannot be used: an expression raises {kind} for a record"
         case OSError():
             return f"operating system error: {text}; check permissions and free space (TMPDIR)"
     return f"unexpected {type(error).__name__}: {text}; report it with the log at the level DEBUG"
-
-
-def _is_of_stream_map(error: Exception) -> bool:
-    """Return whether an expression of the user raised it: its text may show a value."""
-    modules = (
-        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
-    return "singer_sdk.mapper" in modules

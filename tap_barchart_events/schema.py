@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib import Catalog
 
-from tap_barchart_events.config.codes import did_you_mean, plain
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of
+from tap_barchart_events.settings import did_you_mean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -153,17 +153,6 @@ def _not_usable(why: str) -> SettingError:
         f"the catalog {why}; make a new one with --discover, or, if the extra metadata of Meltano "
         "sets this, correct it there"
     )
-
-
-def check_else(maps: object) -> None:
-    """Refuse a value of ``__else__`` on which the SDK's check of settings would break.
-
-    Raises:
-        SettingError: It is not null.
-    """
-    entries = [maps, *maps.values()] if isinstance(maps, dict) else []
-    if any(isinstance(one, dict) and one.get(ELSE) not in NULLS for one in entries):
-        raise SettingError(MISSHAPEN)
 
 
 def check_stream_maps(maps: Mapping[str, Any] | None, properties: set[str]) -> None:

@@ -18,8 +18,8 @@ from tap_barchart_events.windows import from_iso, to_iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
-    from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.files.export_file import FileContents
+    from tap_barchart_events.settings import Settings
 
 ALL_TYPES = "all"
 """The value of ``event_types`` in STATE if the setting names none."""

@@ -21,13 +21,13 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.config.codes import unknown_codes
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.export import JobPolicy
 from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
+from tap_barchart_events.settings import unknown_codes
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.sync import open_sync
 from tap_barchart_events.windows import Window
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
 
-    from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.export import Export
     from tap_barchart_events.output.writer import MessageWriter
+    from tap_barchart_events.settings import Settings
     from tap_barchart_events.sync import Sync
 
     Context = Mapping[str, Any]

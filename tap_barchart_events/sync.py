@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_barchart_events.api.http import RetryPolicy
-    from tap_barchart_events.config.settings import Settings
     from tap_barchart_events.exports.export import JobPolicy
     from tap_barchart_events.exports.exporter import OpenFile
+    from tap_barchart_events.settings import Settings
     from tap_barchart_events.state import ProductState
 
 MAX_TEST_SIZE = HOUR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotenv import dotenv_values, find_dotenv
@@ -12,22 +13,24 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_barchart_events.command import Command
-from tap_barchart_events.config.codes import did_you_mean
-from tap_barchart_events.config.declaration import CONFIG_JSONSCHEMA
-from tap_barchart_events.config.parsers import ENVIRONMENT_PREFIX, unknown_settings
-from tap_barchart_events.config.settings import Settings, settings_of_the_sdk
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
-from tap_barchart_events.products import columns_of
+from tap_barchart_events.products import PRODUCTS, columns_of
 from tap_barchart_events.schema import (
     MISSHAPEN,
     STREAM,
-    check_else,
     check_stream_maps,
     checked_catalog,
     columns_with_property,
     schema,
+)
+from tap_barchart_events.settings import (
+    CONFIG_JSONSCHEMA,
+    ENVIRONMENT_PREFIX,
+    Settings,
+    checked,
+    did_you_mean,
 )
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import click
+
+SECRETS = (f"{ENVIRONMENT_PREFIX}USERNAME", f"{ENVIRONMENT_PREFIX}PASSWORD")
+"""The variables that hold credentials."""
 
 
 class TapBarchartEvents(Tap):
@@ -67,62 +73,59 @@ class TapBarchartEvents(Tap):
             SettingError: A setting is missing or cannot be used.
         """
         self.logger.addFilter(is_no_sdk_notice)
-        self.append_builtin_config(self.config_jsonschema)
-        known = self.config_jsonschema["properties"]
         values = dict(config or {})
-        unknown = set(values) - set(known)
         if parse_env_config:
-            environment = {**_dotenv(known), **os.environ}
-            variables = {name: environment.get(ENVIRONMENT_PREFIX + name.upper()) for name in known}
-            values |= {name: value for name, value in variables.items() if value is not None}
-            unknown |= unknown_settings(known, environment)
-        self._warn_of(unknown, known)
-        for name, value in list(settings_of_the_sdk(values, known)):
-            values[name] = value
-            if value is None:
-                del values[name]  # the SDK accepts a null of stream_maps, but fails on it
-        self.products = Settings.products_in(values)
-        self.settings = self._read_settings(values, must_be_complete=validate_config)
-        if isinstance(catalog, dict):
-            catalog = checked_catalog(catalog)
-        _check_mapping(values)
+            values |= self._environment()
+        self._warn_of(values)
+        values = checked(values, must_be_complete=validate_config)
+        self.settings = Settings.from_config(values) if validate_config else None
+        # In discovery, these keep the SDK from warning of missing settings.
+        names = dict.fromkeys(CONFIG_JSONSCHEMA["required"], "")
+        values = {**names, "products": list(PRODUCTS), **values}
+        self.products = values["products"]
         writer = MessageWriter()
         handle_signals(writer.signals.handle)
-        kwargs |= {"validate_config": validate_config, "catalog": catalog}
-        super().__init__(config=values, message_writer=writer, **kwargs)
+        super().__init__(
+            config=values,
+            validate_config=validate_config,
+            catalog=checked_catalog(catalog) if isinstance(catalog, dict) else catalog,
+            message_writer=writer,
+            **kwargs,
+        )
         self._warn_of_lacking_columns()
 
-    @classmethod
-    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        """Add the SDK's own settings, one of them with the bound that the SDK leaves out."""
-        super().append_builtin_config(config_jsonschema)
-        config_jsonschema["properties"]["flattening_max_depth"]["minimum"] = 0
+    def _environment(self) -> dict[str, str]:
+        """Return setting → text, as the environment and a file .env, here or above, hold them."""
+        path = find_dotenv(usecwd=True)
+        for variable, text in dotenv_values(path, interpolate=False).items():
+            if variable in SECRETS and "${" in (text or ""):
+                self.logger.warning(
+                    "%s in %s holds ${, which is replaced there, also in quotes; set the variable "
+                    "in the environment instead",
+                    variable,
+                    path,
+                )
+        # Meltano's variables beside the settings, such as __SELECT, begin with two underscores.
+        ours = re.compile(f"{ENVIRONMENT_PREFIX}(?!LOGLEVEL$|_)(.+)")
+        variables = {**dotenv_values(path), **os.environ}
+        found = [(ours.fullmatch(name), text) for name, text in variables.items()]
+        return {name[1].lower(): text for name, text in found if name and text is not None}
 
-    def _read_settings(self, values: dict[str, Any], *, must_be_complete: bool) -> Settings | None:
-        """Return the settings; replace their values by those that the SDK can check."""
-        try:
-            settings = Settings.from_config(values)
-        except SettingError:
-            if must_be_complete:
-                raise
-            # Discovery needs no settings; these keep the SDK from warning of missing ones.
-            values |= dict.fromkeys(("username", "password", "customer", "start_date"), "")
-            values["products"] = list(self.products)
-            return None
+    def _warn_of(self, values: dict[str, Any]) -> None:
+        """Warn of what is no setting, and of line breaks around credentials, which are removed."""
+        known = CONFIG_JSONSCHEMA["properties"]
+        for name in sorted(values.keys() - known):
+            meant = did_you_mean(name, known)
+            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
         for name in ("username", "password"):
-            if values[name] != getattr(settings, name):
+            given = values.get(name)
+            if isinstance(given, str) and given != given.strip("\r\n"):
+                values[name] = given.strip("\r\n")
                 self.logger.warning(
                     "setting %s begins or ends with a line break, which is removed; store it "
                     "without one",
                     name,
                 )
-        values |= settings.as_config()
-        return settings
-
-    def _warn_of(self, unknown: set[str], known: Mapping[str, Any]) -> None:
-        for name in sorted(unknown):
-            meant = did_you_mean(name.removeprefix(ENVIRONMENT_PREFIX), known)
-            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
 
     def _warn_of_lacking_columns(self) -> None:
         entry = self.catalog[STREAM]
@@ -144,16 +147,7 @@ class TapBarchartEvents(Tap):
         Raises:
             SettingError: This tap did not write it, so it would have no effect.
         """
-        # `meltano state get` prints it one level down, state backends keep it two levels down.
-        if any(isinstance(v, dict) and "singer_state" in v for v in (state, *state.values())):
-            raise SettingError("STATE is as Meltano keeps it; pass what stands under singer_state")
         partitions = _own_partitions(state)
-        if partitions is None:
-            raise SettingError(
-                "STATE was not written by this tap, or it is a whole STATE message; pass the value "
-                "of the last STATE message, as the target wrote it, or no STATE to begin at "
-                "start_date"
-            )
         contexts = [partition["context"] for partition in partitions]
         twice = [context for context in contexts if contexts.count(context) > 1]
         if twice:
@@ -174,13 +168,12 @@ class TapBarchartEvents(Tap):
         Raises:
             SettingError: A map would lose events, or write what it was to hide, without a word.
         """
-        properties = self.catalog[STREAM].schema.properties or {}
-        check_stream_maps(
-            self.config.get("stream_maps"), {*schema(self.products)["properties"], *properties}
-        )
+        listed = self.catalog[STREAM].schema.properties or {}
+        properties = {*schema(self.products)["properties"], *listed}
         try:
+            check_stream_maps(self.config.get("stream_maps"), properties)
             super().setup_mapper()
-        except (AttributeError, IndexError, KeyError, TypeError):
+        except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError):
             raise SettingError(MISSHAPEN) from None
         maps = self.mapper.stream_maps[STREAM]
         for stream_map in maps:
@@ -193,10 +186,7 @@ class TapBarchartEvents(Tap):
         """Return the one stream; its columns are those of the configured products."""
         return [
             EventsStream(
-                self,
-                settings=self.settings,
-                products=self.products,
-                writer=self.message_writer,
+                self, settings=self.settings, products=self.products, writer=self.message_writer
             )
         ]
 
@@ -231,42 +221,18 @@ class TapBarchartEvents(Tap):
         pass
 
 
-def _check_mapping(values: Mapping[str, Any]) -> None:
-    check_else(values.get("stream_maps"))
-    if not values.get("flattening_enabled"):
-        return
-    if values.get("flattening_max_depth") is None:
-        raise SettingError("setting flattening_max_depth is missing: flattening_enabled needs it")
-
-
-def _dotenv(known: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
-    """Read the file .env here or above; warn of secrets that it cannot hold."""
-    path = find_dotenv(usecwd=True)
-    try:
-        values = dotenv_values(path)
-        plain = dotenv_values(path, interpolate=False)
-    except UnicodeDecodeError:
-        raise SettingError(f"{path} is not UTF-8; save it in that encoding") from None
-    for name, setting in known.items():
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        if setting.get("secret") and "${" in (plain.get(variable) or ""):
-            TapBarchartEvents.logger.warning(
-                "%s in %s holds ${, which is replaced there, also in quotes; set the variable in "
-                "the environment instead",
-                variable,
-                path,
-            )
-    return values
-
-
-def _own_partitions(state: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the partitions of the stream in a STATE; None if this tap did not write it."""
+def _own_partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the partitions of the stream in a STATE; refuse one that this tap did not write."""
+    names = {"customer", "product"}
     match state:
         case {"bookmarks": {"events": {"partitions": [*partitions]}}}:
             contexts = [p.get("context") if isinstance(p, dict) else None for p in partitions]
-            names = {"customer", "product"}
-            is_own = all(isinstance(c, dict) and c.keys() == names for c in contexts)
-        case _:
-            partitions = []
-            is_own = state in ({}, {"bookmarks": {}}, {"bookmarks": {"events": {}}})
-    return partitions if is_own else None
+            if all(isinstance(context, dict) and context.keys() == names for context in contexts):
+                return partitions
+    if state in ({}, {"bookmarks": {}}, {"bookmarks": {"events": {}}}):
+        return []
+    raise SettingError(
+        "STATE was not written by this tap, or something is around it; pass the value of the last "
+        "STATE message, as the target wrote it, or what Meltano keeps under singer_state, or no "
+        "STATE to begin at start_date"
+    )

@@ -13,13 +13,12 @@ def is_safe(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
         _ = parts.port
     except ValueError:
         return False
-    if parts.scheme == "https":
-        return bool(host)
-    return parts.scheme == "http" and is_loopback(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
+    )
 
 
 def is_loopback(url: str) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_barchart_events.config.settings import Settings
 from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.settings import Settings, checked
 from tap_barchart_events.state import ProductState, SeenColumns
 from tap_barchart_events.windows import from_iso, to_iso
 
@@ -79,15 +79,14 @@ def test_before_the_first_bookmark_nothing_is_claimed() -> None:
 
 def settings_with(*event_types: str, start_date: int = START, lookback_hours: int = 0) -> Settings:
     names = dict.fromkeys(("username", "password", "customer"), "x")
-    return Settings.from_config(
-        {
-            **names,
-            "products": ["WATCHLIST"],
-            "event_types": list(event_types),
-            "start_date": to_iso(start_date),
-            "lookback_hours": lookback_hours,
-        }
-    )
+    config = {
+        **names,
+        "products": ["WATCHLIST"],
+        "event_types": list(event_types),
+        "start_date": to_iso(start_date),
+        "lookback_hours": lookback_hours,
+    }
+    return Settings.from_config(checked(config))
 
 
 def test_a_finished_window_moves_the_bookmark_and_never_back() -> None:

@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
 
 from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.command import describe_error
 from tap_barchart_events.exceptions import LayoutError, SettingError
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.schema import schema
@@ -166,13 +168,15 @@ def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
 @pytest.mark.parametrize("depth", [-1, "one", 1.5])
 def test_flattening_to_a_depth_that_is_none_is_refused(service: Emulator, depth: object) -> None:
     refused = sync(of(service, flattening_enabled=True, flattening_max_depth=depth))
-    said = "setting flattening_max_depth must be a whole number of at least 0, not"
+    said = "setting flattening_max_depth must be a whole number, at least 0, not"
     assert said in str(refused.error)
 
 
 def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:
     refused = sync(of(service, flattening_enabled=True))
-    assert "setting flattening_max_depth is missing" in str(refused.error)
+    assert isinstance(refused.error, ConfigValidationError)
+    assert "flattening_max_depth is required" in describe_error(refused.error)
+    assert service.requests == []
 
 
 def catalog_of(*products: str, **metadata: dict[str, Any]) -> dict[str, Any]:

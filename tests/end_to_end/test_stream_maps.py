@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barchart_events_emulator import Emulator
+from tap_barchart_events.command import describe_error
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.expected_events import arrived, expected_events
@@ -127,21 +128,23 @@ def test_the_command_refuses_such_a_map_in_its_last_line(
 
 
 @pytest.mark.parametrize(
-    "maps",
+    ("maps", "said"),
     [
-        {"events": {"user_id": ""}},
-        {"events": {"__else__": "null"}},
-        {"events": {}, "__else__": "null"},
-        {"events": {"__alias__": None}},
+        ({"events": {"user_id": ""}}, "holds a value of another form than the SDK documents"),
+        ({"events": {"__else__": "null"}}, "holds a value of another form than the SDK documents"),
+        ({"events": {}, "__else__": "null"}, "cannot be used: Undefined transform for '__else__'"),
+        ({"events": {"__alias__": None}}, "holds a value of another form than the SDK documents"),
+        ({"events": {"user_id": 5}}, "cannot be used: Unexpected type 'int' in stream map"),
+        ({"events": 5}, "holds a value of another form than the SDK documents"),
     ],
     ids=str,
 )
 def test_a_map_that_the_sdk_cannot_read_is_refused_before_any_request(
-    service: Emulator, maps: Maps
+    service: Emulator, maps: Maps, said: str
 ) -> None:
     outcome = sync(settings_of(service, stream_maps=maps))
-    assert isinstance(outcome.error, SettingError)
-    assert "setting stream_maps holds a value of another form than the SDK" in str(outcome.error)
+    assert outcome.error
+    assert f"setting stream_maps {said}" in describe_error(outcome.error)
     assert service.requests == []
 
 

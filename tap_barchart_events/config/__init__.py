@@ -1,1 +1,0 @@
-"""What users set: names, types, bounds, and how values are read."""

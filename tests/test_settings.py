@@ -1,0 +1,411 @@
+"""Settings: converted once, and refused with their name and what would be right."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.settings import (
+    CONFIG_JSONSCHEMA,
+    EVENT_TYPES,
+    Settings,
+    checked,
+    unknown_codes,
+)
+from tap_barchart_events.tap import TapBarchartEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMAS: dict[str, dict[str, Any]] = CONFIG_JSONSCHEMA["properties"]
+DEFAULTS = {name: shown["default"] for name, shown in SCHEMAS.items() if "default" in shown}
+
+GOOD: dict[str, Any] = {
+    "username": "someone",
+    "password": "s3cret-word",
+    "customer": "TGAM",
+    "products": ["WATCHLIST"],
+    "start_date": "2019-10-14",
+}
+
+FILES: dict[str, Any] = {
+    "encoding": {"format": "jsonl", "compression": "gzip"},
+    "storage": {"root": "file:///var/tmp/events"},
+}
+
+
+def read(**more: Any) -> Settings:
+    return Settings.from_config(checked({**GOOD, **more}))
+
+
+def refusal(**more: Any) -> str:
+    with pytest.raises(SettingError) as caught:
+        checked({**GOOD, **more})
+    return str(caught.value)
+
+
+def test_the_least_configuration_has_the_defaults_of_the_contract() -> None:
+    assert read() == Settings(
+        username="someone",
+        password="s3cret-word",  # noqa: S106
+        customer="TGAM",
+        products=["WATCHLIST"],
+        start_date=1_571_011_200_000,
+        largest_window=744 * 3_600_000,
+        smallest_window=1000,
+        lookback=24 * 3_600_000,
+        lag=15 * 60_000,
+        max_concurrent_jobs=4,
+        job_timeout_minutes=20,
+        poll_interval_seconds=2,
+        request_timeout_seconds=60,
+        max_retries=8,
+        delimiter="|",
+        quote_character='"',
+        layout_check="error",
+        api_url="https://events.aws.barchart.com",
+    )
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("nothing", [None, "", {}], ids=repr)
+def test_null_empty_text_and_an_empty_object_are_as_if_a_setting_were_not_there(
+    name: str, nothing: object
+) -> None:
+    if name in CONFIG_JSONSCHEMA["required"]:
+        assert f"these settings are missing: {name}; set them in" in refusal(**{name: nothing})
+    elif not (nothing == "" and name in {"quote_character", "flattening_separator"}):
+        assert checked({**GOOD, name: nothing}) == checked(GOOD)
+
+
+FLAT = {"flattening_enabled": True, "flattening_max_depth": 1}
+COLUMNS = {"X": ["timestamp", "type", "a"]}
+NEW_YEAR = "2020-01-01T00:00:00.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "same", "expected"),
+    [
+        ("window_hours", [0.5, Decimal("0.5"), "0.5", " .5 "], 0.5),
+        ("window_hours", [3, 3.0, Decimal(3), "3", "3.0"], 3),
+        ("max_retries", [3, 3.0, Decimal(3), Decimal("3.0"), "3"], 3),
+        ("products", [["ALERT"], '["ALERT"]', "ALERT"], ["ALERT"]),
+        ("products", [["WATCHLIST", "ALERT"], "WATCHLIST, ALERT"], ["WATCHLIST", "ALERT"]),
+        ("columns", [COLUMNS, json.dumps(COLUMNS)], COLUMNS),
+        ("customer", ["TGAM"], "TGAM"),
+        ("quote_character", [""], ""),
+        ("delimiter", ["\t"], "\t"),
+        ("end_date", ["2020-01-01", "2020-01-01T02:00:00+02:00", "2020-01-01T00:00:00Z"], NEW_YEAR),
+        ("flattening_max_depth", [2, 2.0, Decimal(2), Decimal("2.0"), "2", " 2 "], 2),
+        ("flattening_max_key_length", [9, Decimal(9), "9"], 9),
+        ("flattening_enabled", [True, "true", "True"], True),
+        ("flattening_separator", ["."], "."),
+        ("stream_map_config", [{"a": "1"}, '{"a": "1"}'], {"a": "1"}),
+        ("faker_config", [{"seed": 1}, '{"seed": 1}'], {"seed": 1}),
+        *(
+            ("batch_config", [{**FILES, "batch_size": size}], {**FILES, "batch_size": 3000})
+            for size in (3000, 3000.0, Decimal(3000), "3000")
+        ),
+        ("batch_config", [json.dumps({**FILES, "batch_size": 3})], {**FILES, "batch_size": 3}),
+    ],
+)
+def test_a_setting_of_any_origin_has_its_declared_type(
+    name: str, same: list[Any], expected: object
+) -> None:
+    for value in same:
+        found = TapBarchartEvents(config={**GOOD, **FLAT, name: value}).config[name]
+        assert found == expected, value
+        assert type(found) is type(expected), value
+        assert checked({**GOOD, name: found})[name] == expected, "it can be given again"
+
+
+BAD_TEXTS = ("customer", "delimiter", "quote_character", "layout_check", "start_date", "api_url")
+NAN = (float("nan"), Decimal("NaN"), "nan")
+BAD_NUMBERS: list[Any] = [*NAN, "many", "inf", True, [], 10**400]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        *((name, 5, "") for name in BAD_TEXTS),
+        *((name, "\ud800", "") for name in (*BAD_TEXTS, "username", "password")),
+        ("products", ["\ud800"], "a list of text"),
+        ("columns", {"\ud800": ["timestamp", "type"]}, "an object"),
+        ("columns", {"X": ["timestamp", "type", "a\ud800"]}, "an object"),
+        ("username", "some:one", "text with no colon"),
+        ("customer", "TG\nAM", "without control characters"),
+        ("customer", "TG\x85AM", "without control characters"),
+        ("products", ["WATCH\tLIST"], "without control characters"),
+        ("event_types", ["WATCHLIST\x00"], "without control characters"),
+        ("products", [], "a list of text, not empty, all different"),
+        ("products", ["A", "A"], "all different"),
+        ("products", "A,", ".1 must be text in UTF-8, not empty"),
+        ("products", 5, "a list of text"),
+        ("products", "[oops", "a list of text"),
+        ("event_types", ["A", 1], ".1 must be text in UTF-8"),
+        ("start_date", "soon", "a date-time such as 2019-10-14T00:00:00Z"),
+        ("end_date", "2019-13-01", "a date-time such as 2019-10-14T00:00:00Z"),
+        ("end_date", "2019-10-14", "after start_date, 2019-10-14T00:00:00.000+00:00"),
+        *(("window_hours", value, "a number, above 0, at most 1,000,") for value in BAD_NUMBERS),
+        *(("max_retries", value, "a whole number, at least 0") for value in [*BAD_NUMBERS, 1.5]),
+        ("min_window_seconds", 10**7, "at most window_hours"),
+        ("delimiter", "||", "at most 1 character"),
+        *(("delimiter", value, "one ASCII character") for value in "\n\0a-\\¦"),
+        ("quote_character", "|", "another character than delimiter"),
+        ("quote_character", "ab", "at most 1 character"),
+        *(("quote_character", value, "one ASCII character or empty") for value in " \t\x1fa-“"),
+        ("columns", [1], "an object"),
+        ("columns", "{", "an object"),
+        ("columns", {"X": "a"}, ".X must be a list of text"),
+        *(
+            ("columns", {"X": names}, "all different, each with a letter or digit, timestamp and")
+            for names in (
+                ["timestamp", "type", "type"],
+                ["timestamp", "type", "userId", "user_id"],
+                ["timestamp", "type", "-"],
+                ["userId"],
+            )
+        ),
+        ("layout_check", "off", '"error" or "warning"'),
+        *(
+            (
+                "api_url",
+                url,
+                "a URL such as https://events.aws.barchart.com: https (http for a loop",
+            )
+            for url in (
+                *("http://events.aws.barchart.com", "ftp://localhost", "events", "https://"),
+                *("https://host:port", "https://host/?a=1", "https://ev ents.example.com"),
+                *(
+                    "https://exa\nmple.com",
+                    "https://exa\u00a0mple.com",
+                    "https://example.com/a\x7fb",
+                ),
+                "https://someone@example.com",
+            )
+        ),
+        ("flattening_enabled", "yes", "true or false, not 'yes'"),
+        ("flattening_enabled", 1, "true or false, not '1'"),
+        ("flattening_max_depth", -1, "a whole number, at least 0, not '-1'"),
+        ("flattening_max_key_length", "long", "a whole number, not 'long'"),
+        ("flattening_separator", 5, "text in UTF-8, not '5'"),
+        *((name, "12345678", "an object") for name in ("stream_maps", "batch_config")),
+        ("stream_map_config", '{"a": NaN}', "an object"),
+        ("faker_config", ["a"], "an object"),
+        ("faker_config", {"seed": [1]}, ".seed must be as the SDK documents it"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_what_would_be_right(
+    name: str, value: object, wanted: str
+) -> None:
+    sentence = refusal(**{name: value})
+    assert sentence.startswith(f"setting {name}")
+    assert wanted in sentence.partition(f"setting {name}")[2]
+    assert "codec" not in sentence
+    assert sentence.encode(), "it can be logged"
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_json_schema_shows_the_bounds_and_the_validation_of_the_sdk_enforces_them(
+    name: str,
+) -> None:
+    shown = SCHEMAS[name]
+    assert shown["title"]
+    assert shown["description"]
+    assert shown.get("secret", False) == (name in {"username", "password"})
+    beyond: dict[str, Callable[[Any], Any]] = {
+        "minimum": lambda bound: bound - 1,
+        "exclusiveMinimum": lambda bound: bound,
+        "maximum": lambda bound: bound + 1,
+        "minItems": lambda _: [],
+        "uniqueItems": lambda _: ["A", "A"],
+        "maxLength": lambda bound: "!" * (bound + 1),
+        "minLength": lambda _: "",
+        "enum": lambda _: "none of them",
+    }
+    if "number" in shown["type"] or "integer" in shown["type"]:
+        assert {"minimum", "exclusiveMinimum"} & shown.keys() or name == "flattening_max_key_length"
+    validator = JSONSchemaValidator(CONFIG_JSONSCHEMA)
+    assert not list(validator.iter_errors({**GOOD}))
+    for bound in beyond.keys() & shown.keys():
+        bad = beyond[bound](shown[bound])
+        assert list(validator.iter_errors({**GOOD, name: bad})), bound
+        if bad != "":
+            assert f"setting {name} must be" in refusal(**{name: bad})
+
+
+def test_the_contract_has_bounds_for_lists_and_characters_too() -> None:
+    assert SCHEMAS["products"].items() >= {"minItems": 1, "uniqueItems": True}.items()
+    assert SCHEMAS["event_types"]["uniqueItems"]
+    assert SCHEMAS["delimiter"].items() >= {"minLength": 1, "maxLength": 1}.items()
+    assert SCHEMAS["quote_character"]["maxLength"] == 1
+    assert SCHEMAS["layout_check"]["enum"] == ["error", "warning"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"password": 12345678},
+        {"password": "12345678\ud800"},
+        {"username": 12345678},
+        {"username": "12345678:"},
+        {"username": ["12345678"]},
+        {"api_url": "https://someone:12345678@events.aws.barchart.com"},
+        {"stream_maps": "12345678"},
+        {"stream_maps": '["12345678"]'},
+        {"stream_map_config": '{"12345678": NaN}'},
+        {"faker_config": ["12345678"]},
+        {"batch_config": "12345678"},
+        {"batch_config": '{"12345678"'},
+        {"batch_config": {"storage": {"params": {"key": "12345678"}}}},
+        {"batch_config": {**FILES, "storage": {"root": "a", "params": "12345678"}}},
+        {"batch_config": {**FILES, "storage": {"root": "a", "key": "12345678"}}},
+        {"batch_config": {**FILES, "storage": {"root": "a?12345678"}}},
+        {"batch_config": {**FILES, "encoding": {"format": "12345678"}}},
+        {"batch_config": {**FILES, "batch_size": "12345678 a"}},
+    ],
+    ids=str,
+)
+def test_no_refusal_shows_a_secret_or_what_maps_and_storages_hold(bad: dict[str, Any]) -> None:
+    with pytest.raises(SettingError) as caught:
+        TapBarchartEvents(config={**GOOD, **bad})
+    assert "12345678" not in str(caught.value)
+
+
+def test_http_is_for_loopback_hosts() -> None:
+    for url in (
+        "http://127.0.0.1:8080",
+        "http://localhost:1",
+        "http://[::1]:9",
+        " https://x.test/ ",
+    ):
+        assert read(api_url=url).api_url == url.strip(" /")
+
+
+def test_credentials_are_not_in_the_representation() -> None:
+    assert "s3cret-word" not in repr(read())
+    assert "someone" not in repr(read())
+
+
+def test_the_environment_gives_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        **DEFAULTS,
+        **GOOD,
+        "start_date": "2019-10-14T00:00:00.000+00:00",
+        "event_types": ["WATCHLIST-CREATED"],
+        "end_date": NEW_YEAR,
+        "columns": COLUMNS,
+        "flattening_enabled": True,
+        "flattening_max_depth": 2,
+        "flattening_max_key_length": 50,
+        "flattening_separator": "__",
+        "stream_maps": {"events": {"user_id": "__NULL__"}},
+        "stream_map_config": {"a": 1},
+        "faker_config": {"seed": 1},
+        "batch_config": {**FILES, "batch_size": 3000},
+    }
+    assert values.keys() == SCHEMAS.keys()
+    for name, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        monkeypatch.setenv(f"TAP_BARCHART_EVENTS_{name.upper()}", text)
+    assert TapBarchartEvents(parse_env_config=True).config == values
+
+
+def test_what_batch_config_leaves_out_or_holds_as_null_has_a_default() -> None:
+    storage = {"root": "out", "prefix": "a-", "params": {"anon": True, "key": None}}
+    encoding = {"format": "parquet", "compression": None}
+    given = {"encoding": encoding, "storage": storage, "batch_size": 2048}
+    assert checked({**GOOD, "batch_config": given})["batch_config"]["batch_size"] == 2048
+    given["batch_size"] = None
+    assert checked({**GOOD, "batch_config": given})["batch_config"] == {
+        "encoding": {"format": "parquet"},
+        "storage": storage,
+        "batch_size": 50_000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ([1], " must be an object, with encoding and storage"),
+        ({"encoding": None}, " must be an object, with encoding and storage"),
+        ({"encoding": "jsonl"}, ".encoding must be an object, with format"),
+        ({"storage": "file:///tmp"}, ".storage must be an object, with root"),
+        ({"batchSize": 5}, ", no keys but encoding, storage, batch_size"),
+        ({"encoding": {"format": "jsonl", "level": 9}}, ", no keys but format, compression"),
+        ({"storage": {"root": "a", "bucket": "b"}}, ", no keys but root, prefix, params"),
+        ({"encoding": {"compression": "gzip"}}, ".encoding must be an object, with format"),
+        ({"encoding": {"format": "csv"}}, '.encoding.format must be "jsonl" or "parquet"'),
+        ({"encoding": {"format": "jsonl", "compression": "zstd"}}, 'must be "gzip" or "none"'),
+        ({"storage": {"root": " "}}, ".storage.root must be a folder or URL without %"),
+        ({"storage": {"root": 5}}, ".storage.root must be text in UTF-8"),
+        ({"storage": {"root": "\ud800"}}, " must be an object"),
+        ({"storage": {"root": "a", "prefix": 5}}, ".storage.prefix must be text in UTF-8"),
+        ({"storage": {"root": "a", "params": "b"}}, ".storage.params must be an object"),
+        *(
+            ({"storage": {"root": "a", "prefix": prefix}}, ".storage.prefix must be text without /")
+            for prefix in ("x/y-", "/x", "../x", "a?", "a#", "a%20", "a\n")
+        ),
+        *(
+            ({"storage": {"root": root}}, ".storage.root must be a folder or URL without %, ?, #")
+            for root in ("/a?b", "file:///a#b", "s3://b/a%20b", "/a\nb", "s3://b/a\x85")
+        ),
+        *(
+            ({"batch_size": size}, ".batch_size must be a whole number, at least 1")
+            for size in ("abc", -5, 0, 1.5, True)
+        ),
+        ({"batch_size": float("nan")}, " must be an object"),
+        (
+            {"encoding": {"format": "parquet"}, "batch_size": 2047},
+            ".batch_size must be at least 2,048 for Parquet",
+        ),
+    ],
+)
+def test_a_batch_config_that_cannot_be_used_is_refused(change: Any, wanted: str) -> None:
+    given = {**FILES, **change} if isinstance(change, dict) else change
+    sentence = refusal(batch_config=given)
+    assert sentence.startswith("setting batch_config")
+    assert wanted in sentence
+
+
+def test_discovery_needs_no_setting_but_those_given_have_to_be_right() -> None:
+    assert checked({}, must_be_complete=False) == DEFAULTS
+    with pytest.raises(SettingError, match="setting products must be a list of text"):
+        checked({"products": 5}, must_be_complete=False)
+
+
+TYPE_MISSES = [
+    *("WATCHLIST-CREATD", "WATCHLIST-CREATEDD", "WATCHLIST-CREATET", "WATCHLIST-CRAETED"),
+    *("watchlist-created", "WATCHLIST_CREATED", "WATCHLISTCREATED", "watchlist created "),
+]
+
+
+@pytest.mark.parametrize("code", TYPE_MISSES)
+def test_a_near_miss_of_a_known_type_is_refused_with_the_type_that_was_meant(code: str) -> None:
+    for product in ("WATCHLIST", "ALERT", "GADGET"):
+        sentence = refusal(products=[product], event_types=["WATCHLIST-DELETED", code])
+        assert f"names {code!r}, which is not known; did you mean WATCHLIST-CREATED?" in sentence
+
+
+def test_a_near_miss_of_a_known_product_is_refused_unless_it_has_columns() -> None:
+    for code in ("WATCHLISTS", "watchlist", "WATCHLST", "WTACHLIST"):
+        assert "did you mean WATCHLIST?" in refusal(products=["ALERT", code])
+        assert read(products=[code], columns={code: ["timestamp", "type"]}).products == [code]
+    assert read(products=[*PRODUCTS], event_types=sorted(EVENT_TYPES)).products == [*PRODUCTS]
+
+
+def test_a_code_that_is_only_like_a_known_one_is_passed_on_with_a_warning() -> None:
+    types = ["WATCHLIST-CREATED", "WATCHLIST-UPDATED-ANEW"]
+    assert read(products=["WATCHLIST", "GADGET"], event_types=types).event_types == types
+    of_types, of_products = unknown_codes(["WATCHLIST", "GADGET"], types, [])
+    assert "known to have WATCHLIST-UPDATED-ANEW;" in of_types
+    assert "product GADGET is not known" in of_products
+    [of_another_product] = unknown_codes(["ALERT"], ["WATCHLIST-CREATED"], [])
+    assert "no configured product is known to have WATCHLIST-CREATED" in of_another_product
+    assert not list(unknown_codes(["WATCHLIST", "GADGET"], ["WATCHLIST-CREATED"], ["GADGET"]))
