@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics
 
-from tap_barchart_events.files.validation import Dropped
+from tap_barchart_events.files.check import Dropped
 from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tap_barchart_events.exports.export import Export
     from tap_barchart_events.exports.exporter import Exporter
-    from tap_barchart_events.files.export_file import FileContents
+    from tap_barchart_events.files.check import FileContents
 
 
 class Metric(str, enum.Enum):

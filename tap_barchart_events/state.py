@@ -18,7 +18,7 @@ from tap_barchart_events.windows import from_iso, to_iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
-    from tap_barchart_events.files.export_file import FileContents
+    from tap_barchart_events.files.check import FileContents
     from tap_barchart_events.settings import Settings
 
 ALL_TYPES = "all"

@@ -23,7 +23,8 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.export import JobPolicy
-from tap_barchart_events.files.export_file import ExportFile, FileFormat
+from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema

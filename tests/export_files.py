@@ -7,7 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.files.export_file import ExportFile, FileFormat
+import pytest
+
+from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.products import columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.expected_events import event_ids
@@ -68,10 +72,23 @@ class File:
         """Return the file, not yet checked."""
         return self.export
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close and remove it."""
-        self.export.close()
+        self.export.__exit__(*error)
         self._folder.cleanup()
+
+
+def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
+    """Return the records of a file."""
+    with File(data, **options) as export:
+        return list(export.records())
+
+
+def refusal(data: bytes, **options: Any) -> str:
+    """Return the error of a file that cannot be read."""
+    with File(data, **options) as export, pytest.raises(FileError) as error:
+        export.check()
+    return str(error.value)
 
 
 def rows_of(data: bytes, delimiter: str = "|", quote: str = '"') -> list[list[str]] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from isal import isal_zlib
 
 from tap_barchart_events.files.memory import ROW_GROUP_ROWS, VECTOR_ROWS
-from tap_barchart_events.files.sql import literal
+from tap_barchart_events.files.queries import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

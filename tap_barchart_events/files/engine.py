@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from tap_barchart_events.exceptions import ResourceError, SyncStopped
-from tap_barchart_events.files.sql import literal
+from tap_barchart_events.files.queries import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,20 +76,16 @@ class Engine:
             ResourceError: DuckDB cannot start.
         """
         if self._connection is None:
-            self._connection = self._connect()
+            self._free = shutil.disk_usage(self.directory).free
+            try:
+                with _interruptible():
+                    self._connection = _connect(self._file, self.directory, self._memory)
+            except (MemoryError, duckdb.OutOfMemoryException):
+                raise ResourceError(
+                    "the process may not use enough memory for DuckDB to start; raise its limit "
+                    "(ulimit -v, or that of the container)"
+                ) from None
         return self._connection
-
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        file, own = str(self._file), str(self.directory)
-        self._free = shutil.disk_usage(own).free
-        try:
-            with _interruptible():
-                return _configured(file, own, self._memory)
-        except (MemoryError, duckdb.OutOfMemoryException):
-            raise ResourceError(
-                "the process may not use enough memory for DuckDB to start; raise its limit "
-                "(ulimit -v, or that of the container)"
-            ) from None
 
     def run(self, sql: str) -> None:
         """Run a statement.
@@ -149,20 +145,20 @@ class Engine:
             ) from error
 
 
-def _configured(file: str, directory: str, memory: int) -> duckdb.DuckDBPyConnection:
+def _connect(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             # a second thread would take processor time from the target
             "threads": 1,
             "memory_limit": f"{memory}B",
-            "temp_directory": directory,
+            "temp_directory": str(directory),
             "enable_external_file_cache": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
-    connection.execute(f"SET allowed_directories = [{literal(directory)}]")
-    connection.execute(f"SET allowed_paths = [{literal(file)}]")
+    connection.execute(f"SET allowed_directories = [{literal(str(directory))}]")
+    connection.execute(f"SET allowed_paths = [{literal(str(file))}]")
     connection.execute("SET enable_external_access = false")
     # stdout is for Singer messages
     connection.execute("SET enable_progress_bar = false")

@@ -8,83 +8,32 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
-from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.exceptions import FileError, ResourceError
+from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.batches import write_jsonl, write_parquet
+from tap_barchart_events.files.check import FileContents
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
-from tap_barchart_events.files.inner_rows import InnerRows
-from tap_barchart_events.files.layout import Layout, check_unnamed, detect_layout
+from tap_barchart_events.files.layout import check_layout, detect_layout, expected_columns
 from tap_barchart_events.files.memory import (
     FETCH_ROWS,
     LINES_BYTES,
     ORDINARY_VECTOR_BYTES,
     memory_limit,
 )
-from tap_barchart_events.files.queries import DuplicateStrategy, EventsQuery, Source
-from tap_barchart_events.files.row_errors import first_row_error, locate_error
-from tap_barchart_events.files.scanner import Dialect, Scanner
-from tap_barchart_events.files.validation import Dropped, RowStats
+from tap_barchart_events.files.queries import EventsQuery, Source
+from tap_barchart_events.files.rows import Rows
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, types_of_others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
+    from tap_barchart_events.files.rows import FileFormat
     from tap_barchart_events.windows import Window
-
-
-@dataclass(frozen=True, slots=True)
-class FileFormat:
-    """What the settings say about export files."""
-
-    delimiter: str = "|"
-    quote_character: str = '"'
-
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Product → the columns of its files, in order, for files without a header."""
-
-    layout_check: str = "error"
-    """``error`` or ``warning``: what follows when event types contradict the layout."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileContents:
-    """What a checked file holds."""
-
-    events: int
-    """Rows inside the window."""
-
-    outside: Dropped
-    """Rows outside the window, but for those exactly at its ``end``."""
-
-    impossible: Dropped
-    """Those of them that no window of any sync can hold."""
-
-    layout: Layout | None
-    """The columns; None for a file without rows."""
-
-    extra_columns: tuple[str, ...]
-    """Columns with values that the schema does not name, snake_case: they go to ``extra``."""
-
-    warnings: tuple[str, ...]
-    """Contradictions that do not stop the sync."""
-
-    events_by_hour: Mapping[int, int] = field(default_factory=dict)
-    """Hours since the epoch → rows inside the window."""
-
-
-class _Readable(NamedTuple):
-    """A checked file with events."""
-
-    engine: Engine
-    query: EventsQuery
-    bytes_per_row: int
 
 
 class ExportFile:
@@ -143,29 +92,24 @@ class ExportFile:
         self._format = file_format
         self._directory = directory
         self._types_of_others = types_of_others(product) if has_null_product else {}
-        self._dialect = Dialect(file_format.delimiter, file_format.quote_character)
-        self._scanner = Scanner(path, self._dialect)
+        self._rows = Rows(path, file_format)
         self._engine: Engine | None = None
         self._contents: FileContents | None = None
-        self._readable: _Readable | None = None
-        self._has_ordinals = False
+        self._readable: tuple[Engine, EventsQuery] | None = None
+        """What reads the events; None for a file without rows."""
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free memory and disk."""
-        self.close()
-
-    def close(self) -> None:
-        """Free memory and disk; a file that is checked can be read all the same."""
-        self._has_ordinals = False
+        """Free memory and disk; the file can be read again all the same."""
         if self._engine:
             self._engine.close()
 
     def interrupt(self) -> None:
         """End a check that another thread makes; it raises ``SyncStopped`` there."""
+        self._rows.stopped = True
         if self._engine:
             self._engine.interrupt()
 
@@ -186,101 +130,85 @@ class ExportFile:
             WrongRangeError: No row is of the window, or most timestamps have another unit.
         """
         if self._contents is None:
-            try:
-                with self._with_context():
-                    self._contents = self._check()
-            finally:
-                self.close()  # many files may wait, and a connection takes memory
+            # many files may wait, and a connection takes memory
+            with self, self._with_context():
+                self._contents = self._check()
         return self._contents
 
     def _check(self) -> FileContents:
-        first = next(self._scanner.rows(), None)
+        first = next(iter(self._rows), None)
         if first is None:
-            return FileContents(0, Dropped(), Dropped(), None, (), ())
-        fields = self._scanner.texts(first)
-        named = self._format.columns.get(self.product, ())
-        inner_rows = partial(InnerRows, *astuple(self._dialect), product=self.product)
+            return FileContents()
+        columns = expected_columns(self.product, self._format.columns)
+        self._rows.check_inner_rows(first, columns)
         try:
-            layout = detect_layout(fields, self.product, self._format.columns)
+            layout = detect_layout(self._rows.fields(first), self.product, self._format.columns)
         except FileError as error:
-            raise first_row_error(self._scanner, first, inner_rows(named=named), error) from None
-        named = layout.names if layout.header else named
-        file_stats = self._scanner.stats(inner_rows(named=named))
-        content_bytes, skip = file_stats.content_bytes, 0
+            raise type(error)(f"{error}{self._rows.quoting_hint(first)}") from None
+        stats = self._rows.check(layout.names if layout.header else columns)
+        skip, content_bytes = 0, stats.content_bytes
         if layout.header:
-            skip = first.line + first.body.count(b"\n")
-            content_bytes -= self._scanner.content_bytes(first.body)
-        source = Source(str(self.path), layout.names, self._dialect, file_stats, skip)
-        memory = memory_limit(len(layout.names), file_stats.vector_bytes, file_stats.longest_row)
+            skip = self._rows.line(first[0] + len(first[1]))
+            content_bytes -= self._rows.content_bytes([first[1]])
+        source = Source(self.path, layout.names, self._format, stats, skip)
+        memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
         self._engine = Engine(self.path, self._directory, memory)
         # a header's own names need no cross-check
         product = PRODUCTS.get(self.product) if layout.by_position else None
         types = [*(product.event_types if product else ()), *self._types_of_others]
-        stats = RowStats.read(self._engine, source, self.window, self._possible, types)
-        if stats is None or not stats.matches_byte_count(content_bytes):
-            locate_error(self._scanner, len(layout.names), layout.names.index("timestamp"), skip)
-        stats.check_range(self._engine, source, self._possible.end)
-        stats.check_types(self.product, self._types_of_others)
-        check_unnamed(layout, self.product, stats.filled)
-        warnings = stats.check_layout(product, self._format.layout_check) if product else ()
-        extra = self._extra_columns(layout, stats)
-        query = self._events_query(source, stats, extra)
-        self._readable = _Readable(self._engine, query, content_bytes // max(stats.rows, 1))
-        if file_stats.vector_bytes > ORDINARY_VECTOR_BYTES:
-            # Long rows may need more memory than there is. A window is emitted in full or not at
-            # all, so the query runs once before the first event.
-            self._make_ordinals(self._readable)
-            for _ in self._lines(self._readable, "", "\n"):
-                pass
-        return FileContents(
-            stats.inside,
-            stats.outside,
-            stats.impossible,
+        contents = FileContents.read(self._engine, source, self.window, self._possible, types)
+        if contents.bad or contents.content_bytes != content_bytes:
+            self._rows.locate_error(layout)
+        contents.check_range(self._possible.end)
+        contents.check_types(self.product, self._types_of_others)
+        contents.layout = layout
+        contents.warnings = check_layout(
             layout,
-            extra,
-            warnings,
-            stats.by_hour,
+            self.product,
+            self._format.layout_check,
+            filled=contents.filled,
+            by_type=contents.by_type,
         )
-
-    def _extra_columns(self, layout: Layout, stats: RowStats) -> tuple[str, ...]:
-        return tuple(
+        contents.extra_columns = tuple(
             name
             for name in layout.values
-            if stats.filled[name] and name not in self._schema_columns
+            if contents.filled[name] and name not in self._schema_columns
         )
+        self._readable = self._engine, self._events_query(source, contents)
+        if stats.vector_bytes > ORDINARY_VECTOR_BYTES:
+            # Long rows may need more memory than there is. A window is emitted in full or not at
+            # all, so the query runs once before the first event.
+            self._engine.run(self._readable[1].preparation)
+            for _ in self._lines(*self._readable, "", "\n"):
+                pass
+        return contents
 
-    def _events_query(self, source: Source, stats: RowStats, extra: tuple[str, ...]) -> EventsQuery:
-        filled = {name: count for name, count in sorted(stats.filled.items()) if count}
+    def _events_query(self, source: Source, contents: FileContents) -> EventsQuery:
+        filled = {name: count for name, count in sorted(contents.filled.items()) if count}
         return EventsQuery(
             source=source,
             window=self.window,
             customer=self.customer,
             product=self.product,
-            filled={name: count == stats.rows for name, count in filled.items()},
-            extra=extra,
+            filled={name: count == contents.rows for name, count in filled.items()},
+            extra=contents.extra_columns,
             identity=IDENTITY_COLUMNS.get(self.product),
-            duplicates=stats.duplicates,
+            duplicates=contents.duplicates,
+            row_bytes=contents.content_bytes // max(contents.rows, 1),
         )
-
-    def _make_ordinals(self, readable: _Readable) -> None:
-        """Make the table that the query of the events needs, if it needs one."""
-        if readable.query.duplicates is DuplicateStrategy.TABLE and not self._has_ordinals:
-            readable.engine.run(readable.query.all_ordinals())
-            self._has_ordinals = True
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
         names = self._properties
-        extra = "extra" in names
-        readable = self._checked()
-        if readable is None:
-            return
-        with self._with_context():
-            query = readable.query.as_columns(names, structured=False)
-            for row in chain.from_iterable(readable.engine.fetch(query, FETCH_ROWS)):
+        with self._reading() as readable:
+            if readable is None:
+                return
+            engine, query = readable
+            columns = query.as_columns(names)
+            for row in chain.from_iterable(engine.fetch(columns, FETCH_ROWS)):
                 record = dict(zip(names, row, strict=True))
-                if extra and record["extra"] is not None:
-                    record["extra"] = json.loads(record["extra"])
+                if extra := record.get("extra"):
+                    record["extra"] = {name: extra[name] for name in extra if extra[name]}
                 yield record
 
     def record_lines(self, stream: str, time_extracted: str) -> Iterator[tuple[bytes, int]]:
@@ -290,13 +218,11 @@ class ExportFile:
             stream: The stream's name.
             time_extracted: When the events were extracted, ISO 8601.
         """
-        readable = self._checked()
-        if readable is None:
-            return
         before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
         after = f',"time_extracted":{json.dumps(time_extracted)}}}\n'
-        with self._with_context():
-            yield from self._lines(readable, before, after)
+        with self._reading() as readable:
+            if readable:
+                yield from self._lines(*readable, before, after)
 
     def write_batches(
         self, encoding: str, compression: str | None, batch_size: int
@@ -311,40 +237,41 @@ class ExportFile:
                 Parquet is Snappy, inside the file.
             batch_size: At least 1.
         """
-        readable = self._checked()
-        if readable is None:
-            return
-        engine, query, _ = readable
-        with self._with_context():
+        with self._reading() as readable:
+            if readable is None:
+                return
+            engine, query = readable
             if encoding == "parquet":
-                columns = query.as_columns(self._properties, structured=True)
+                columns = query.as_columns(self._properties)
                 yield from write_parquet(engine, columns, compression, batch_size)
             else:
-                lines = self._lines(readable, "", "\n", cut=batch_size)
+                lines = self._lines(engine, query, "", "\n", cut=batch_size)
                 yield from write_jsonl(lines, engine.directory, compression, batch_size)
 
     def _lines(
-        self, readable: _Readable, before: str, after: str, *, cut: int = 0
+        self, engine: Engine, query: EventsQuery, before: str, after: str, *, cut: int = 0
     ) -> Iterator[tuple[bytes, int]]:
         """Yield records as JSON, each between two texts, many at once and how many they are.
 
         What is yielded never straddles a multiple of ``cut`` records.
         """
-        head, sql, tail = readable.query.as_json(self._properties)
+        head, sql, tail = query.as_json(self._properties)
         begin, end = (before + head).encode(), (tail + after).encode()
         # in JSON, names take about as many bytes again as values
-        length = 100 + 2 * readable.bytes_per_row + 15 * len(self._properties) + len(begin + end)
+        length = 100 + 2 * query.row_bytes + 15 * len(self._properties) + len(begin + end)
         size = max(1, min(FETCH_ROWS, LINES_BYTES // length))
-        for rows in readable.engine.fetch(sql, size, cut=cut):
+        for rows in engine.fetch(sql, size, cut=cut):
             yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
 
-    def _checked(self) -> _Readable | None:
-        """Check the file; return what its events are read with, None if there are none."""
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Engine, EventsQuery] | None]:
+        """Check the file; give what its events are read with, None if there are none."""
         self.check()
-        if self._readable:
-            with self._with_context():
-                self._make_ordinals(self._readable)
-        return self._readable
+        with self._with_context():
+            if self._readable:
+                engine, query = self._readable
+                engine.run(query.preparation)
+            yield self._readable
 
     @contextmanager
     def _with_context(self) -> Iterator[None]:
@@ -354,11 +281,6 @@ class ExportFile:
             yield
         except UnreadableRowError:
             error = FileError(f"{self.path.name} changed while it was read")
-        except MemoryError:  # Python 3.10 backtracks over a row that does not end
-            error = ResourceError(
-                "one of its rows needs more memory than the process may use; raise that limit, or "
-                "set quote_character to empty if the file does not quote its values"
-            )
         except FileError as raised:
             error = raised
         else:

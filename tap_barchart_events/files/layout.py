@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import (
@@ -23,6 +23,9 @@ from tap_barchart_events.products import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    TypeCount = tuple[str, int, Mapping[str, int]]
+    """The code of an event type, its rows, and per column those of them with a value."""
 
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 """The form of a timestamp: a whole number in its shortest form, of 19 digits at most."""
@@ -94,7 +97,7 @@ def detect_layout(
             "the file has one column and no header: set delimiter if the file separates its fields "
             "otherwise; if not, it is no export, and the service or a proxy in between has sent it"
         )
-    names = _configured(first_row, product, configured) or _known(first_row, product)
+    names = _by_count(first_row, product, configured)
     timestamp = first_row[names.index("timestamp")]
     is_event = TIMESTAMP.fullmatch(timestamp) is not None
     if not is_event and not (configured and _may_be_header(first_row, timestamp)):
@@ -106,23 +109,16 @@ def detect_layout(
     return Layout(names, header=not is_event, by_position=True)
 
 
-def check_unnamed(layout: Layout, product: str, filled: Mapping[str, int]) -> None:
-    """Check that the columns without a name are empty.
+def expected_columns(product: str, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the columns by the setting, or else those that each known layout has at least.
 
-    Args:
-        layout: The columns.
-        product: The product.
-        filled: For each column the rows with a value.
-
-    Raises:
-        LayoutError: One of them has values.
+    Which layout a file has is not certain from its first row: a quoted value may hold other rows.
     """
-    for name in filter(_is_unnamed, layout.names):
-        if filled[name]:
-            raise LayoutError(
-                f"{name} has no name in the header of the file, but values in {filled[name]:,} of "
-                f"the rows: {_advice(layout.names, product)}"
-            )
+    return _names(columns.get(product) or min(_layouts(product), key=len), product)
+
+
+def _layouts(product: str) -> Sequence[Sequence[str]]:
+    return PRODUCTS[product].layouts if product in PRODUCTS else [LEADING]
 
 
 def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
@@ -131,7 +127,7 @@ def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
     A known column has the one of its names, camelCase or snake_case, or else the first that has its
     letters and digits. Columns of a product whose ids depend on all names are not known.
     """
-    layouts = PRODUCTS[product].layouts if product in IDENTITY_COLUMNS else (LEADING,)
+    layouts = _layouts(product) if product in IDENTITY_COLUMNS else [LEADING]
     exact = {name: snake_case(name) for layout in layouts for name in layout}
     exact |= {name: name for name in exact.values()}
     similar = {_plain(name): name for name in exact.values()}
@@ -175,26 +171,29 @@ def _may_be_header(row: Sequence[str], timestamp: str) -> bool:
         len(set(row)) == len(row)
         and all(field.strip() for field in named)
         and not EVENT_TYPES & set(row)
-        and not any(map(_is_number, row))
+        and not any(field.strip().removeprefix("-").isdigit() for field in row)
         and not timestamp.strip()[:1].isdigit()
     )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _configured(row: Sequence[str], product: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    if names and len(names) != len(row):
+def _by_count(row: Sequence[str], product: str, configured: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns of a file without a header: by the setting, or the known layout."""
+    has = f"the file has {len(row)} columns and no header"
+    if configured:
+        if len(configured) == len(row):
+            return configured
         raise LayoutError(
-            f"the file has {len(row)} columns and no header, but the setting columns names "
-            f"{len(names)} for {product}: name all {len(row)} there, in the file's order"
+            f"{has}, but the setting columns names {len(configured)} for {product}: name all "
+            f"{len(row)} there, in the file's order"
         )
-    return names
+    known = {len(layout): layout for layout in _layouts(product)} if product in PRODUCTS else {}
+    if len(row) in known:
+        return tuple(map(snake_case, known[len(row)]))
+    counts = f"have {' or '.join(map(str, known))}" if known else "are not known"
+    raise LayoutError(
+        f"{has}, and the layouts of {product} {counts}: {_advice(row, product)}; or, if the file "
+        "separates its fields otherwise, set delimiter"
+    )
 
 
 def _advice(row: Sequence[str], product: str) -> str:
@@ -204,58 +203,59 @@ def _advice(row: Sequence[str], product: str) -> str:
     )
 
 
-def _known(row: Sequence[str], product: str) -> tuple[str, ...]:
-    layouts = PRODUCTS[product].layouts if product in PRODUCTS else ()
-    fitting = [layout for layout in layouts if len(layout) == len(row)]
-    if len(fitting) == 1:
-        return tuple(snake_case(name) for name in fitting[0])
-    advice = (
-        f"{_advice(row, product)}; or, if the file separates its fields otherwise, set delimiter"
-    )
-    if fitting:
-        raise LayoutError(
-            f"the file has {len(row)} columns and no header, and {len(fitting)} known layouts of "
-            f"{product} have as many: {advice}"
-        )
-    if not layouts:
-        raise LayoutError(
-            f"the file has {len(row)} columns and no header, and the columns of {product} are not "
-            f"known: {advice}"
-        )
-    counts = " or ".join(str(len(layout)) for layout in layouts)
-    raise LayoutError(
-        f"the file has {len(row)} columns and no header, and the known layouts of {product} have "
-        f"{counts}: {advice}"
-    )
-
-
 def excerpt(field: str) -> str:
     """Return a field as an error may show it: quoted, at most 50 characters of it."""
     return repr(field if len(field) <= EXCERPT_LENGTH else field[:EXCERPT_LENGTH] + "…")
 
 
-class LayoutConflicts(NamedTuple):
-    """Values in columns that do not belong to the context of their event type."""
+def check_layout(
+    layout: Layout,
+    product: str,
+    layout_check: str,
+    *,
+    filled: Mapping[str, int],
+    by_type: Iterable[TypeCount],
+) -> tuple[str, ...]:
+    """Check columns by the values of all rows; return warnings.
 
-    text: str
-    """The columns with the most of them, in words; empty if there are none."""
+    Args:
+        layout: The columns.
+        product: The product code.
+        layout_check: ``error`` or ``warning``: what follows when event types contradict the layout.
+        filled: For each column the rows with a value.
+        by_type: Counts of each event type.
 
-    decisive: bool
-    """Whether there are more than stray values, so that the layout is wrong."""
+    Raises:
+        LayoutError: A column without a name has values, or event types contradict the layout.
+    """
+    for name in filter(_is_unnamed, layout.names):
+        if filled[name]:
+            raise LayoutError(
+                f"{name} has no name in the header of the file, but values in {filled[name]:,} of "
+                f"the rows: {_advice(layout.names, product)}"
+            )
+    if not layout.by_position or product not in PRODUCTS:
+        return ()  # a header's own names need no cross-check
+    conflicts, is_decisive = layout_conflicts(PRODUCTS[product], by_type)
+    if is_decisive and layout_check == "error":
+        raise LayoutError(
+            f"its columns seem shifted: {conflicts}, which these event types do not have. Name the "
+            "file's columns, in order, in the setting columns; or, if they are right, set "
+            "layout_check to warning"
+        )
+    return (conflicts,) if conflicts else ()
 
 
-def layout_conflicts(
-    product: Product, counts: Iterable[tuple[str, int, Mapping[str, int]]]
-) -> LayoutConflicts:
+def layout_conflicts(product: Product, by_type: Iterable[TypeCount]) -> tuple[str, bool]:
     """Cross-check a layout: an event has values only in the columns of its type's context.
 
     Columns outside the contexts of all event types, and unknown event types, are not checked.
     Stray values are tolerated. A shifted column is not: it puts values in the wrong place in most
     rows of some event type.
 
-    Args:
-        product: The product, with the contexts of its event types.
-        counts: For each event type its code, its rows, and per column the rows with a value.
+    Returns:
+        The columns with the most conflicting values, in words; empty if there are none. And
+        whether there are more than stray values, so that the layout is wrong.
     """
     contexts = {
         code: {snake_case(name) for name in names} for code, names in product.event_types.items()
@@ -264,7 +264,7 @@ def layout_conflicts(
     found: list[tuple[int, str, str]] = []
     rows_checked = conflicting_rows = 0
     decisive = False
-    for code, rows, filled in counts:
+    for code, rows, filled in by_type:
         if code not in contexts:
             continue
         rows_checked += rows
@@ -278,4 +278,4 @@ def layout_conflicts(
     decisive = decisive or 0 < rows_checked <= 2 * conflicting_rows
     found.sort(key=lambda entry: (-entry[0], *entry[1:]))
     text = "; ".join(f"{code} carries {name} in {count:,} rows" for count, code, name in found[:3])
-    return LayoutConflicts(text, decisive)
+    return text, decisive

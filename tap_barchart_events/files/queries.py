@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
-from tap_barchart_events.files.sql import Part, concat, identifier, literal
 from tap_barchart_events.windows import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    from tap_barchart_events.files.scanner import Dialect, FileStats
+    from tap_barchart_events.files.rows import ByteStats, FileFormat
     from tap_barchart_events.windows import Window
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
@@ -48,14 +49,42 @@ class DuplicateStrategy(IntEnum):
     the order of the rows, and is read side by side with the file."""
 
 
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Part(NamedTuple):
+    """A part of a text that a query joins."""
+
+    text: str
+
+    literal: bool = True
+    """Whether the text is the part itself, or an expression of SQL."""
+
+
+def concat(parts: Iterable[Part]) -> str:
+    """Return the expression that joins the parts of a text; a null part is an empty text."""
+    arguments: list[str] = []
+    for is_literal, run in groupby(parts, key=lambda part: part.literal):
+        texts = [part.text for part in run]
+        arguments += [literal("".join(texts))] if is_literal else texts
+    return f"concat({', '.join(arguments or [literal('')])})"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The rows of a file as DuckDB reads them; every option that it would guess is set."""
 
-    path: str
+    path: Path
     names: Sequence[str]
-    dialect: Dialect
-    stats: FileStats
+    file_format: FileFormat
+    stats: ByteStats
 
     skip: int
     """Lines before the first event."""
@@ -64,11 +93,11 @@ class Source:
         """Return the relation of its rows, the timestamp in the type given, all else text."""
         types = dict.fromkeys(self.names, "VARCHAR") | {"timestamp": timestamp}
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-        quote = self.dialect.quote_character if self.stats.quoted else ""
+        quote = self.file_format.quote_character if self.stats.quoted else ""
         buffer_size = max(1 << 21, self.stats.longest_row + (1 << 16))
         options = {
             "columns": f"{{{columns}}}",
-            "delim": literal(self.dialect.delimiter),
+            "delim": literal(self.file_format.delimiter),
             "quote": literal(quote),
             "escape": literal(quote),
             "auto_detect": "false",
@@ -78,11 +107,11 @@ class Source:
             "max_line_size": str(buffer_size),
             "buffer_size": str(buffer_size),
             # Strict mode refuses, or silently drops, rows with another line break than the first.
-            # What the other mode accepts without an error is found by the scanner and RowStats.
+            # What the other mode accepts without an error is found by Rows and FileContents.
             "strict_mode": "false",
         }
         settings = ", ".join(f"{name}={value}" for name, value in options.items())
-        return f"read_csv({literal(self.path)}, {settings})"
+        return f"read_csv({literal(str(self.path))}, {settings})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,9 @@ class EventsQuery:
 
     duplicates: DuplicateStrategy = DuplicateStrategy.NONE
     """How the ordinals of equal events are found."""
+
+    row_bytes: int = 0
+    """About how many bytes a row has."""
 
     def relation(self) -> str:
         """Return the relation: the file's columns, and the event's id."""
@@ -140,15 +172,18 @@ class EventsQuery:
         counted = f"(SELECT *, {before} AS {ORDINAL} FROM (SELECT {first} FROM {rows}))"
         return f"(SELECT *, {event_id} AS {EVENT_ID} FROM {counted})"
 
-    def all_ordinals(self) -> str:
-        """Return the statement that makes the table of all ordinals, in the order of the rows."""
+    @property
+    def preparation(self) -> str:
+        """The statement before the query: it makes the table of all ordinals, if one is needed."""
+        if self.duplicates is not DuplicateStrategy.TABLE:
+            return ""
         others = [identifier(name) for name in self._others]
         columns = ", ".join([ROW, f"md5_number({self._canonical('0')}) AS {KEY}", *others])
         rows = f"(SELECT *, row_number() OVER () AS {ROW} FROM {self._inside()})"
         order = ", ".join(f"{name} NULLS FIRST" for name in others)
         equal = f"PARTITION BY {KEY} ORDER BY {order}, {ROW}" if order else f"PARTITION BY {KEY}"
         return (
-            f"CREATE TEMP TABLE {ORDINALS} AS "
+            f"CREATE TEMP TABLE IF NOT EXISTS {ORDINALS} AS "
             f"SELECT (row_number() OVER ({equal}) - 1)::INTEGER AS {ORDINAL} "
             f"FROM (SELECT {columns} FROM {rows}) ORDER BY {ROW}"
         )
@@ -197,11 +232,11 @@ class EventsQuery:
         }
 
     def _value(self, name: str) -> str:
-        """Return the expression of a property's value, as text."""
+        """Return the expression of a property's value: a text, or a structure."""
         if name in self._constants:
             return literal(self._constants[name])
         if name == "extra":
-            return self._extra_as_json()
+            return self._extra()
         if name == "event_id":
             return EVENT_ID
         if name == "timestamp":
@@ -212,41 +247,17 @@ class EventsQuery:
         """Whether a property that comes from the file is null in all events."""
         return not self.extra if name == "extra" else name not in self.filled
 
-    def _extra_as_json(self) -> str:
-        members = [
-            Part(
-                f"CASE WHEN {identifier(name)} IS NOT NULL THEN "
-                f"concat({literal(f',{json.dumps(name, ensure_ascii=False)}:')}, "
-                f"to_json({identifier(name)})) END",
-                literal=False,
-            )
-            for name in self.extra
-        ]
-        if not members:
-            return "NULL::VARCHAR"
-        text = concat(members)
-        return f"CASE WHEN {text} <> '' THEN concat('{{', substr({text}, 2), '}}') END"
-
-    def _extra_as_structure(self) -> str:
+    def _extra(self) -> str:
+        """Return the structure of the columns that go to ``extra``; null without values."""
         if not self.extra:
             return "NULL::VARCHAR"
         members = ", ".join(f"{literal(name)}: {identifier(name)}" for name in self.extra)
         some = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in self.extra)
         return f"CASE WHEN {some} THEN {{{members}}} END"
 
-    def as_columns(self, properties: Sequence[str], *, structured: bool) -> str:
-        """Return the query of the events, a column for each property.
-
-        ``extra`` is a structure or, unless ``structured``, JSON.
-        """
-        columns = [
-            self._extra_as_structure() if structured and name == "extra" else self._value(name)
-            for name in properties
-        ]
-        named = ", ".join(
-            f"{column} AS {identifier(name)}"
-            for name, column in zip(properties, columns, strict=True)
-        )
+    def as_columns(self, properties: Sequence[str]) -> str:
+        """Return the query of the events, a column for each property; ``extra`` is a structure."""
+        named = ", ".join(f"{self._value(name)} AS {identifier(name)}" for name in properties)
         return f"SELECT {named} FROM {self.relation()}"
 
     def as_json(self, properties: Sequence[str]) -> tuple[str, str, str]:
@@ -280,7 +291,9 @@ class EventsQuery:
         if self._is_null(name):
             return [Part("null")]
         if name == "extra":
-            return [Part(f"coalesce({value}, 'null')", literal=False)]
+            # a patch leaves out what is null
+            patch = f"json_merge_patch('{{}}', to_json({value}))"
+            return [Part(f"coalesce({patch}::VARCHAR, 'null')", literal=False)]
         text = f"to_json({value})"
         if not self.filled[name]:
             text = f"CASE WHEN {value} IS NULL THEN 'null' ELSE {text}::VARCHAR END"

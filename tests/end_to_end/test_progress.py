@@ -22,8 +22,7 @@ import pytest
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.export import Export
-from tap_barchart_events.files.export_file import FileContents
-from tap_barchart_events.files.validation import Dropped
+from tap_barchart_events.files.check import FileContents
 from tap_barchart_events.progress import Progress, time_left
 from tap_barchart_events.windows import Window
 from tests.tap_runs import QUICK_COMMAND, Tap, settings_of
@@ -84,7 +83,7 @@ def test_share_and_time_left_count_expected_events_not_hours(
     exports = SimpleNamespace(events_left=990.0)
     progress = Progress(logging.getLogger("shares"), customer="TGAM", stream="events")
     progress.begin(10, cast("Exporter", exports))
-    ten, none = (FileContents(n, Dropped(), Dropped(), None, (), ()) for n in (10, 0))
+    ten, none = (FileContents(events=n) for n in (10, 0))
     with caplog.at_level("INFO"):
         progress.finished(export_of("WATCHLIST", Window(0, 9)), ten, 0.1)
         exports.events_left = None  # nothing is known of some product

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from demo.pipeline import PROJECT
 from tap_barchart_events import products
-from tap_barchart_events.files.export_file import FileFormat
 from tap_barchart_events.files.queries import TIE_LOOKBACK
+from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, Product
 from tests.export_files import START, WATCHLIST, File, by_id, events_of
 

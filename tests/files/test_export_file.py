@@ -24,12 +24,10 @@ from singer_sdk.singerlib import RecordMessage
 from tap_barchart_events.exceptions import (
     FileError,
     LayoutError,
-    ResourceError,
     WrongRangeError,
 )
-from tap_barchart_events.files.export_file import ExportFile, FileFormat
 from tap_barchart_events.files.queries import TIE_LOOKBACK
-from tap_barchart_events.files.scanner import Scanner
+from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.products import PRODUCTS, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.expected_events import event_ids
@@ -41,6 +39,7 @@ from tests.export_files import (
     by_id,
     events_of,
     is_timestamp,
+    read,
     records_in_lines,
     rows_of,
     swallowed_rows,
@@ -49,6 +48,8 @@ from tests.export_files import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from tap_barchart_events.files.export_file import ExportFile
 
 TRUSTING = FileFormat(layout_check="warning")
 WIDTH = len(WATCHLIST)
@@ -61,11 +62,6 @@ def row(timestamp: int, event_type: str = "WATCHLIST-ACCESSED", *values: str) ->
 
 def text(rows: Sequence[Sequence[str]], line_break: str = "\n") -> bytes:
     return "".join("|".join(values) + line_break for values in rows).encode()
-
-
-def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
-    with File(data, **options) as export:
-        return list(export.records())
 
 
 def ids(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -279,18 +275,6 @@ def test_a_file_without_events_yields_none_in_any_way(mode: str) -> None:
             assert list(export.records()) == MODES[mode](export) == []
 
 
-def test_a_row_that_takes_all_memory_is_an_error_that_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(Scanner, "stats", fail)
-    why = "cannot be read: one of its rows needs more memory .* set quote_character to empty"
-    with File(text([row(DAY.start)])) as export, pytest.raises(ResourceError, match=why):
-        export.check()
-
-
 def test_a_line_is_the_very_json_object_that_the_sdk_would_write() -> None:
     at = datetime(2026, 3, 2, 4, 5, 6, 7, tzinfo=timezone.utc)
     with File(text(BUSY), file_format=NO_QUOTES) as export:
@@ -484,50 +468,6 @@ def test_any_quote_character_will_do(quote: str) -> None:
     data = f"timestamp|type|userId\n{START}|A|{field}\n".encode()
     (record,) = read(data, file_format=FileFormat(quote_character=quote))
     assert record["user_id"] == f"a|{quote}b"
-
-
-def test_a_header_that_is_not_utf_8_is_refused() -> None:
-    with (
-        File(b"timestamp|type|us\xffer\n1|A|b\n") as export,
-        pytest.raises(FileError, match="line 1 is not valid UTF-8"),
-    ):
-        export.check()
-
-
-def test_an_error_names_product_and_window() -> None:
-    with File(b"hello\n") as export, pytest.raises(FileError) as error:
-        export.check()
-    assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "fault"),
-    [
-        (b"12.5|T|||||||", "line 3 has the timestamp '12.5'"),
-        (b"1e3|T|||||||", "line 3 has the timestamp '1e3'"),
-        (b" 12|T|||||||", "line 3 has the timestamp ' 12'"),
-        (b"|T|||||||", "line 3 has the timestamp ''"),
-        (b"|||||||||", "line 3 has 10 fields where 9 are expected"),
-        (b"1571029200000|T", "line 3 has 2 fields where 9 are expected"),
-        (b"1571029200000|T|a|b|c|d|e|f|g|", "line 3 has 10 fields where 9 are expected"),
-        (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8"),
-        (b'1571029200000|T|"a', "line 3 opens a quote that is never closed"),
-        (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that ends no line"),
-        (b'1571029200000|T| "a"||||||', "space before a quote"),
-        (b"9223372036854775808|T|||||||", "line 3 has the timestamp '9223372036854775808'"),
-    ],
-)
-def test_a_bad_row_fails_before_anything_is_emitted_and_shows_nothing_else(
-    line: bytes, fault: str
-) -> None:
-    data = text([row(START, "T", "SECRET")]) + b"\n" + line + b"\n" + text([row(START)])
-    with File(data) as export:
-        with pytest.raises(FileError) as error:
-            next(export.records())
-        assert fault in str(error.value)
-        assert "SECRET" not in str(error.value)
-        with pytest.raises(FileError):
-            next(export.record_lines("events", "2026-01-01T00:00:00Z"))
 
 
 # Ids and ordinals ---------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_barchart_events.files.sql import Part, concat, identifier, literal
+from tap_barchart_events.files.queries import Part, concat, identifier, literal
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 

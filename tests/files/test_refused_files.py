@@ -1,0 +1,105 @@
+"""Files that are not read, and what their errors say: the line, and which setting to change."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import pytest
+
+from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.rows import FileFormat
+from tests.export_files import START, WATCHLIST, File, read, refusal
+
+PLAIN = FileFormat(quote_character="")
+TRUSTING = FileFormat(layout_check="warning")
+QUOTES = "if the file does not quote .* set quote_character to empty"
+SUPPORT = "ask Barchart's support"
+WIDTH = "name them all, .* setting columns; if values hold the delimiter |, set delimiter"
+
+
+def file_of(*symbols: str, header: bool = True) -> bytes:
+    lines = [f"{START + n}|T|u|w|{symbol}||||" for n, symbol in enumerate(symbols)]
+    return "\n".join(["|".join(WATCHLIST)] * header + [*lines, ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "fault", "remedy"),
+    [
+        (b"12.5|T|||||||", "line 3 has the timestamp '12.5'", "setting columns"),
+        (b"1e3|T|||||||", "line 3 has the timestamp '1e3'", "setting columns"),
+        (b" 12|T|||||||", "line 3 has the timestamp ' 12'", "setting columns"),
+        (b"|T|||||||", "line 3 has the timestamp ''", SUPPORT),
+        (b"2019-10-14T05:00:00Z|T|||||||", "timestamp '2019-10-14T05:00:00Z'", SUPPORT),
+        (b"9223372036854775808|T|||||||", "line 3 has the timestamp '9223372036854775808'", ""),
+        (b"9" * 9_000 + b"|T|||||||", f"line 3 has the timestamp '{'9' * 50}…', which", ""),
+        (b"|||||||||", "line 3 has 10 instead of 9 fields", WIDTH),
+        (b"1571029200000|T", "line 3 has 2 instead of 9 fields", "is cut short, ask Barchart's"),
+        (b"1571029200000|T|a|b|c|d|e|f|g|", "line 3 has 10 instead of 9 fields", WIDTH),
+        (b'1571029200000|T|"a|b|c"|d|e|f|g', "line 3 has 7 instead of 9 fields", QUOTES),
+        (b"1571029200000|T|caf\xe9||||||", "line 3 is not valid UTF-8", SUPPORT),
+        (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8", SUPPORT),
+        (b'1571029200000|T|"a', "line 3 has a quote that neither encloses", QUOTES),
+        (b'1571029200000|T| "a"||||||', "line 3 has a quote that neither encloses", QUOTES),
+        (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that ends no", SUPPORT),
+    ],
+)
+def test_a_bad_row_fails_before_anything_is_emitted_and_shows_nothing_else(
+    line: bytes, fault: str, remedy: str
+) -> None:
+    good = file_of("SECRET", header=False)
+    with File(good + b"\n" + line + b"\n" + good, file_format=TRUSTING) as export:
+        for read_file in (export.records, partial(export.record_lines, "events", "2026-01-01")):
+            with pytest.raises(FileError) as error:
+                next(read_file())
+            assert fault in str(error.value)
+            assert re.search(remedy, str(error.value))
+            assert "SECRET" not in str(error.value)
+
+
+def test_an_error_names_product_and_window_and_a_header_has_a_line_too() -> None:
+    assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in refusal(b"hello\n")
+    assert "line 1 is not valid UTF-8" in refusal(b"timestamp|type|us\xffer\n1|A|b\n")
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [(' "a', "b", "c", 'd"'), ('   "a', "b", "c", 'd"'), ('"quoted"', ' "a', "b", "c", 'd"', "e")],
+)
+def test_a_blank_before_a_quote_swallows_no_rows(symbols: tuple[str, ...]) -> None:
+    """DuckDB drops the blank and both quotes: as many bytes as the line breaks between them."""
+    assert re.search(QUOTES, refusal(file_of(*symbols)))
+    assert [record["symbol"] for record in read(file_of(*symbols), file_format=PLAIN)] == [*symbols]
+
+
+@pytest.mark.parametrize("value", [r'"say \"hi\" now"', r'"say \"hi"', r'"say \""', r'"a\"|b"'])
+def test_quotes_that_a_backslash_escapes_name_the_setting(value: str) -> None:
+    error = refusal(file_of("a", value, "b"))
+    assert "line 3 " in error
+    assert re.search(QUOTES, error)
+
+
+def test_a_backslash_at_the_end_of_a_quoted_value_is_data() -> None:
+    records = read(file_of(r'"C:\"', r'"\\"'))
+    assert [record["symbol"] for record in records] == ["C:\\", "\\\\"]
+
+
+def test_a_file_that_quotes_while_quotes_are_data_gets_the_setting_to_change() -> None:
+    error = refusal(file_of('"a|b"'), file_format=PLAIN)
+    assert re.search("line 2 has 10 instead of 9 fields.* or quote_character to the one", error)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_name_an_empty_field_at_the_end_of_the_rows(*, header: bool) -> None:
+    data = file_of("A", "B", header=header).replace(b"\n", b"|\n")
+    data = data.replace(b"|\n", b"\n", 1) if header else data
+    assert "setting columns" in refusal(data)
+    columns = {"WATCHLIST": [*WATCHLIST, "end of row"]}
+    named = FileFormat(columns=columns, layout_check="warning")
+    assert read(data, file_format=named) == read(file_of("A", "B"))
+    with File(data, file_format=named) as export:
+        assert export.check().extra_columns == ()
+    if header:
+        columns["WATCHLIST"][2:4] = ["watchlistId", "userId"]
+        error = refusal(data, file_format=FileFormat(columns=columns))
+        assert "line 2 has 10 instead of 9 fields" in error
