@@ -80,6 +80,9 @@ class RawServer:
     would be sent, to what is sent.
     """
 
+    username = "user-of-the-tap"
+    password = "s3cret"  # noqa: S105 - loopback only, and to be looked for
+
     def __init__(self) -> None:
         """Listen."""
         self.requests: list[Request] = []

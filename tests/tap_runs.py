@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import gzip
 import io
 import json
 import signal
@@ -14,15 +16,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
 from demo.environment import clean_environment
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.tap import TapBarchartEvents
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import CUSTOMER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from barchart_events_emulator import Emulator
+    from tests.raw_server import RawServer
+
+    Run = Callable[..., "Outcome"]
+    """Runs the command to its end, see the fixture `run`."""
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
 
@@ -32,20 +41,31 @@ QUICK_COMMAND = [sys.executable, str(Path(__file__).with_name("quick_tap.py"))]
 START = "2026-03-02T00:00:00.000+00:00"
 """Where the syncs of these tests begin: a Monday, long past."""
 
+END = "2026-03-02T04:00:00.000+00:00"
+"""Where they end."""
 
-def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
-    """Return the tap's settings for an emulator: four hours of one product, hour by hour.
+MODES = ("bulk", "one by one", "files")
+"""The ways in which events come out, see `output_mode`."""
+
+
+def hour(number: float) -> str:
+    """Return the instant so many hours after `START`."""
+    return to_iso(round(from_iso(START) + number * HOUR))
+
+
+def settings_of(service: Emulator | RawServer, **more: Any) -> dict[str, Any]:
+    """Return the tap's settings for a service: four hours of one product, hour by hour.
 
     There is no lookback, so that a run exports no window again.
     """
     return {
-        "api_url": emulator.api_url,
-        "username": emulator.username,
-        "password": emulator.password,
+        "api_url": service.api_url,
+        "username": service.username,
+        "password": service.password,
         "customer": CUSTOMER,
         "products": ["WATCHLIST"],
         "start_date": START,
-        "end_date": "2026-03-02T04:00:00.000+00:00",
+        "end_date": END,
         "window_hours": 1,
         "lookback_hours": 0,
         "poll_interval_seconds": 0.02,
@@ -53,7 +73,13 @@ def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
     }
 
 
-def output_mode(way: str, folder: Path, batch_size: int) -> dict[str, Any]:
+def change(service: Emulator, **options: Any) -> None:
+    """Change options of an emulator by name."""
+    for name, value in options.items():
+        setattr(service, name, value)
+
+
+def output_mode(way: str, folder: Path, batch_size: int = 1000) -> dict[str, Any]:
     """Return the settings that make events come out in bulk, one by one, or as files."""
     ways: dict[str, dict[str, Any]] = {
         "bulk": {},
@@ -94,14 +120,39 @@ class Outcome:
     """What a process wrote to stdout."""
 
     @property
+    def reason(self) -> str:
+        """What the error says; of a process, the last line of its log."""
+        return str(self.error) if self.error else self.log.splitlines()[-1].rpartition(" | ")[2]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The properties of the only SCHEMA message."""
+        (found,) = [m for m in self.messages if m["type"] == "SCHEMA"]
+        properties: dict[str, Any] = found["schema"]["properties"]
+        return properties
+
+    @property
     def records(self) -> list[dict[str, Any]]:
-        """The records."""
-        return [m["record"] for m in self.messages if m["type"] == "RECORD"]
+        """The records of RECORD messages and, after them, of the files that BATCH messages name."""
+        records = [m["record"] for m in self.messages if m["type"] == "RECORD"]
+        for url in self.files:
+            records += records_of(Path(url.removeprefix("file://")))
+        return records
+
+    @property
+    def files(self) -> list[str]:
+        """The URLs of all BATCH messages."""
+        return [url for m in self.messages if m["type"] == "BATCH" for url in m["manifest"]]
 
     @property
     def states(self) -> list[dict[str, Any]]:
         """The values of all STATE messages."""
         return [m["value"] for m in self.messages if m["type"] == "STATE"]
+
+    @property
+    def marks(self) -> list[str]:
+        """The bookmark of the only product in each STATE, empty if there is none."""
+        return [next(iter(bookmarks(state).values()), "") for state in self.states]
 
     @property
     def bookmarks(self) -> dict[str, str]:
@@ -118,14 +169,47 @@ def is_quiet(log: str) -> bool:
     return "Traceback" not in log or "tap_barchart_events/tap.py" not in log
 
 
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a BATCH file."""
+    if path.suffix != ".parquet":
+        data = path.read_bytes()
+        text = gzip.decompress(data) if path.suffix == ".gz" else data
+        return [json.loads(line) for line in text.splitlines()]
+    table = duckdb.read_parquet(str(path))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+    for row in rows:
+        # A struct has all names that the file has anywhere.
+        extra = {name: value for name, value in (row["extra"] or {}).items() if value is not None}
+        row["extra"] = extra or None
+    return rows
+
+
+def partitions(state: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what a STATE holds of each product."""
+    stream = ((state or {}).get("bookmarks") or {}).get("events") or {}
+    return list(stream.get("partitions", []))
+
+
+def partition(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a STATE holds of its only product."""
+    (found,) = partitions(state)
+    return found
+
+
 def bookmarks(state: Mapping[str, Any] | None) -> dict[str, str]:
     """Return product → bookmark of a STATE."""
-    stream = ((state or {}).get("bookmarks") or {}).get("events") or {}
     return {
         partition["context"]["product"]: partition["replication_key_value"]
-        for partition in stream.get("partitions", [])
+        for partition in partitions(state)
         if "replication_key_value" in partition
     }
+
+
+def state_at(instant: str) -> dict[str, Any]:
+    """Return a STATE that holds a bookmark and nothing else."""
+    context = {"customer": CUSTOMER, "product": "WATCHLIST"}
+    held = {"context": context, "replication_key": "end", "replication_key_value": instant}
+    return {"bookmarks": {"events": {"partitions": [held]}}}
 
 
 def sync(
@@ -136,18 +220,43 @@ def sync(
     """Run the tap in this process; an error ends it, and is reported."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error: Exception | None = None
-    with _own_signals(), contextlib.redirect_stdout(stdout):
+    with own_signals(), contextlib.redirect_stdout(stdout):
         try:
             # Decimals for floats, as the SDK reads a STATE file.
             given = json.loads(json.dumps(state), parse_float=Decimal) if state else None
-            TapBarchartEvents(config=dict(settings), state=given, catalog=catalog).sync_all()
+            # A copy: the SDK takes entries out of stream maps.
+            config = copy.deepcopy(dict(settings))
+            TapBarchartEvents(config=config, state=given, catalog=catalog).sync_all()
         except Exception as problem:  # noqa: BLE001 - for the test to look at
             error = problem
-    return Outcome(_messages(stdout.buffer.getvalue()), error)
+    return Outcome(messages_of(stdout.buffer.getvalue()), error)
+
+
+def synced(
+    settings: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    catalog: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Run the tap in this process; it has to succeed."""
+    outcome = sync(settings, state, catalog)
+    assert outcome.error is None, outcome.error
+    return outcome
+
+
+def catalog_of(settings: Mapping[str, Any], **metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a discovered catalog, with metadata added for properties, or for the ``stream``."""
+    tap = TapBarchartEvents(config=dict(settings), validate_config=False)
+    catalog: dict[str, Any] = json.loads(tap.catalog_json_text)
+    for name, more in metadata.items():
+        breadcrumb = [] if name == "stream" else ["properties", name]
+        (entry,) = [m for m in catalog["streams"][0]["metadata"] if m["breadcrumb"] == breadcrumb]
+        entry["metadata"] |= more
+    return catalog
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
+def own_signals() -> Iterator[None]:
+    """Have the handlers of signals again afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
@@ -156,7 +265,8 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _messages(written: bytes) -> list[dict[str, Any]]:
+def messages_of(written: bytes) -> list[dict[str, Any]]:
+    """Return the messages of an output of whole lines."""
     assert not written or written.endswith(b"\n"), f"a torn line: {written[-200:]!r}"
     return [json.loads(line) for line in written.splitlines()]
 
@@ -172,6 +282,7 @@ class Tap:
         *,
         environ: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        catalog: Mapping[str, Any] | None = None,
         limits: Mapping[str, int] | None = None,
         program: Sequence[str] = COMMAND,
         **options: Any,
@@ -184,6 +295,7 @@ class Tap:
             state: Where to go on.
             environ: Further environment variables.
             arguments: More arguments of the command.
+            catalog: A catalog to pass.
             limits: What the process may use: ``RLIMIT_DATA`` and the like → bytes.
             program: How the command is called.
             options: Of ``subprocess.Popen``.
@@ -192,13 +304,12 @@ class Tap:
         self.temporary = own / "tmp"
         self.temporary.mkdir()
         self.log = own / "stderr"
-        config = own / "config.json"
-        config.write_text(json.dumps(settings), encoding="utf-8")
-        command = [*_limited(limits or {}), *program, f"--config={config}", *arguments]
-        if state:
-            path = own / "state.json"
-            path.write_text(json.dumps(state), encoding="utf-8")
-            command.append(f"--state={path}")
+        command = [*_limited(limits or {}), *program, *arguments]
+        for option, content in (("config", settings), ("state", state), ("catalog", catalog)):
+            if content:
+                path = own / f"{option}.json"
+                path.write_text(json.dumps(content), encoding="utf-8")
+                command.append(f"--{option}={path}")
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 command,
@@ -226,7 +337,7 @@ class Tap:
         """
         code = self.process.wait(60)
         log = self.log.read_text(encoding="utf-8", errors="replace")
-        return Outcome(_messages(written), None, code, log, written)
+        return Outcome(messages_of(written), None, code, log, written)
 
     @property
     def left_behind(self) -> list[str]:

@@ -8,7 +8,6 @@ Each test prints the seed that it used; the environment variable ``CRASH_SEED`` 
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -17,7 +16,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,14 +23,24 @@ import pytest
 from barchart_events_emulator import Emulator
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events, values_of
-from tests.tap_runs import START, Tap, bookmarks, is_quiet, output_mode, settings_of
+from tests.tap_runs import (
+    MODES,
+    START,
+    Outcome,
+    Tap,
+    bookmarks,
+    is_quiet,
+    output_mode,
+    partitions,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from barchart_events_emulator.jobs import ExportJob
 
-MODES = ["bulk", "one by one", "files"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 BATCH_SIZE = 1500
 SOAK_SECONDS = 600
@@ -43,6 +51,16 @@ def seed_of(request: pytest.FixtureRequest) -> int:
     seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
     print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
     return seed
+
+
+def claimed(state: Any, expected: Mapping[str, EventValues]) -> set[str]:
+    """Return the keys of all events before the bookmarks of a STATE."""
+    ends = {product: from_iso(end) for product, end in bookmarks(state).items()}
+    return {
+        key
+        for key, values in expected.items()
+        if values["timestamp"] < ends.get(values["product"], 0)
+    }
 
 
 @dataclass
@@ -56,32 +74,20 @@ class Target:
     def take(self, line: bytes) -> None:
         """Take one message."""
         message = json.loads(line)
-        if message["type"] == "RECORD":
-            self._hold(message["record"])
-        elif message["type"] == "BATCH":
-            for path in message["manifest"]:
-                data = gzip.decompress(Path(path.removeprefix("file://")).read_bytes())
-                for row in data.splitlines():
-                    self._hold(json.loads(row))
-        elif message["type"] == "STATE":
+        for record in Outcome([message]).records:
+            values = values_of(record)
+            held = self.held.setdefault(record["event_id"], values)
+            assert held == values, "another event, same key"
+        if message["type"] == "STATE":
             self._believe(message["value"])
-
-    def _hold(self, record: dict[str, Any]) -> None:
-        values = values_of(record)
-        assert self.held.setdefault(record["event_id"], values) == values, "another event, same key"
 
     def _believe(self, state: dict[str, Any]) -> None:
         """Take a STATE; all that it claims must be here, and it must not go back."""
         before, after = bookmarks(self.state), bookmarks(state)
         for product, bookmark in before.items():
             assert after[product] >= bookmark, "the bookmark went back"
-        claimed = {product: from_iso(bookmark) for product, bookmark in after.items()}
-        missing = [
-            key
-            for key, values in self.expected.items()
-            if values["timestamp"] < claimed.get(values["product"], 0) and key not in self.held
-        ]
-        assert missing == [], f"STATE claims {len(missing)} events that have not come"
+        missing = claimed(state, self.expected) - self.held.keys()
+        assert missing == set(), f"STATE claims {len(missing)} events that have not come"
         self.state = state
 
 
@@ -142,9 +148,7 @@ class Jobs:
     @staticmethod
     def named(state: dict[str, Any] | None) -> set[str]:
         """Return the jobs that a STATE names."""
-        events = ((state or {}).get("bookmarks") or {}).get("events") or {}
-        partitions = events.get("partitions", [])
-        return {job[0] for partition in partitions for job in partition.get("jobs", [])}
+        return {job[0] for held in partitions(state) for job in held.get("jobs", [])}
 
     def lose(self, state: dict[str, Any] | None) -> set[str]:
         """Return the jobs of unfinished windows that no later run can know, by a new STATE."""

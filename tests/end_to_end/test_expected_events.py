@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +11,13 @@ from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator, Event
 from barchart_events_emulator.files import HEADER_STYLES
-from tap_barchart_events.windows import from_iso, to_iso
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import arrived, expected_events, identified
-from tests.tap_runs import START, Outcome, bookmarks, output_mode, settings_of, sync
+from tests.tap_runs import END, MODES, START, change, output_mode, settings_of, synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MINUTE = 60_000
 FIRST = from_iso(START)
@@ -31,24 +29,11 @@ BODIES: tuple[tuple[str, dict[str, str]], ...] = (
     ("WATCHLIST-APPLICATION-LOADED", {}),
 )
 
-CHECKS = [HealthCheck.too_slow]
-
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Emulator]:
     with Emulator(job_seconds=0.005) as emulator:
         yield emulator
-
-
-def all_records(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the records of all RECORD messages, or of all files that BATCH messages name."""
-    records = list(outcome.records)
-    for message in outcome.messages:
-        if message["type"] == "BATCH":
-            for path in message["manifest"]:
-                data = gzip.decompress(Path(path.removeprefix("file://")).read_bytes())
-                records += [json.loads(line) for line in data.splitlines()]
-    return records
 
 
 @st.composite
@@ -74,7 +59,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "events": events,
         "window": window,
         "length": length,
-        "way": draw(st.sampled_from(["bulk", "one by one", "files"])),
+        "way": draw(st.sampled_from(MODES)),
         "options": {
             "max_events": draw(st.none() | st.integers(smallest, smallest + 5)),
             "end_inclusive": draw(st.booleans()),
@@ -97,31 +82,29 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(cases())
-@settings(max_examples=40, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
     service: Emulator, tmp_path_factory: pytest.TempPathFactory, case: dict[str, Any]
 ) -> None:
-    for name, value in case["options"].items():
-        setattr(service, name, value)
+    change(service, **case["options"])
     service.source = lambda *_: case["events"]
     end = FIRST + case["length"]
-    outcome = sync(
+    outcome = synced(
         settings_of(
             service,
             end_date=to_iso(end),
-            window_hours=case["window"] / 3_600_000,
+            window_hours=case["window"] / HOUR,
             min_window_seconds=0.001,
             **case["more"],
             **output_mode(case["way"], tmp_path_factory.mktemp("batches"), batch_size=7),
         )
     )
-    assert outcome.error is None
     inside = [event for event in case["events"] if FIRST <= event.timestamp < end]
-    assert arrived(all_records(outcome)) == dict(identified("WATCHLIST", inside))
+    assert arrived(outcome.records) == dict(identified("WATCHLIST", inside))
     assert outcome.bookmarks == {"WATCHLIST": to_iso(end)}
 
 
-@pytest.mark.parametrize("way", ["bulk", "one by one", "files"])
+@pytest.mark.parametrize("way", MODES)
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_splits_down_to_seconds_with_empty_halves_change_nothing(
     service: Emulator, tmp_path: Path, way: str, *, inclusive: bool
@@ -130,45 +113,28 @@ def test_splits_down_to_seconds_with_empty_halves_change_nothing(
     burst = [Event(FIRST + 14_399_000 + at, *BODIES[at % 4]) for at in range(990)]
     burst += [Event(FIRST, *BODIES[0]), Event(FIRST + 1, *BODIES[0])]
     service.source = lambda *_: burst
-    service.max_events, service.end_inclusive = 300, inclusive
-    service.header = service.shuffled_columns = False
-    outcome = sync(
-        settings_of(
-            service,
-            window_hours=4,
-            min_window_seconds=0.1,
-            **output_mode(way, tmp_path, batch_size=7),
-        )
-    )
-    assert outcome.error is None
-    assert arrived(all_records(outcome)) == dict(identified("WATCHLIST", burst))
-    ends = [bookmarks(state).get("WATCHLIST", "") for state in outcome.states]
-    assert ends == sorted(ends), "the bookmark never goes back"
-    assert len(set(ends)) >= 10, "an empty half, too, is a window of its own"
+    change(service, max_events=300, end_inclusive=inclusive, header=False, shuffled_columns=False)
+    mode = output_mode(way, tmp_path, batch_size=7)
+    outcome = synced(settings_of(service, window_hours=4, min_window_seconds=0.1, **mode))
+    assert arrived(outcome.records) == dict(identified("WATCHLIST", burst))
+    assert outcome.marks == sorted(outcome.marks), "the bookmark never goes back"
+    assert len(set(outcome.marks)) >= 10, "an empty half, too, is a window of its own"
 
 
-def test_event_types_are_the_services_business(service: Emulator) -> None:
+@pytest.mark.parametrize(
+    ("products", "more"),
+    [
+        (["WATCHLIST"], {"event_types": ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]}),
+        (["WATCHLIST", "ALERT", "CMDTYVIEW", "BARCHART-EXCEL"], {"max_concurrent_jobs": 3}),
+    ],
+)
+def test_all_products_come_each_with_the_events_of_the_types_asked_for(
+    service: Emulator, products: list[str], more: dict[str, Any]
+) -> None:
     service.source = None
-    service.max_events = None
-    service.events_per_hour = 100
-    types = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
-    configured = settings_of(service, event_types=types)
-    outcome = sync(configured)
-    expected = expected_events(
-        service, ["WATCHLIST"], configured["start_date"], configured["end_date"], types
-    )
-    assert arrived(outcome.records) == expected
-    assert {record["type"] for record in outcome.records} <= set(types)
-
-
-def test_all_products_come_at_once_each_with_its_own_events(service: Emulator) -> None:
-    service.source = None
-    service.max_events = 60
-    service.events_per_hour = 100
-    products = ["WATCHLIST", "ALERT", "CMDTYVIEW", "BARCHART-EXCEL"]
-    configured = settings_of(service, products=products, max_concurrent_jobs=3)
-    outcome = sync(configured)
-    expected = expected_events(service, products, configured["start_date"], configured["end_date"])
-    assert outcome.error is None
-    assert arrived(outcome.records) == expected
+    change(service, max_events=60, events_per_hour=100)
+    outcome = synced(settings_of(service, products=products, **more))
+    types = more.get("event_types")
+    assert arrived(outcome.records) == expected_events(service, products, START, END, types)
     assert set(outcome.bookmarks) == set(products)
+    assert types is None or {record["type"] for record in outcome.records} == set(types)

@@ -6,63 +6,35 @@ import itertools
 import signal
 import socket
 import time
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exports.export import JobPolicy
-from tap_barchart_events.exports.jobs import Scheduler
 from tap_barchart_events.streams import EventsStream
-from tests.raw_server import RawServer, http
-from tests.tap_runs import Tap, sync
+from tests.raw_server import http
+from tests.tap_runs import END, Tap, hour, settings_of, sync, synced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.raw_server import Request
+    from tests.raw_server import RawServer, Request
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
-START = "2026-03-02T00:00:00.000+00:00"
-END = "2026-03-02T04:00:00.000+00:00"
 EVENTS = 4 * 60
 """One a minute."""
 
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 
-@pytest.fixture
-def server() -> Iterator[RawServer]:
-    with RawServer() as server:
-        yield server
-
-
-def settings_of(server: RawServer, **more: Any) -> dict[str, Any]:
-    return {
-        "api_url": server.api_url,
-        "username": "user",
-        "password": "s3cret",
-        "customer": "TGAM",
-        "products": ["WATCHLIST"],
-        "start_date": START,
-        "end_date": END,
-        "window_hours": 1,
-        "lookback_hours": 0,
-        "poll_interval_seconds": 0.02,
-        "request_timeout_seconds": 2,
-        **more,
-    }
-
-
 def test_interim_responses_lose_no_event(server: RawServer) -> None:
     for call in ("authenticate", "start", "poll", "link", "download"):
         server.responses[call] = lambda _, usual: EARLY + usual
-    outcome = sync(settings_of(server))
-    assert outcome.error is None
+    outcome = synced(settings_of(server))
     assert len({record["event_id"] for record in outcome.records}) == EVENTS
+    assert len(server.calls("authenticate")) == 1
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 
@@ -74,27 +46,11 @@ def test_one_job_for_all_starts_ends_the_sync(server: RawServer, *, echoes: bool
 
     server.responses["start"] = always_the_first
     outcome = sync(settings_of(server, max_concurrent_jobs=1))
-    assert "could not start an export job" in str(outcome.error)
-    assert "JOB-0" in str(outcome.error)
+    assert "could not start an export job" in outcome.reason
+    assert "JOB-0" in outcome.reason
     ends = {record["end"] for record in outcome.records}
     assert len(ends) <= 1, "no window got the events of another"
     assert outcome.bookmarks in ({}, {"WATCHLIST": max(ends, default="")})
-
-
-def test_a_job_of_another_export_that_passes_is_started_anew(server: RawServer) -> None:
-    wrong = [{"customer": "OTHER"}, {"product": "ALERT"}]
-
-    def respond(_: Request, usual: bytes) -> bytes:
-        if not wrong:
-            return usual
-        source = f"JOB-{len(server.jobs) - 1}"
-        return http({**server.job(source), "filter": wrong.pop()})
-
-    server.responses["start"] = respond
-    outcome = sync(settings_of(server))
-    assert outcome.error is None
-    assert len(outcome.records) == EVENTS
-    assert len(server.calls("start")) == 4 + 2
 
 
 def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
@@ -104,66 +60,8 @@ def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
     server.responses["start"] = run
     server.responses["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
     outcome = sync(settings_of(server, window_hours=0.25, max_concurrent_jobs=16))
-    assert "401" in str(outcome.error)
+    assert "401" in outcome.reason
     assert len(server.calls("poll")) <= 3
-
-
-def test_the_credentials_are_checked_once_before_all_else(server: RawServer) -> None:
-    assert sync(settings_of(server)).error is None
-    assert [request.call for request in server.requests].count("authenticate") == 1
-    assert server.requests[0].call == "authenticate"
-
-
-def test_a_service_whose_clock_is_behind_bounds_what_is_exported(
-    server: RawServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.responses["authenticate"] = lambda _, __: http(
-        {}, Date=formatdate(time.time() - 7200, usegmt=True)
-    )
-    begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3 * 3600))
-    settings = settings_of(server, start_date=begin, end_date=None, lag_minutes=0)
-    outcome = sync(settings)
-    assert outcome.error is None
-    latest = max(job["end"] for job in server.jobs.values()) / 1000
-    assert latest <= time.time() - 7200 + 1
-    assert sum("clocks differ" in record.getMessage() for record in caplog.records) == 1
-
-
-def test_a_clock_of_the_year_100_and_the_longest_lag_are_nothing_to_export(
-    server: RawServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "tap-barchart-events")
-    server.responses["authenticate"] = lambda _, __: http({}, Date="Fri, 01 Jan 0100 00:00:00 GMT")
-    outcome = sync(settings_of(server, end_date=None, lag_minutes=1e9))
-    assert outcome.error is None
-    assert outcome.records == []
-    lines = [record.getMessage() for record in caplog.records]
-    assert sum("the clocks differ" in line for line in lines) == 1
-    assert sum("not before now minus lag_minutes, 0001-01-01" in line for line in lines) == 1
-
-
-def test_threads_without_a_call_to_make_are_left_alone(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Woken at each change, hundreds of them would take the processor from the target.
-    asked = [0]
-    next_call = Scheduler.next_call
-
-    def counted(scheduler: Scheduler, now: float) -> Any:
-        asked[0] += 1
-        return next_call(scheduler, now)
-
-    def slow(_: Request, usual: bytes) -> bytes:
-        time.sleep(0.1)
-        return usual
-
-    monkeypatch.setattr(Scheduler, "next_call", counted)
-    server.responses["start"] = slow
-    outcome = sync(settings_of(server, window_hours=0.05, max_concurrent_jobs=200))
-    assert outcome.error is None
-    assert outcome.bookmarks == {"WATCHLIST": END}
-    calls = len(server.calls("start")) + len(server.calls("download"))
-    assert asked[0] < 10 * calls
 
 
 def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
@@ -209,16 +107,17 @@ def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
         return usual
 
     server.responses = {"start": start, "poll": poll}
-    outcome = sync(settings_of(server, max_concurrent_jobs=2, end_date="2026-03-02T02:00:00Z"))
-    assert outcome.error is None
+    synced(settings_of(server, max_concurrent_jobs=2, end_date=hour(2)))
     later = [request.at for request in server.calls("start")[3:]]
     assert len(later) == 2
     assert min(later) - refused[0] >= 3.5
 
 
 def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
-    server: RawServer,
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Longer than a call is retried, as ten minutes and more would be.
+    monkeypatch.setattr(EventsStream, "retry", RetryPolicy(timeout=1))
     numbers = itertools.count(1)
 
     def start(_: Request, usual: bytes) -> bytes:
@@ -231,33 +130,10 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
         return usual
 
     server.responses["start"] = start
-    outcome = sync(settings_of(server, max_concurrent_jobs=2))
-    assert outcome.error is None
+    synced(settings_of(server, max_concurrent_jobs=2))
     first, second, *later = (request.at for request in server.calls("start"))
     assert second - first < 0.4, "both were sent at once"
     assert min(later) - second >= 3
-
-
-def test_a_long_retry_after_that_two_starts_get_is_waited_for(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Longer than a call is retried, as ten minutes and more would be.
-    monkeypatch.setattr(EventsStream, "retry", RetryPolicy(timeout=1))
-    numbers = itertools.count(1)
-
-    def start(_: Request, usual: bytes) -> bytes:
-        match next(numbers):
-            case 1:
-                return http(b"", "429 Too Many Requests", Retry_After=2)
-            case 2:
-                time.sleep(0.4)  # the other one has been refused by then
-                return http(b"", "429 Too Many Requests", Retry_After=2)
-        return usual
-
-    server.responses["start"] = start
-    outcome = sync(settings_of(server, max_concurrent_jobs=2))
-    assert outcome.error is None
-    assert len(outcome.records) == EVENTS
 
 
 def test_a_start_that_is_answered_after_a_signal_is_in_state(
@@ -319,25 +195,7 @@ def test_a_proxy_or_certificates_that_cannot_be_used_end_it_as_an_unreachable_ho
     monkeypatch.setattr("tap_barchart_events.api.client.UNREACHABLE_TIMEOUT", 0)
     monkeypatch.setenv(variable, value)
     outcome = sync(settings_of(server, api_url="https://storage.example"))
-    assert "could not check the credentials: https://storage.example: " in str(outcome.error)
-    assert why in str(outcome.error)
-    assert "for-the-proxy" not in str(outcome.error)
-    assert "given up after 1 try" in str(outcome.error)
-
-
-# A service that is not there -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("arguments", [(), ("--test",)])
-def test_a_service_that_is_not_there_ends_it_soon(
-    server: RawServer, tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
-    settings = settings_of(server, api_url="http://127.0.0.1:1", max_concurrent_jobs=16)
-    began = time.monotonic()
-    outcome = Tap(tmp_path, settings, arguments=arguments).end()
-    assert time.monotonic() - began < 20
-    assert outcome.code == 1
-    refused = [line for line in outcome.log.splitlines() if "connection refused" in line]
-    assert 2 <= len(refused) <= 8
-    assert len(set(refused)) == len(refused)
-    assert "is the emulator running?" in outcome.log.splitlines()[-1]
+    assert "could not check the credentials: https://storage.example: " in outcome.reason
+    assert why in outcome.reason
+    assert "for-the-proxy" not in outcome.reason
+    assert "given up after 1 try" in outcome.reason

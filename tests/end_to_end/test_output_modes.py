@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import duckdb
 import pytest
+import requests
+from moto.server import ThreadedMotoServer
 from singer_sdk.helpers._batch import StorageTarget
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
-from tests.tap_runs import COMMAND, START, Outcome, Tap, output_mode, settings_of, sync
+from tests.tap_runs import START, Outcome, Tap, output_mode, records_of, settings_of, synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +36,7 @@ def service() -> Iterator[Emulator]:
         yield emulator
 
 
-def run(folder: Path, service: Emulator, *arguments: str, **more: Any) -> Outcome:
+def ran(folder: Path, service: Emulator, *arguments: str, **more: Any) -> Outcome:
     settings = settings_of(service, products=PRODUCTS, **more)
     outcome = Tap(folder, settings, arguments=arguments).end()
     assert outcome.code == 0, outcome.log
@@ -47,152 +45,115 @@ def run(folder: Path, service: Emulator, *arguments: str, **more: Any) -> Outcom
 
 @pytest.fixture(scope="module")
 def in_bulk(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(tmp_path_factory.mktemp("bulk"), service)
+    return ran(tmp_path_factory.mktemp("bulk"), service)
 
 
 @pytest.fixture(scope="module")
 def through_sdk(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(tmp_path_factory.mktemp("sdk"), service, **IDENTITY)
+    return ran(tmp_path_factory.mktemp("sdk"), service, **IDENTITY)
 
 
-def instants_of(outcome: Outcome) -> set[str]:
-    return {m["time_extracted"] for m in outcome.messages if m["type"] == "RECORD"}
+# RECORD messages -----------------------------------------------------------------------------
 
 
 def test_only_a_stream_map_has_each_record_pass_through_the_sdk(
     in_bulk: Outcome, through_sdk: Outcome
 ) -> None:
     # The SDK looks at the clock for each record, the bulk path once for each window.
-    assert len(instants_of(in_bulk)) == WINDOWS * len(PRODUCTS)
-    assert len(instants_of(through_sdk)) > WINDOWS * len(PRODUCTS)
+    bulk, sdk = (
+        {m["time_extracted"] for m in outcome.messages if m["type"] == "RECORD"}
+        for outcome in (in_bulk, through_sdk)
+    )
+    assert len(bulk) == WINDOWS * len(PRODUCTS)
+    assert len(sdk) > WINDOWS * len(PRODUCTS)
 
 
-def test_records_in_bulk_are_those_through_the_sdk_field_by_field(
+def test_messages_in_bulk_are_those_through_the_sdk_field_by_field_but_for_the_instant(
     in_bulk: Outcome, through_sdk: Outcome
 ) -> None:
-    assert len(in_bulk.records) > 1_000
-    assert any(record["extra"] for record in in_bulk.records)
-    for bulk, sdk in zip(in_bulk.records, through_sdk.records, strict=True):
-        assert list(bulk.items()) == list(sdk.items())
-
-
-def test_messages_in_bulk_are_those_through_the_sdk_but_for_the_instant(
-    in_bulk: Outcome, through_sdk: Outcome
-) -> None:
-    def comparable(outcome: Outcome) -> list[dict[str, Any]]:
-        # A stream map makes its own SCHEMA: no descriptions, and no bookmark.
-        return [
-            {name: value for name, value in message.items() if name != "time_extracted"}
+    # A stream map makes its own SCHEMA: no descriptions, and no bookmark.
+    bulk, sdk = (
+        [
+            {**message, "time_extracted": "", "record": list(message["record"].items())}
             for message in outcome.messages
             if message["type"] == "RECORD"
         ]
-
-    assert comparable(in_bulk) == comparable(through_sdk)
+        for outcome in (in_bulk, through_sdk)
+    )
+    assert len(bulk) > 1_000
+    assert any(record["extra"] for record in in_bulk.records)
+    assert bulk == sdk
     assert in_bulk.bookmarks == through_sdk.bookmarks
 
 
-@pytest.mark.parametrize("way", ["in_bulk", "through_sdk"])
 def test_the_sdks_record_counter_counts_every_record(
-    way: str, request: pytest.FixtureRequest
+    in_bulk: Outcome, through_sdk: Outcome
 ) -> None:
-    outcome: Outcome = request.getfixturevalue(way)
-
-    points = [line.partition("METRIC: ")[2] for line in outcome.log.splitlines()]
-    metrics = [json.loads(point) for point in points if point]
-    counted = sum(m["value"] for m in metrics if m["metric"] == "record_count")
-    assert counted == len(outcome.records)
+    for outcome in (in_bulk, through_sdk):
+        points = [line.partition("METRIC: ")[2] for line in outcome.log.splitlines()]
+        metrics = [json.loads(point) for point in points if point]
+        counted = sum(m["value"] for m in metrics if m["metric"] == "record_count")
+        assert counted == len(outcome.records)
 
 
 @pytest.mark.parametrize("maps", [{}, IDENTITY], ids=["in bulk", "through the SDK"])
-def test_properties_that_are_not_selected_are_not_written(
-    service: Emulator, tmp_path: Path, in_bulk: Outcome, maps: Mapping[str, Any]
-) -> None:
-    away = ["user_id", "symbol", "extra"]
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(settings_of(service, products=PRODUCTS)), encoding="utf-8")
-    discover = [*COMMAND, f"--config={config}", "--discover"]
-    catalog = json.loads(subprocess.run(discover, capture_output=True, check=True).stdout)
-    for entry in catalog["streams"][0]["metadata"]:
-        if entry["breadcrumb"] in [["properties", name] for name in away]:
-            entry["metadata"]["selected"] = False
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(catalog), encoding="utf-8")
-
-    outcome = run(tmp_path, service, f"--catalog={path}", **maps)
-
-    schema = next(m["schema"] for m in outcome.messages if m["type"] == "SCHEMA")
-    assert not set(away) & set(schema["properties"])
-    expected = [{n: v for n, v in r.items() if n not in away} for r in in_bulk.records]
-    assert outcome.records == expected
-
-
-def test_columns_that_an_older_catalog_lacks_go_to_extra(
-    service: Emulator, tmp_path: Path, in_bulk: Outcome
-) -> None:
-    tap = TapBarchartEvents(config=settings_of(service, products=["WATCHLIST"]))
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(tap.catalog_dict), encoding="utf-8")
-
-    outcome = run(tmp_path, service, f"--catalog={path}")
-
-    known = set(tap.catalog_dict["streams"][0]["schema"]["properties"])
-    for record, whole in zip(outcome.records, in_bulk.records, strict=True):
-        values = whole | (whole["extra"] or {})
-        assert record.keys() == known
-        found = record | (record["extra"] or {})
-        assert {n: v for n, v in found.items() if v and n != "extra"} == {
-            n: v for n, v in values.items() if v and n != "extra"
-        }
-    assert "portfolio_id" in outcome.log, "a warning names what is new"
-
-
-def test_a_column_taken_out_of_the_schema_alone_does_not_come_as_extra(
-    service: Emulator, tmp_path: Path
-) -> None:
-    tap = TapBarchartEvents(config=settings_of(service, products=["WATCHLIST"]))
-    catalog = json.loads(json.dumps(tap.catalog_dict))
-    del catalog["streams"][0]["schema"]["properties"]["user_id"]
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(catalog), encoding="utf-8")
-
-    outcome = run(tmp_path, service, f"--catalog={path}")
-
-    assert outcome.records
-    assert not any("user_id" in record | (record["extra"] or {}) for record in outcome.records)
-
-
-@pytest.mark.parametrize("maps", [{}, IDENTITY], ids=["in bulk", "through the SDK"])
-def test_records_fit_the_schema_though_fields_are_empty(
-    tmp_path: Path, maps: Mapping[str, Any]
-) -> None:
-    names = ["timestamp", "type", "userId"]
+def test_records_fit_the_schema_though_fields_are_empty(maps: Mapping[str, Any]) -> None:
     at = from_iso(START)
-    rows = [names, [str(at), "", ""], [str(at + 1), "WATCHLIST-CREATED", "me"]]
-    body = "".join("|".join(row) + "\n" for row in rows).encode()
+    body = f"timestamp|type|userId\n{at}||\n{at + 1}|WATCHLIST-CREATED|me\n".encode()
     with Emulator(body=lambda _: body) as service:
-        outcome = Tap(tmp_path, settings_of(service, window_hours=WINDOWS, **maps)).end()
-    schema = next(m["schema"] for m in outcome.messages if m["type"] == "SCHEMA")
+        outcome = synced(settings_of(service, window_hours=WINDOWS, **maps))
     for record in outcome.records:
         empty = {name for name, value in record.items() if value is None}
-        assert all("null" in schema["properties"][name]["type"] for name in empty)
+        assert all("null" in outcome.schema[name]["type"] for name in empty)
     assert [record["type"] for record in outcome.records] == [None, "WATCHLIST-CREATED"]
 
 
-def records_of(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        table = duckdb.read_parquet(str(path))
-        rows = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
-        for row in rows:
-            extra = {n: v for n, v in (row["extra"] or {}).items() if v is not None}
-            row["extra"] = extra or None
-        return rows
-    data = path.read_bytes()
-    text = gzip.decompress(data) if path.suffix == ".gz" else data
-    return [json.loads(line) for line in text.splitlines()]
+# BATCH files ---------------------------------------------------------------------------------
 
 
-def without_window(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "end"}
+BUCKET = "s3://events-of-tgam"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """Return the address of an S3 server that holds nothing but an empty bucket."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    requests.put(BUCKET.replace("s3:/", address), timeout=10).raise_for_status()
+    yield address
+    server.stop()
+
+
+@pytest.fixture
+def environ(s3: str, tmp_path: Path) -> dict[str, str]:
+    """Return an environment with made-up credentials, in which no other host can be reached."""
+    nowhere = "http://127.0.0.1:9"
+    return {
+        "AWS_ACCESS_KEY_ID": "made-up",
+        "AWS_SECRET_ACCESS_KEY": "made-up-too",
+        "AWS_SESSION_TOKEN": "",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def stored(url: str, s3: str, folder: Path) -> list[dict[str, Any]]:
+    """Read the records of a batch file, without the tap's libraries for S3."""
+    if not url.startswith("s3:"):
+        return records_of(Path(url.removeprefix("file://")))
+    response = requests.get(url.replace("s3:/", s3), timeout=10)
+    response.raise_for_status()
+    file = folder / url.rpartition("/")[2]
+    file.write_bytes(response.content)
+    return records_of(file)
 
 
 @pytest.mark.parametrize(
@@ -205,28 +166,39 @@ def without_window(record: Mapping[str, Any]) -> dict[str, Any]:
     ],
     ids=["jsonl, gzip", "jsonl", "Parquet"],
 )
+@pytest.mark.parametrize("place", ["folder", "S3"])
 def test_batch_files_hold_the_records_cut_at_batch_size(
-    service: Emulator, tmp_path: Path, in_bulk: Outcome, encoding: Mapping[str, Any], size: int
+    service: Emulator,
+    s3: str,
+    environ: dict[str, str],
+    tmp_path: Path,
+    in_bulk: Outcome,
+    place: str,
+    encoding: dict[str, Any],
+    size: int,
 ) -> None:
-    storage = {"root": f"file://{tmp_path}", "prefix": "batch-"}
+    root = f"{BUCKET}/{tmp_path.name}" if place == "S3" else f"file://{tmp_path}"
+    kwargs = {"s3_additional_kwargs": {"ACL": "public-read"}} if place == "S3" else {}
+    storage = {"root": root, "prefix": "batch-", "params": kwargs}
     config = {"encoding": encoding, "storage": storage, "batch_size": size}
+    settings = settings_of(service, products=PRODUCTS, batch_config=config, window_hours=WINDOWS)
+    outcome = Tap(tmp_path, settings, environ=environ).end()
+    assert outcome.code == 0, outcome.log
 
-    outcome = run(tmp_path, service, batch_config=config, window_hours=WINDOWS)
-
+    whole = [{**record, "end": ""} for record in in_bulk.records]
     found: list[dict[str, Any]] = []
     for message in outcome.messages:
         if message["type"] == "BATCH":
-            (url,) = message["manifest"]
-            path = Path(url.removeprefix("file://"))
-            assert path.name.startswith("batch-")
-            records = records_of(path)
+            [url] = message["manifest"]
+            assert url.startswith(f"{root}/batch-")
+            records = stored(url, s3, tmp_path)
             assert 0 < len(records) <= size
-            found += records
+            found += [{**record, "end": ""} for record in records]
         elif message["type"] == "STATE":
             claimed = Outcome([message]).bookmarks
-            missing = in_bulk.records[len(found) :]
+            missing = whole[len(found) :]
             assert not [r for r in missing if r["timestamp"] < claimed.get(r["product"], "")]
-    assert [*map(without_window, found)] == [*map(without_window, in_bulk.records)]
+    assert found == whole
     assert outcome.bookmarks == in_bulk.bookmarks
 
 
@@ -261,10 +233,8 @@ def test_a_manifest_names_the_file_that_was_written(
     more = output_mode("files", tmp_path, 10_000)
     more["batch_config"]["storage"] = {"root": root.format(tmp_path), "prefix": prefix}
 
-    outcome = sync(settings_of(service, window_hours=WINDOWS, **more))
+    [url] = synced(settings_of(service, window_hours=WINDOWS, **more)).files
 
-    assert outcome.error is None
-    [url] = [url for m in outcome.messages if m["type"] == "BATCH" for url in m["manifest"]]
     [file] = tmp_path.rglob("*.json.gz")
     assert file.parent == tmp_path / written
     assert file.name.startswith(prefix)
@@ -278,9 +248,41 @@ def test_a_manifest_names_the_file_that_was_written(
 def test_trying_the_tap_writes_no_batch_file(service: Emulator, tmp_path: Path, test: str) -> None:
     folder = tmp_path / "batches"
     folder.mkdir()
-    more = output_mode("files", folder, 100)
-
-    outcome = run(tmp_path, service, f"--test={test}", **more)
-
+    outcome = ran(tmp_path, service, f"--test={test}", **output_mode("files", folder, 100))
     assert list(folder.iterdir()) == []
-    assert "BATCH" not in {message["type"] for message in outcome.messages}
+    assert outcome.files == []
+
+
+def test_without_credentials_the_last_line_says_so_and_no_bookmark_moves(
+    service: Emulator, environ: dict[str, str], tmp_path: Path
+) -> None:
+    config = {"encoding": {"format": "parquet"}, "storage": {"root": BUCKET}}
+    environ |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    outcome = Tap(tmp_path, settings_of(service, batch_config=config), environ=environ).end()
+    assert outcome.code == 1
+    assert "could not write a batch file: NoCredentialsError; check space, per" in outcome.reason
+    assert "credentials where batch_config stores files" in outcome.reason
+    assert (outcome.files, outcome.bookmarks) == ([], {})
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {"root": "s3://s3cret part/x"},
+        {"root": "s3://s3cret", "params": {"key": "s3cret\n", "secret": "s3cret"}},
+        {"root": "s3://s3cret", "params": {"key": "key", "token": ["s3cret"]}},
+        {"root": "s3://s3cret", "params": {"endpoint_url": "http://s3cret.invalid:x"}},
+        {"root": "s3://s3cret", "params": {"client_kwargs": {"region_name": "s3cret%"}}},
+        {"root": "s3cret://bucket"},
+        {"root": "file:///dev/null/s3cret"},
+    ],
+)
+def test_no_error_about_a_storage_has_a_part_of_batch_config(
+    service: Emulator, environ: dict[str, str], tmp_path: Path, storage: dict[str, Any]
+) -> None:
+    config = {"encoding": {"format": "parquet"}, "storage": storage}
+    outcome = Tap(tmp_path, settings_of(service, batch_config=config), environ=environ).end()
+    assert outcome.code == 1, outcome.log[-3000:]
+    assert "batch_config" in outcome.reason
+    assert "s3cret" not in outcome.log, outcome.log[-3000:]
+    assert "Traceback" not in outcome.log

@@ -6,9 +6,7 @@ Each test prints the seed that it used; the environment variable ``CRASH_SEED`` 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import json
 import random
 import signal
 import sys
@@ -22,12 +20,20 @@ import pytest
 import tap_barchart_events
 from barchart_events_emulator import Emulator
 from tap_barchart_events.exceptions import BarchartEventsError
-from tap_barchart_events.output.signals import SIGNALS, Interrupted
+from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.tap import TapBarchartEvents
-from tap_barchart_events.windows import from_iso
-from tests.end_to_end.test_crash import seed_of
-from tests.expected_events import EventValues, expected_events
-from tests.tap_runs import START, bookmarks, output_mode, settings_of
+from tests.end_to_end.test_crash import claimed, seed_of
+from tests.expected_events import expected_events
+from tests.tap_runs import (
+    START,
+    Outcome,
+    bookmarks,
+    hour,
+    messages_of,
+    output_mode,
+    own_signals,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,55 +92,24 @@ class Tracer:
             signal.raise_signal(signal.SIGINT)
 
 
-def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> tuple[list[Any], object]:
-    """Run the tap in this process; return its messages and its exit code, or its error."""
+def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> Outcome:
+    """Run the tap in this process."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    error: Exception | None = None
+    code: Any = 0
     traced_before = sys.gettrace()
-    code: object = None
-    try:
-        with contextlib.redirect_stdout(stdout):
-            tap = TapBarchartEvents(config=dict(settings), state=state)
-            sys.settrace(tracer.trace)
-            try:
-                tap.sync_all()
-            except Interrupted as end:
-                code = end.code
-            except BarchartEventsError as error:
-                code = error
-            finally:
-                sys.settrace(traced_before)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    written = stdout.buffer.getvalue()
-    assert not written or written.endswith(b"\n"), "a torn line"
-    return [json.loads(line) for line in written.splitlines()], code
-
-
-def ids(messages: list[Any]) -> set[str]:
-    """Return the keys of all events in messages."""
-    found = {m["record"]["event_id"] for m in messages if m["type"] == "RECORD"}
-    for message in messages:
-        for url in message.get("manifest", []):
-            rows = gzip.decompress(Path(url.removeprefix("file://")).read_bytes()).splitlines()
-            found |= {json.loads(row)["event_id"] for row in rows}
-    return found
-
-
-def last_state(messages: list[Any], otherwise: Any) -> Any:
-    """Return the value of the last STATE."""
-    return next((m["value"] for m in reversed(messages) if m["type"] == "STATE"), otherwise)
-
-
-def claimed(state: Any, expected: dict[str, EventValues]) -> set[str]:
-    """Return the keys of all events before the bookmarks of a STATE."""
-    ends = {product: from_iso(end) for product, end in bookmarks(state).items()}
-    return {
-        key
-        for key, values in expected.items()
-        if values["timestamp"] < ends.get(values["product"], 0)
-    }
+    with own_signals(), contextlib.redirect_stdout(stdout):
+        tap = TapBarchartEvents(config=dict(settings), state=state)
+        sys.settrace(tracer.trace)
+        try:
+            tap.sync_all()
+        except Interrupted as end:
+            code = end.code
+        except BarchartEventsError as problem:
+            error = problem
+        finally:
+            sys.settrace(traced_before)
+    return Outcome(messages_of(stdout.buffer.getvalue()), error, code)
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +120,13 @@ def service() -> Iterator[Emulator]:
 
 def interrupted(
     service: Emulator, settings: dict[str, Any], tracer: Tracer, *, fails: bool
-) -> tuple[list[Any], object]:
+) -> Outcome:
     """Run a sync, which may fail by itself when some jobs have been started."""
     if fails:
         service.fault("start", "status", code=404, after=3, times=None)
-    done = run(settings, None, tracer)
+    outcome = run(settings, None, tracer)
     service.clear_faults()
-    return done
+    return outcome
 
 
 def check(
@@ -161,18 +136,20 @@ def check(
     started = len(service.jobs)
     tracer = Tracer(line, time)
     where = f"{Path(line[0]).name}:{line[1]}, time {time}"
-    first, code = interrupted(service, settings, tracer, fails=fails)
+    first = interrupted(service, settings, tracer, fails=fails)
     if tracer.sent:
-        assert code == 128 + signal.SIGINT, f"{where}: the first run ended with {code!r}"
+        ended = first.error or first.code
+        assert ended == 128 + signal.SIGINT, f"{where}: the first run ended with {ended!r}"
     expected = expected_events(service, settings["products"], START, settings["end_date"])
-    state = last_state(first, None)
-    written = ids(first)
+    state = first.states[-1] if first.states else None
+    written = {record["event_id"] for record in first.records}
     assert not claimed(state, expected) - written, f"{where}: STATE claims what was not written"
-    second, ended = run(settings, state, Tracer())
-    assert ended is None, f"{where}: the second run ended with {ended!r}"
-    written |= ids(second)
+    second = run(settings, state, Tracer())
+    ended = second.error or second.code
+    assert not ended, f"{where}: the second run ended with {ended!r}"
+    written |= {record["event_id"] for record in second.records}
     assert written == set(expected), f"{where}: the events of both runs"
-    ends = bookmarks(last_state(second, state))
+    ends = second.bookmarks or bookmarks(state)
     assert set(ends.values()) == {settings["end_date"]}, f"{where}: the last bookmarks"
     jobs = Counter((j.filter["product"], j.start, j.end) for j in service.jobs[started:])
     assert set(jobs.values()) == {1}, f"{where}: jobs by window: {jobs}"
@@ -189,7 +166,7 @@ def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
     settings = settings_of(
         service,
         products=["WATCHLIST", "ALERT"],
-        end_date="2026-03-02T02:00:00.000+00:00",
+        end_date=hour(2),
         max_concurrent_jobs=2,
         **output_mode("bulk" if fails else mode, tmp_path, 12),
     )

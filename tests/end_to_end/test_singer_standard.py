@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +11,7 @@ from singer_sdk.testing import SuiteConfig, get_tap_test_class
 from barchart_events_emulator import Emulator
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.settings_pages import PROJECT
+from tests.tap_runs import Tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +32,11 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def service() -> Iterator[Emulator]:
+def service() -> Iterator[None]:
     # A column that the tap does not know gives `extra` values to look at.
-    with Emulator(
-        username=CONFIG["username"],
-        password=CONFIG["password"],
-        header=True,
-        added_column="abTest",
-    ) as emulator:
+    with Emulator(header=True, added_column="abTest") as emulator:
         CONFIG["api_url"] = emulator.api_url
-        yield emulator
+        yield
 
 
 TestStandard = get_tap_test_class(
@@ -54,19 +48,12 @@ TestStandard = get_tap_test_class(
 
 
 def test_singer_check_tap_accepts_what_the_tap_writes(tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(CONFIG), encoding="utf-8")
-    written = subprocess.run(
-        [sys.executable, "-m", "tap_barchart_events", f"--config={config}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-    ).stdout
+    outcome = Tap(tmp_path, CONFIG).end()
     tools = PROJECT / ".venv-singer-tools" / "bin"
     checked = subprocess.run(
         # By its interpreter: the script's own first line cannot have a space in a path.
         [tools / "python", tools / "singer-check-tap"],
-        input=written,
+        input=outcome.written,
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -75,6 +62,5 @@ def test_singer_check_tap_accepts_what_the_tap_writes(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr.decode()
     said = checked.stdout.decode()
     assert "The output is valid." in said
-    records = sum(1 for line in written.splitlines() if json.loads(line)["type"] == "RECORD")
-    assert records > 0
-    assert f"{records} record messages" in said
+    assert outcome.records
+    assert f"{len(outcome.records)} record messages" in said

@@ -1,193 +1,319 @@
-"""STATE: what the bookmark stands for, and the warnings when a run does not cover it."""
+"""STATE from run to run: bookmark, lookback, lag, clocks, what was learnt, and its warnings."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
-from datetime import datetime, timezone
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barchart_events_emulator import Emulator
-from tap_barchart_events.windows import from_iso, to_iso, to_milliseconds
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import START, Outcome, settings_of, sync
+from tests.tap_runs import (
+    END,
+    START,
+    Outcome,
+    change,
+    hour,
+    partition,
+    settings_of,
+    state_at,
+    sync,
+    synced,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-FIRST, SECOND = "2026-03-02T02:00:00.000+00:00", "2026-03-02T04:00:00.000+00:00"
-
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
-        yield emulator
+FIRST = from_iso(START)
+MIDDLE, LATER = hour(2), hour(6)
 
 
-@pytest.fixture(autouse=True)
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings of the tap, in a list that grows."""
-    found: list[str] = []
-
-    def keep(record: Any) -> bool:
-        if record.levelname == "WARNING" and record.name.startswith("tap-barchart-events"):
-            found.append(record.getMessage())
-        return True
-
-    caplog.handler.addFilter(keep)
-    return found
+def now() -> int:
+    """Return the time in milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
-def run(
-    service: Emulator,
-    state: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> Outcome:
-    outcome = sync(settings_of(service, **{"end_date": FIRST, "window_hours": 2, **more}), state)
-    assert outcome.error is None
-    return outcome
-
-
-def partition(outcome: Outcome) -> dict[str, Any]:
-    [found] = outcome.states[-1]["bookmarks"]["events"]["partitions"]
-    assert found["context"] == {"customer": "TGAM", "product": "WATCHLIST"}
-    return {name: value for name, value in found.items() if name != "context"}
+def ran(service: Emulator, state: Mapping[str, Any] | None = None, **more: Any) -> Outcome:
+    """Run a sync of one window of two hours, or of what is said; it has to succeed."""
+    return synced(settings_of(service, **{"end_date": MIDDLE, "window_hours": 2, **more}), state)
 
 
 def test_state_says_what_the_bookmark_stands_for(service: Emulator, warnings: list[str]) -> None:
-    outcome = run(service, event_types=["WATCHLIST-CREATED", "WATCHLIST-DELETED"])
-    state = partition(outcome)
+    types = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
+    state = partition(ran(service, event_types=types).states[-1])
     assert state.pop("learnt"), "what was learnt for sizing windows makes the next run cheaper"
     assert state == {
+        "context": {"customer": "TGAM", "product": "WATCHLIST"},
         "replication_key": "end",
-        "replication_key_value": FIRST,
-        "event_types": ["WATCHLIST-CREATED", "WATCHLIST-DELETED"],
+        "replication_key_value": MIDDLE,
+        "event_types": types,
         "start_date": START,
         "columns": {"known": "7f"},
     }
-    assert partition(run(service))["event_types"] == "all"
+    assert partition(ran(service).states[-1])["event_types"] == "all"
     assert warnings == []
+
+
+def test_a_state_of_an_earlier_release_is_taken_as_it_is(
+    service: Emulator, warnings: list[str]
+) -> None:
+    state = ran(service).states[-1]
+    old = partition(state)
+    old["history_start"] = old.pop("start_date")
+    outcome = ran(service, state, end_date=END)
+    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], MIDDLE, END)
+    written = partition(outcome.states[-1])
+    assert written["start_date"] == START
+    assert "history_start" not in written
+    del old["event_types"], old["history_start"]
+    outcome = ran(service, state, end_date=END, event_types=["WATCHLIST-CREATED"])
+    assert warnings == []
+    assert partition(outcome.states[-1])["event_types"] == ["WATCHLIST-CREATED"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(None, 5, "x", [1], {"a": 1}, [], {}, True, "9999-99-99", "\ud800"),
+        *({"known": "xyz", "extra": 7}, {"known": "f" * 5000, "extra": [[], 5, "\ud800"]}),
+    ],
+)
+def test_whatever_else_state_holds_costs_no_event_and_is_no_error(
+    service: Emulator, damage: object
+) -> None:
+    names = ("event_types", "start_date", "history_start", "jobs", "learnt", "columns")
+    state = ran(service).states[-1]
+    for where, name in (
+        *((partition(state), name) for name in (*names, "progress_markers")),
+        (state["bookmarks"]["events"], "progress_markers"),
+    ):
+        where[name] = damage
+    for other in (damage, {"partitions": damage}, {"partitions": [damage]}):
+        state["bookmarks"]["another stream"] = other
+        outcome = ran(service, state, end_date=END)
+        assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], MIDDLE, END)
+        assert outcome.bookmarks == {"WATCHLIST": END}
+
+
+# Settings that have changed --------------------------------------------------------------------
 
 
 def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     service: Emulator, warnings: list[str]
 ) -> None:
     one, two = ["WATCHLIST-CREATED"], ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
-    state = run(service, event_types=one).states[-1]
-    outcome = run(service, state, event_types=two, end_date=SECOND)
+    outcome = ran(service, ran(service, event_types=one).states[-1], event_types=two, end_date=END)
     [warning] = warnings
-    assert warning.startswith(f"TGAM/WATCHLIST: event_types have changed: before {FIRST}, events")
-    assert f"events of WATCHLIST-CREATED are extracted, and from {FIRST} on, events" in warning
+    assert warning.startswith(f"TGAM/WATCHLIST: event_types have changed: before {MIDDLE}, events")
+    assert f"events of WATCHLIST-CREATED are extracted, and from {MIDDLE} on, events" in warning
     assert "WATCHLIST-CREATED, WATCHLIST-DELETED; to extract others, run once with" in warning
     assert {record["type"] for record in outcome.records} == set(two)
-    assert partition(outcome)["event_types"] == two
+    state = outcome.states[-1]
+    assert partition(state)["event_types"] == two
     warnings.clear()
 
-    state = outcome.states[-1]
-    outcome = run(service, state, event_types=two[::-1], end_date="2026-03-02T06:00:00.000+00:00")
-    assert outcome.records
+    assert ran(service, state, event_types=two[::-1], end_date=LATER).records
     assert warnings == [], "the order is no change"
-    run(service, state, event_types=one, end_date="2026-03-02T06:00:00.000+00:00")
+    ran(service, state, event_types=one, end_date=LATER)
     [warning] = warnings
-    assert f"from {SECOND} on, events of WATCHLIST-CREATED; to extract" in warning
+    assert f"from {END} on, events of WATCHLIST-CREATED; to extract" in warning
     warnings.clear()
-    run(service, event_types=two, end_date=SECOND)  # after a reset
+    ran(service, event_types=two, end_date=END)  # after a reset
     assert warnings == []
 
 
 def test_the_warning_comes_before_anything_is_requested(
     service: Emulator, warnings: list[str]
 ) -> None:
-    state = run(service, event_types=["WATCHLIST-CREATED"]).states[-1]
+    state = ran(service, event_types=["WATCHLIST-CREATED"]).states[-1]
     wrong = settings_of(service, api_url="http://127.0.0.1:1", max_retries=0)
     assert sync(wrong, state).error
     assert "events of all types; to extract others" in warnings[0]
 
 
-def test_a_state_of_an_earlier_release_is_taken_as_it_is(
-    service: Emulator, warnings: list[str]
+@pytest.mark.parametrize(
+    ("start", "lost"), [(hour(3), (MIDDLE, hour(3))), (hour(-9), (hour(-9), START))]
+)
+def test_a_start_date_that_leaves_a_range_out_is_one_warning_with_the_range(
+    service: Emulator, warnings: list[str], start: str, lost: tuple[str, str]
 ) -> None:
-    state = run(service).states[-1]
-    old = state["bookmarks"]["events"]["partitions"][0]
-    old["history_start"] = old.pop("start_date")
-    outcome = run(service, state, end_date=SECOND)
-    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
-    assert partition(outcome)["start_date"] == START
-    assert "history_start" not in partition(outcome)
-    del old["event_types"], old["history_start"]
-    outcome = run(service, state, end_date=SECOND, event_types=["WATCHLIST-CREATED"])
-    assert warnings == []
-    assert partition(outcome)["event_types"] == ["WATCHLIST-CREATED"]
-
-
-@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, "9999-99-99", "\ud800"])
-def test_a_damaged_entry_costs_no_event_and_is_no_error(service: Emulator, damage: object) -> None:
-    state = run(service).states[-1]
-    names = ("event_types", "start_date", "history_start", "jobs", "learnt", "columns")
-    state["bookmarks"]["events"]["partitions"][0] |= dict.fromkeys(names, damage)
-    outcome = run(service, state, end_date=SECOND)
-    assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
-    assert outcome.bookmarks == {"WATCHLIST": SECOND}
-
-
-@pytest.mark.parametrize("damage", [None, 5, "x", [1], {"a": 1}, [], {}, True])
-def test_what_the_tap_never_writes_costs_no_event_and_is_no_error(
-    service: Emulator, damage: object
-) -> None:
-    state = run(service).states[-1]
-    state["bookmarks"]["events"]["partitions"][0]["progress_markers"] = damage
-    state["bookmarks"]["events"]["progress_markers"] = damage
-    for other in (damage, {"partitions": damage}, {"partitions": [damage]}):
-        state["bookmarks"]["another stream"] = other
-        outcome = run(service, state, end_date=SECOND)
-        assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], FIRST, SECOND)
-        assert outcome.bookmarks == {"WATCHLIST": SECOND}
-
-
-def test_a_start_date_later_than_the_bookmark_is_a_warning_with_the_range(
-    service: Emulator, warnings: list[str]
-) -> None:
-    state = run(service).states[-1]
-    start = "2026-03-02T03:00:00.000+00:00"
-    outcome = run(service, state, start_date=start, end_date=SECOND)
+    state = ran(service).states[-1]
+    outcome = ran(service, state, start_date=start, end_date=END)
     [warning] = warnings
-    assert f"events from {FIRST} to {start} are not extracted" in warning
-    assert partition(outcome)["start_date"] == start
-
-
-def test_a_start_date_earlier_than_that_of_the_last_run_is_one_warning_with_the_range(
-    service: Emulator, warnings: list[str]
-) -> None:
-    state = run(service).states[-1]
-    start = "2026-03-01T00:00:00.000+00:00"
-    outcome = run(service, state, start_date=start, end_date=SECOND)
-    [warning] = warnings
-    assert f"events from {start} to {START} are not extracted" in warning
-    assert partition(outcome)["start_date"] == start
-    warnings.clear()
-    run(service, outcome.states[-1], start_date=start, end_date="2026-03-02T06:00:00.000+00:00")
-    assert warnings == []
+    assert "events from {} to {} are not extracted".format(*lost) in warning
+    assert partition(outcome.states[-1])["start_date"] == start
+    ran(service, outcome.states[-1], start_date=start, end_date=LATER)
+    assert len(warnings) == 1
 
 
 def test_two_products_are_warned_of_apart(service: Emulator, warnings: list[str]) -> None:
     types = ["WATCHLIST-CREATED", "ALERT-CREATED"]
-    state = run(service, products=["WATCHLIST", "ALERT"], event_types=types).states[-1]
-    run(service, state, products=["ALERT", "WATCHLIST"], end_date=SECOND)
+    state = ran(service, products=["WATCHLIST", "ALERT"], event_types=types).states[-1]
+    ran(service, state, products=["ALERT", "WATCHLIST"], end_date=END)
     assert [warning.partition(":")[0] for warning in warnings] == ["TGAM/ALERT", "TGAM/WATCHLIST"]
 
 
-# The clock ---------------------------------------------------------------------------------
+def test_a_product_that_is_new_begins_at_the_start_date_and_leaves_the_others(
+    service: Emulator,
+) -> None:
+    outcome = synced(settings_of(service, products=["WATCHLIST", "ALERT"]), state_at(hour(3)))
+    assert arrived(outcome.records) == expected_events(
+        service, ["WATCHLIST"], hour(3), END
+    ) | expected_events(service, ["ALERT"], START, END)
+    assert outcome.bookmarks == {"WATCHLIST": END, "ALERT": END}
+    one = synced(settings_of(service, products=["ALERT"]), outcome.states[-1])
+    assert one.bookmarks == outcome.bookmarks, "a product that is not wanted any more keeps its own"
+
+
+# The bookmark and the lookback -----------------------------------------------------------------
+
+
+def test_an_empty_window_moves_the_bookmark(service: Emulator) -> None:
+    service.source = lambda *_: []
+    outcome = synced(settings_of(service))
+    assert outcome.records == []
+    assert outcome.marks == [hour(number) for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"events": {"customer": "customer"}}}])
+def test_late_events_are_found_by_the_lookback_and_old_ones_keep_their_ids(
+    service: Emulator, maps: dict[str, Any]
+) -> None:
+    service.late_share = 0.3
+    first = synced(settings_of(service, **maps))
+    early = arrived(first.records)
+    assert early == expected_events(service, ["WATCHLIST"], START, END)
+    service.release_late()
+    whole = expected_events(service, ["WATCHLIST"], START, END)
+    assert len(whole) > len(early) > 0
+    assert set(early) < set(whole), "ids of events that were there do not change"
+
+    assert synced(settings_of(service, **maps), first.states[-1]).records == []
+    second = synced(settings_of(service, lookback_hours=2, **maps), first.states[-1])
+    assert arrived(second.records) == expected_events(service, ["WATCHLIST"], MIDDLE, END)
+    assert set(second.marks) == {END}, "not even in passing does the bookmark go back"
+    third = synced(settings_of(service, lookback_hours=99, **maps), second.states[-1])
+    assert early | arrived(third.records) == whole
+
+
+def test_by_default_a_run_reads_the_day_before_the_bookmark_again(service: Emulator) -> None:
+    settings = settings_of(service, end_date=hour(48), window_hours=12)
+    del settings["lookback_hours"]
+    service.late_share = 0.3
+    first = synced(settings)
+    service.release_late()
+    second = synced(settings, first.states[-1])
+    last_day = expected_events(service, ["WATCHLIST"], hour(24), hour(48))
+    assert arrived(second.records) == last_day
+    assert not set(last_day) <= set(arrived(first.records)), "none was late"
+
+
+@pytest.mark.parametrize(("lookback", "begin"), [(1, 0.5), (1000, 0)])
+def test_the_lookback_goes_on_from_the_bookmark_and_not_before_the_start_date(
+    service: Emulator, lookback: float, begin: float
+) -> None:
+    outcome = synced(settings_of(service, lookback_hours=lookback), state_at(hour(1.5)))
+    assert min(job.start for job in service.jobs) == FIRST + begin * HOUR
+    assert outcome.marks[0] == hour(1.5)
+    assert outcome.marks == sorted(outcome.marks)
+
+
+@pytest.mark.parametrize("bookmark", [END, hour(9)])
+@pytest.mark.parametrize("lookback", [0, 1, 7])
+def test_a_bookmark_at_or_after_the_end_stays_where_it_is(
+    service: Emulator, bookmark: str, lookback: float
+) -> None:
+    outcome = synced(settings_of(service, lookback_hours=lookback), state_at(bookmark))
+    assert set(outcome.marks) == {bookmark}
+
+
+def test_a_sync_that_breaks_off_within_the_lookback_leaves_the_bookmark(service: Emulator) -> None:
+    service.fault("start", "job-status", after=1, times=None)
+    outcome = sync(settings_of(service, lookback_hours=3, max_concurrent_jobs=1), state_at(END))
+    assert outcome.error is not None
+    assert set(outcome.marks) == {END}
+
+
+# The lag and the clocks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("minutes", [0, 0.00005, 1.5, 15])
+@pytest.mark.parametrize(("smallest", "unit"), [(1, 1000), (0.999, 1)])
+def test_the_lag_is_honoured_and_a_sync_ends_on_a_whole_second(
+    service: Emulator, minutes: float, smallest: float, unit: int
+) -> None:
+    lag = -(-minutes * 60_000 // 1)
+    more = {"lag_minutes": minutes, "min_window_seconds": smallest}
+    before = now()
+    outcome = synced(settings_of(service, start_date=to_iso(before - HOUR), end_date=None, **more))
+    after = now()
+    latest = from_iso(outcome.bookmarks["WATCHLIST"])
+    assert (before - lag) // unit * unit <= latest <= after - lag
+    assert latest % unit == 0
+    assert max(job.end for job in service.jobs) == latest
+    assert all(from_iso(record["timestamp"]) < latest for record in outcome.records)
+
+
+def test_one_run_after_the_other_each_event_comes_once(service: Emulator) -> None:
+    # An event each millisecond: where one run ends, the next one goes on.
+    begin = now() - 1000
+    service.source = lambda _c, _p, start, end: [
+        Event(at, "WATCHLIST-CREATED", {}) for at in range(start, end)
+    ]
+    more = {"lag_minutes": 0.001, "min_window_seconds": 0.001}
+    settings = settings_of(service, start_date=to_iso(begin), end_date=None, **more)
+    held: dict[str, dict[str, Any]] = {}
+    state = None
+    for _ in range(5):
+        outcome = synced(settings, state)
+        came = arrived(outcome.records)
+        assert not held.keys() & came.keys()
+        held |= came
+        state = outcome.states[-1]
+    times = sorted(values["timestamp"] for values in held.values())
+    assert times[0] == begin
+    assert all(b - a == 1 for a, b in itertools.pairwise(times))
+    assert times[-1] == from_iso(outcome.bookmarks["WATCHLIST"]) - 1
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_a_service_that_cuts_instants_to_whole_seconds_loses_no_event(*, inclusive: bool) -> None:
+    start = to_iso(now() // 1000 * 1000 - 600_000 + 192)
+    options: dict[str, Any] = {"rhythm": "none", "whole_seconds": True, "end_inclusive": inclusive}
+    with Emulator(job_seconds=0.01, events_per_hour=36_000, max_events=700, **options) as service:
+        settings = settings_of(service, start_date=start, end_date=None, lag_minutes=0.05)
+        first = synced(settings)
+        time.sleep(1)
+        second = synced(settings, first.states[-1])
+        expected = expected_events(service, ["WATCHLIST"], start, second.bookmarks["WATCHLIST"])
+    assert second.records
+    assert arrived([*first.records, *second.records]) == expected
+    assert len(service.jobs) > 10
+    assert all(job.filter["end"] % 1000 == 0 for job in service.jobs)
+
+
+@pytest.mark.parametrize("minutes", [15, 1e9])
+def test_a_range_that_lies_within_the_lag_is_nothing_to_export(
+    service: Emulator, minutes: float
+) -> None:
+    start = to_iso(now() - 60_000)
+    outcome = synced(settings_of(service, start_date=start, end_date=None, lag_minutes=minutes))
+    assert outcome.bookmarks == {}
+    assert [request.call for request in service.requests] == ["authenticate"]
 
 
 def test_a_bookmark_later_than_now_is_a_warning_that_says_what_to_do(
     service: Emulator, warnings: list[str]
 ) -> None:
-    state = run(service).states[-1]
-    ahead = to_iso(to_milliseconds(datetime.now(timezone.utc)) + 3_600_000)
-    state["bookmarks"]["events"]["partitions"][0]["replication_key_value"] = ahead
+    ahead = to_iso(now() + HOUR)
     for _ in range(2):
-        outcome = run(service, state, end_date=None)
+        outcome = ran(service, state_at(ahead), end_date=None)
         assert outcome.records == []
         assert outcome.bookmarks == {"WATCHLIST": ahead}
     assert len(warnings) == 2
@@ -195,25 +321,64 @@ def test_a_bookmark_later_than_now_is_a_warning_that_says_what_to_do(
     assert "set it back in STATE" in warnings[0]
 
 
-@pytest.mark.parametrize("ahead", [-7200, 7200])
+@pytest.mark.parametrize("ahead", [-2 * HOUR, 2 * HOUR])
 def test_what_is_exported_ends_by_the_earlier_of_the_two_clocks(
     warnings: list[str], ahead: int
 ) -> None:
-    now = time.time()
-    start = to_iso(round((now - 10_800) * 1000))
-    with Emulator(job_seconds=0.01, clock=lambda: round((time.time() + ahead) * 1000)) as service:
-        outcome = run(service, start_date=start, end_date=None, lag_minutes=0, window_hours=24)
+    began = now()
+    begin = to_iso(began - 3 * HOUR)
+    with Emulator(job_seconds=0.01, clock=lambda: now() + ahead) as service:
+        outcome = ran(service, start_date=begin, end_date=None, window_hours=24, lag_minutes=0)
     [warning] = warnings
     assert warning.startswith("the clocks differ: this machine's shows ")
-    bookmark = from_iso(outcome.bookmarks["WATCHLIST"]) / 1000
-    assert abs(bookmark - (now + min(0, ahead))) < 30
-
-
-def _two_hours_late() -> int:
-    return round((time.time() - 7200) * 1000)
+    assert abs(from_iso(outcome.bookmarks["WATCHLIST"]) - (began + min(0, ahead))) < 30_000
 
 
 def test_a_service_that_sends_no_date_is_no_warning(warnings: list[str]) -> None:
-    with Emulator(job_seconds=0.01, clock=_two_hours_late, date_header=False) as service:
-        run(service)
+    with Emulator(job_seconds=0.01, clock=lambda: now() - 2 * HOUR, date_header=False) as service:
+        ran(service)
     assert warnings == []
+
+
+# What was learnt for sizing windows ------------------------------------------------------------
+
+FIRST_SIZE = 24 * HOUR
+"""Size of the first window of a product that nothing is known of."""
+
+
+def sizes(
+    service: Emulator, end: str, state: Mapping[str, Any] | None = None, **more: Any
+) -> tuple[Outcome, list[int]]:
+    """Run a sync with the default ``window_hours``; return the sizes of its windows, too."""
+    settings = settings_of(service, end_date=end, **more)
+    del settings["window_hours"]
+    before = len(service.jobs)
+    return synced(settings, state), [job.end - job.start for job in service.jobs[before:]]
+
+
+def test_few_events_take_few_jobs_with_the_default_settings() -> None:
+    with Emulator(job_seconds=0.5, events_per_hour=0.2, max_events=400) as service:
+        outcome, of_windows = sizes(service, START, start_date="2025-03-02T00:00:00+00:00")
+    assert len(outcome.records) > 1000
+    # 12 windows of 31 days, and those that find out that so large a window is right.
+    assert len(of_windows) <= 30
+
+
+def test_a_later_run_begins_with_the_sizes_that_an_earlier_one_learnt(service: Emulator) -> None:
+    change(service, events_per_hour=50, max_events=200)
+    first, of_windows = sizes(service, hour(96))
+    assert max(of_windows) == FIRST_SIZE
+    _, of_windows = sizes(service, hour(120), first.states[-1])
+    assert max(of_windows) < FIRST_SIZE
+
+    types = list(PRODUCTS["WATCHLIST"].event_types)[:9]
+    _, of_windows = sizes(service, hour(120), first.states[-1], event_types=types)
+    assert max(of_windows) == FIRST_SIZE, "other event types begin anew"
+    forgotten = deepcopy(first.states[-1])
+    del partition(forgotten)["learnt"]
+    _, of_windows = sizes(service, hour(120), forgotten)
+    assert max(of_windows) == FIRST_SIZE
+
+    jobs = [job for state in first.states for job in partition(state).get("jobs", [])]
+    assert max(len(json.dumps(job)) for job in jobs) <= 110
+    assert max(len(json.dumps(partition(state)["learnt"])) for state in first.states) <= 1500

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from demo.pipeline import PROJECT
+from tests.pipelines.pipe import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,25 +49,9 @@ class Dbt:
             **variables,
         }
 
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run a command of dbt's and return what it printed.
-
-        Args:
-            arguments: Such as `build`.
-            code: The exit code that it has to have.
-        """
-        done = subprocess.run(
-            [*self._command, *arguments],
-            cwd=TRANSFORM,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout[-5000:]
-        return done.stdout
+    def __call__(self, *arguments: str, code: int = 0) -> None:
+        """Run a command of dbt's, such as `build`, which has to end with a code."""
+        output_of([*self._command, *arguments], code, cwd=TRANSFORM, env=self._environ)
 
     def results(self, name: str = "run_results") -> dict[str, dict[str, Any]]:
         """Return the results of the last command, by the name of the model or test."""

@@ -13,18 +13,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tests.expected_events import EventValues
 
 FLAGS = ("show_closed_positions", "is_open", "collapsed", "filter_visible", "is_set")
-COUNTS = (
-    "symbols_count",
-    "fields_count",
-    "symbols_conversion_count",
-    "roots_count",
-    "strike_count",
-)
+COUNTED = ("symbols", "fields", "symbols_conversion", "roots", "strike")
+COUNTS = tuple(f"{name}_count" for name in COUNTED)
 SESSION_GAP = 30 * 60 * 1000
 
 TRUE = ("true", "t", "yes", "y", "on", "1")
@@ -108,6 +103,14 @@ def grouped(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], list[Row]
     return groups
 
 
+def by_user(events: Iterable[Row]) -> Iterator[tuple[Row, list[Row]]]:
+    """Yield each user of each product, as columns, and the user's events."""
+    names = ("customer", "product", "user_id")
+    for key, group in grouped(events, *names).items():
+        if key[2] is not None:
+            yield dict(zip(names, key, strict=True)), group
+
+
 def users_of(rows: Iterable[Row]) -> set[str]:
     """Return the users of some rows."""
     return {row["user_id"] for row in rows} - {None}
@@ -129,17 +132,11 @@ def events_by_type_and_day(events: Iterable[Row]) -> list[Row]:
 def user_days(events: Iterable[Row]) -> list[Row]:
     """Return the days of each user in each product."""
     rows = []
-    for (customer, product, user), group in grouped(
-        events, "customer", "product", "user_id"
-    ).items():
-        if user is None:
-            continue
+    for user, group in by_user(events):
         days = grouped(group, "day")
         rows += [
             {
-                "customer": customer,
-                "product": product,
-                "user_id": user,
+                **user,
                 "day": day,
                 "first_day": min(days)[0],
                 "first_event_at": min(event["occurred_at"] for event in of_the_day),
@@ -154,20 +151,14 @@ def user_days(events: Iterable[Row]) -> list[Row]:
 def sessions_of(events: Iterable[Row]) -> list[Row]:
     """Return the sessions of each user in each product."""
     rows = []
-    for (customer, product, user), group in grouped(
-        events, "customer", "product", "user_id"
-    ).items():
-        if user is None:
-            continue
+    for user, group in by_user(events):
         ordered = sorted(group, key=lambda event: (event["occurred_at"], event["event_id"]))
         times = [event["occurred_at"] for event in ordered]
         breaks = [at for at, (a, b) in enumerate(pairwise(times), 1) if b - a > SESSION_GAP]
         rows += [
             {
                 "first_event_id": ordered[first]["event_id"],
-                "customer": customer,
-                "product": product,
-                "user_id": user,
+                **user,
                 "session_number": number,
                 "day": ordered[first]["day"],
                 "started_at": times[first],
@@ -219,14 +210,14 @@ def retention(users: Sequence[Row]) -> list[Row]:
             size = len(users_of(cohort))
             for week in (week for week in weeks if week >= first):
                 active = len(users_of(row for row in cohort if monday(row["day"]) == week))
+                later = date.fromisoformat(week) - date.fromisoformat(first)
                 rows.append(
                     {
                         "customer": customer,
                         "product": product,
                         "first_week": first,
                         "week": week,
-                        "weeks_later": (date.fromisoformat(week) - date.fromisoformat(first)).days
-                        // 7,
+                        "weeks_later": later.days // 7,
                         "users": size,
                         "active_users": active,
                         "retention": active / size,

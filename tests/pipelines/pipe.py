@@ -9,25 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.pipelines.expected_events import CUSTOMER
+from tests.expected_events import CUSTOMER, EventValues, arrived
+from tests.tap_runs import bookmarks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from barchart_events_emulator import Emulator
+    from demo.pipeline import Pipeline
     from demo.postgres_server import Postgres
 
 TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
 
 
 def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
-    """Return the tap's settings for an emulator.
-
-    Args:
-        emulator: The service.
-        more: Further settings.
-    """
+    """Return the tap's settings for an emulator."""
     return {
         "api_url": emulator.api_url,
         "username": emulator.username,
@@ -38,22 +35,73 @@ def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
     }
 
 
-def messages(settings: Mapping[str, Any], folder: Path) -> bytes:
-    """Run the tap to its end and return what it wrote to stdout.
+def batch_config(files: Path, file_format: str = "jsonl", batch_size: int = 1000) -> dict[str, Any]:
+    """Return the tap's setting for BATCH files in a folder, which is made."""
+    files.mkdir(exist_ok=True)
+    compression = {"compression": "gzip"} if file_format == "jsonl" else {}
+    return {
+        "encoding": {"format": file_format, **compression},
+        "storage": {"root": files.as_uri(), "prefix": ""},
+        "batch_size": batch_size,
+    }
+
+
+def variables(settings: Mapping[str, Any], plugin: str = "TAP_BARCHART_EVENTS") -> dict[str, str]:
+    """Return settings as the environment variables that Meltano and the tap read."""
+    return {
+        f"{plugin}_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
+
+
+def into_postgres(postgres: Postgres, schema: str) -> dict[str, str]:
+    """Return the environment variables of target-postgres."""
+    target = {"sqlalchemy_url": postgres.url, "default_target_schema": schema}
+    return variables(target, "TARGET_POSTGRES")
+
+
+def kept_bookmarks(pipeline: Pipeline, state_id: str) -> dict[str, str]:
+    """Return the bookmarks that Meltano keeps of the products."""
+    return bookmarks(pipeline.state(state_id)["singer_state"])
+
+
+def loaded(rows: Iterable[Mapping[str, Any]]) -> dict[str, EventValues]:
+    """Return a table's rows, none of which may be there twice, in the form of `expected_events`.
 
     Args:
-        settings: The tap's settings.
-        folder: Where the settings are put down.
+        rows: Column and value, as JSON has them; names in any case, and with what targets add.
     """
-    return _run([sys.executable, "-m", "tap_barchart_events"], settings, folder, b"")
+    return arrived(map(_record, rows))
+
+
+def _record(row: Mapping[str, Any]) -> dict[str, Any]:
+    record = {
+        name.lower(): value for name, value in row.items() if not name.lower().startswith("_sdc_")
+    }
+    # The emulated Snowflake returns an object as text; one from a Parquet file has nulls.
+    extra = record.get("extra")
+    named = json.loads(extra) if isinstance(extra, str) else extra or {}
+    values = {name: text for name, text in named.items() if text is not None}
+    return record | {"extra": values or None}
+
+
+def output_of(command: Sequence[str | Path], code: int = 0, **options: Any) -> str:
+    """Run a command, which has to end with a code, and return what it wrote to stdout."""
+    given = {"input": "", "env": clean_environment(), **options}
+    done = subprocess.run(
+        [*command], **given, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    assert done.returncode == code, (done.stdout + done.stderr)[-5000:]
+    return str(done.stdout)
+
+
+def messages(settings: Mapping[str, Any], folder: Path) -> str:
+    """Run the tap to its end and return what it wrote to stdout."""
+    return _configured([sys.executable, "-m", "tap_barchart_events"], settings, folder, "")
 
 
 def load_into_postgres(
-    written: bytes,
-    postgres: Postgres,
-    schema: str,
-    folder: Path,
-    **settings: Any,
+    written: str, postgres: Postgres, schema: str, folder: Path, **settings: Any
 ) -> None:
     """Run target-postgres over a tap's messages, with the settings that the documentation advises.
 
@@ -71,24 +119,10 @@ def load_into_postgres(
         "validate_records": False,
         **settings,
     }
-    _run([str(TARGET_POSTGRES)], target, folder, written)
+    _configured([str(TARGET_POSTGRES)], target, folder, written)
 
 
-def _run(
-    command: list[str],
-    settings: Mapping[str, Any],
-    folder: Path,
-    written: bytes,
-) -> bytes:
+def _configured(command: list[str], settings: Mapping[str, Any], folder: Path, given: str) -> str:
     config = folder / "config.json"
     config.write_text(json.dumps(settings), encoding="utf-8")
-    done = subprocess.run(
-        [*command, "--config", str(config)],
-        cwd=folder,
-        env=clean_environment(),
-        input=written,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
-    return done.stdout
+    return output_of([*command, "--config", config], cwd=folder, input=given)

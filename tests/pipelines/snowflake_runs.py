@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from demo.pipeline import PROJECT
+from tests.pipelines.pipe import output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ class Snowflake:
         """Start with no database."""
         self.folder = folder
 
-    def load(self, written: bytes, **settings: Any) -> dict[str, Any]:
+    def load(self, written: str, **settings: Any) -> dict[str, Any]:
         """Run target-snowflake over messages and return the last STATE that it wrote."""
         answer = self._run("load", written, json.dumps({"validate_records": False} | settings))
         state: dict[str, Any] = json.loads(answer.splitlines()[-1])
@@ -33,7 +33,7 @@ class Snowflake:
 
     def rows(self, *statements: str) -> list[list[dict[str, Any]]]:
         """Execute statements and return the rows of each."""
-        answer = self._run("query", ";".join(statements).encode())
+        answer = self._run("query", ";".join(statements))
         return [json.loads(line) for line in answer.splitlines()]
 
     def types(self) -> dict[str, str]:
@@ -41,14 +41,8 @@ class Snowflake:
         (rows,) = self.rows("describe table events")
         return {row["name"]: row["type"] for row in rows}
 
-    def _run(self, action: str, given: bytes, *arguments: str) -> bytes:
-        done = subprocess.run(
-            [PYTHON, SCRIPT, action, self.folder, *arguments],
-            # fakesnow and the target put files there and leave them.
-            env={"TMPDIR": str(self.folder)},
-            input=given,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
-        return done.stdout
+    def _run(self, action: str, given: str, *arguments: str) -> str:
+        # fakesnow and the target put files there and leave them.
+        environ = {"TMPDIR": str(self.folder)}
+        command: list[str | Path] = [PYTHON, SCRIPT, action, self.folder, *arguments]
+        return output_of(command, env=environ, input=given)

@@ -12,8 +12,8 @@ import yaml
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events.products import PRODUCTS as ALL_PRODUCTS
+from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
-from tests.pipelines.expected_events import milliseconds
 from tests.pipelines.marts import computed, subject_and_action
 from tests.pipelines.pipe import messages
 from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED
@@ -132,9 +132,9 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
         rows = models["barchart__product_overview"]
         return {row["product"]: row["complete_until"] for row in rows}
 
-    end = milliseconds(NEW[1])
+    end = from_iso(NEW[1])
     assert ends(built.first) == dict.fromkeys(PRODUCTS, end)
-    assert ends(built.then) == {**dict.fromkeys(PRODUCTS, end), ADDED: milliseconds(REREAD[1])}
+    assert ends(built.then) == {**dict.fromkeys(PRODUCTS, end), ADDED: from_iso(REREAD[1])}
 
 
 def test_dbt_writes_no_codes_of_colours_into_the_log_of_meltano(built: Built) -> None:

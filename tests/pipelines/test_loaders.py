@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.pipelines.pipe import TARGET_POSTGRES
+from tests.pipelines.pipe import TARGET_POSTGRES, output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +25,7 @@ _KINDS = {
 
 @pytest.mark.parametrize("command", [TARGET_POSTGRES, TARGET_SNOWFLAKE], ids=lambda path: path.name)
 def test_every_setting_of_a_loader_is_one_that_it_has(command: Path) -> None:
-    done = subprocess.run(
-        [command, "--about", "--format=json"],
-        env=clean_environment(),
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    about: dict[str, Any] = json.loads(done.stdout)
+    about: dict[str, Any] = json.loads(output_of([command, "--about", "--format=json"]))
     has = about["settings"]["properties"]
     project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
     (loader,) = [one for one in project["plugins"]["loaders"] if one["name"] == command.name]

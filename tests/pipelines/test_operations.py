@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
-from demo.pipeline import PROJECT, Pipeline
-from tests.pipelines.expected_events import found, held, milliseconds
-from tests.pipelines.pipe import settings_of
+from demo.pipeline import MELTANO, PROJECT, Pipeline
+from tap_barchart_events.windows import from_iso
+from tests.expected_events import EventValues, expected_events
+from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded, settings_of, variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = PROJECT / "docs" / "operations.md"
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
+RUN = f"{MELTANO} run tap-barchart-events target-postgres"
 
 # As on the page.
 EARLIER = "2025-11-01T00:00:00+00:00"
@@ -31,72 +32,64 @@ REREAD = ("2026-01-05T00:00:00+00:00", "2026-01-08T00:00:00+00:00")
 END = "2026-01-10T00:00:00+00:00"
 
 
-def blocks() -> list[str]:
-    """Return the blocks of commands on the page."""
-    return re.findall(r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+def block(with_text: str) -> str:
+    """Return the only block of commands on the page that has a text."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (found,) = [commands for commands in blocks if with_text in commands]
+    return str(found)
 
 
-def bookmarks(pipeline: Pipeline) -> dict[str, str]:
-    """Return the bookmarks of the nightly run."""
-    state = pipeline.state(STATE_ID)["singer_state"]["bookmarks"]["events"]["partitions"]
-    return {part["context"]["product"]: part["replication_key_value"] for part in state}
+def rows(postgres: Postgres, schema: str) -> dict[str, EventValues]:
+    """Return the table's events, each of which is there once."""
+    return loaded(postgres.rows("select * from events", schema=schema))
+
+
+def options(
+    pipeline: Pipeline, postgres: Postgres, schema: str, tap: dict[str, Any]
+) -> dict[str, Any]:
+    """Return how commands of the page are run in a project."""
+    environ = variables(tap) | into_postgres(postgres, schema)
+    return {
+        "cwd": pipeline.folder,
+        "env": clean_environment(**environ),
+        "stdin": subprocess.DEVNULL,
+    }
 
 
 def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     """A nightly run, then what the page says; events come late in between, and a product goes."""
-    earlier, reread = (
-        next(block for block in blocks() if option in block)
-        for option in ("--state-id-suffix=before-2026", "--full-refresh")
-    )
-    now = milliseconds(END)
+    pipeline = Pipeline(tmp_path / "project")
+    (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+    more: dict[str, Any] = {"start_date": START, "end_date": END, "window_hours": 744}
     with Emulator(
-        events_per_hour=0.5, clock=lambda: now, date_header=False, late_share=0.2
+        events_per_hour=0.5, clock=lambda: from_iso(END), date_header=False, late_share=0.2
     ) as emulator:
-        pipeline = Pipeline(tmp_path / "project")
-        (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
-        tap = settings_of(
-            emulator,
-            products='["ALERT", "WATCHLIST"]',
-            start_date=START,
-            end_date=END,
-            window_hours=744,
-        )
-        settings = {
-            **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
-            "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
-            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
-        }
 
-        def run(commands: str) -> None:
-            subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", commands],
-                cwd=pipeline.folder,
-                env=clean_environment(**settings),
-                stdin=subprocess.DEVNULL,
-                check=True,
-            )
+        def run(commands: str, *products: str) -> None:
+            tap = settings_of(emulator, products=products, **more)
+            bash = ["bash", "-euo", "pipefail", "-c", commands]
+            subprocess.run(bash, **options(pipeline, postgres, schema, tap), check=True)
 
-        run(".venv-meltano/bin/meltano run tap-barchart-events target-postgres")
-        nightly = bookmarks(pipeline)
+        run(RUN, "ALERT", "WATCHLIST")
+        nightly = kept_bookmarks(pipeline, STATE_ID)
         assert set(nightly.values()) == {END.replace("+", ".000+")}
-        in_time = held(emulator, ["ALERT", "WATCHLIST"], START, END)
+        in_time = expected_events(emulator, ["ALERT", "WATCHLIST"], START, END)
 
-        settings["TAP_BARCHART_EVENTS_PRODUCTS"] = '["WATCHLIST"]'
-        run(earlier)
-        before = held(emulator, ["WATCHLIST"], EARLIER, START)
-        assert before.total() > 100
-        assert rows(postgres, schema) == in_time + before
-        run(".venv-meltano/bin/meltano run tap-barchart-events target-postgres")
-        assert bookmarks(pipeline) == nightly, "a product taken out has lost its bookmark"
+        run(block("--state-id-suffix=before-2026"), "WATCHLIST")
+        before = expected_events(emulator, ["WATCHLIST"], EARLIER, START)
+        assert len(before) > 100
+        assert rows(postgres, schema) == in_time | before
+        run(RUN, "WATCHLIST")
+        assert kept_bookmarks(pipeline, STATE_ID) == nightly, "a product taken out has lost its own"
 
         emulator.release_late()
-        run(reread)
-        late = held(emulator, ["WATCHLIST"], *REREAD) - in_time
-        assert late.total() > 5
-        assert rows(postgres, schema) == in_time + before + late
-        assert bookmarks(pipeline) == nightly
+        run(block("--full-refresh"), "WATCHLIST")
+        late = expected_events(emulator, ["WATCHLIST"], *REREAD)
+        assert len(late.keys() - in_time.keys()) > 5
+        assert rows(postgres, schema) == in_time | before | late
+        assert kept_bookmarks(pipeline, STATE_ID) == nightly
 
 
 @pytest.mark.parametrize(
@@ -113,53 +106,31 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
     end: str,
 ) -> None:
     """SIGTERM to the tap alone: the target loads what it has, and Meltano keeps the STATE."""
-    # Meltano's own 100 MiB would need a long test.
-    buffer = {"MELTANO_ELT_BUFFER_SIZE": str(4 << 20)}
-    (interrupt,) = (block for block in blocks() if "pkill" in block)
-    now = milliseconds(end)
+    pipeline = Pipeline(tmp_path / "project")
     with Emulator(
-        events_per_hour=events_per_hour, clock=lambda: now, date_header=False, job_seconds=0.5
+        events_per_hour=events_per_hour,
+        clock=lambda: from_iso(end),
+        date_header=False,
+        job_seconds=0.5,
     ) as emulator:
-        pipeline = Pipeline(tmp_path / "project")
-        tap = settings_of(
-            emulator,
-            products='["WATCHLIST"]',
-            start_date=START,
-            end_date=end,
-            window_hours=window_hours,
-            lookback_hours=0,  # no window is exported again
-        )
-        command = [str(PROJECT / ".venv-meltano/bin/meltano"), "run"]
-        options: dict[str, Any] = {
-            "cwd": pipeline.folder,
-            "env": clean_environment(
-                **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
-                TARGET_POSTGRES_SQLALCHEMY_URL=postgres.url,
-                TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA=schema,
-                **buffer,
-            ),
-            "stdin": subprocess.DEVNULL,
-        }
-        pipe = [*command, "tap-barchart-events", "target-postgres"]
-        with subprocess.Popen(pipe, start_new_session=True, **options) as running:
-            for _ in count():
+        more = {"start_date": START, "end_date": end, "window_hours": window_hours}
+        # Without a lookback, so that no window is exported again.
+        tap = settings_of(emulator, products=["WATCHLIST"], lookback_hours=0, **more)
+        how = options(pipeline, postgres, schema, tap)
+        # Meltano's own 100 MiB would need a long test.
+        how["env"]["MELTANO_ELT_BUFFER_SIZE"] = str(4 << 20)
+        with subprocess.Popen(RUN.split(), start_new_session=True, **how) as running:
+            while sum(emulator.starts.values()) <= 18:
                 time.sleep(0.05)
                 assert running.poll() is None, "the run ended before it was interrupted"
-                if sum(emulator.starts.values()) > 18:
-                    break
             # Only the tap of this run: tests may run side by side.
-            alone = interrupt.replace("pkill ", f"pkill --session {running.pid} ", 1)
+            alone = block("pkill").replace("pkill ", f"pkill --session {running.pid} ", 1)
             subprocess.run(["bash", "-euc", alone], check=True)
             running.wait(timeout=60)
-        (first,) = bookmarks(pipeline).values()
+        (first,) = kept_bookmarks(pipeline, STATE_ID).values()
         assert START < first < end
         before = sum(emulator.starts.values())
-        subprocess.run(pipe, check=True, **options)
-        assert rows(postgres, schema) == held(emulator, ["WATCHLIST"], START, end)
+        subprocess.run(RUN.split(), check=True, **how)
+        assert rows(postgres, schema) == expected_events(emulator, ["WATCHLIST"], START, end)
         assert set(emulator.starts.values()) == {1}, "a window was exported again"
         assert sum(emulator.starts.values()) > before
-
-
-def rows(postgres: Postgres, schema: str) -> object:
-    """Return the table's events, each as often as it is there."""
-    return found(postgres.rows("select * from events", schema=schema))

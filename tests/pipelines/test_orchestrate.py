@@ -1,13 +1,16 @@
-"""Shards of history and the nightly run, by Dagster and Meltano, into a real PostgreSQL."""
+"""Shards of history and the nightly run, by Dagster and Meltano; some of it without Dagster."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing, contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -15,10 +18,18 @@ import pytest
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT, Pipeline, process
+from orchestrate import meltano
 from orchestrate.shards import PlanError, ShardPlan
-from tap_barchart_events.windows import from_iso
-from tests.pipelines.expected_events import found, held, milliseconds
-from tests.pipelines.pipe import settings_of
+from tap_barchart_events.windows import HOUR, from_iso
+from tests.expected_events import expected_events
+from tests.pipelines.pipe import (
+    into_postgres,
+    kept_bookmarks,
+    loaded,
+    output_of,
+    settings_of,
+    variables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,85 +68,50 @@ class Instance:
     """A Dagster instance of a test's own, with the project's configuration."""
 
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
-        """Make the instance.
-
-        Args:
-            home: A new folder.
-            settings: Environment variables for all commands.
-        """
+        """Make the instance in a new folder, with environment variables for all commands."""
         home.mkdir()
         shutil.copy(PROJECT / "orchestrate" / "home" / "dagster.yaml", home)
-        self.home = home
         # Dagster reads a file .env where it runs, so it does not run in the project's folder.
         paths = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-        self.environ = clean_environment(**settings, **paths)
+        self.options: dict[str, Any] = {"cwd": home, "env": clean_environment(**settings, **paths)}
+        self._history = home / "history"
 
     def __call__(self, *arguments: str) -> None:
         """Run a command of Dagster's that loads the project."""
         self.run(*arguments, *LOADED)
 
     def run(self, *arguments: str) -> str:
-        """Run a command of Dagster's and return its log."""
-        done = subprocess.run(
-            [str(DAGSTER / "dagster"), *arguments],
-            cwd=self.home,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-5000:]
-        return done.stdout
+        """Run a command of Dagster's and return what it prints."""
+        return output_of([DAGSTER / "dagster", *arguments], **self.options)
 
     def ran(self) -> list[Ran]:
         """Return all runs, in the order in which they were launched."""
-        rows = self._query(
-            "history/runs.db",
-            "select pipeline_name, partition, status, start_time, end_time from runs order by id",
-        )
-        return [Ran(*row) for row in rows]
+        columns = "pipeline_name, partition, status, start_time, end_time"
+        return [Ran(*row) for row in self._query("runs.db", f"{columns} from runs order by id")]
 
     def happened(self, kind: str) -> int:
         """Return how many events of a kind Dagster has recorded over all runs."""
-        counts = [
-            self._query(
-                f"history/runs/{path.name}",
-                "select count(*) from event_logs where dagster_event_type = ?",
-                kind,
-            )[0][0]
-            for path in (self.home / "history" / "runs").glob("*-*.db")
-        ]
-        return sum(counts)
+        counted = f"count(*) from event_logs where dagster_event_type = '{kind}'"
+        runs = (self._history / "runs").glob("*-*.db")
+        return sum(self._query(f"runs/{run.name}", counted)[0][0] for run in runs)
 
     def materialized(self) -> set[str]:
         """Return the assets that Dagster has recorded."""
-        rows = self._query(
-            "history/runs/index.db",
-            "select asset_key from asset_keys where last_materialization is not null",
-        )
-        return {json.loads(key)[-1] for (key,) in rows}
+        recorded = "asset_key from asset_keys where last_materialization is not null"
+        return {json.loads(key)[-1] for (key,) in self._query("runs/index.db", recorded)}
 
-    def _query(self, database: str, query: str, *values: str) -> list[Any]:
-        with closing(sqlite3.connect(self.home / database, timeout=30)) as connection:
-            return connection.execute(query, values).fetchall()
+    def _query(self, database: str, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self._history / database, timeout=30)) as connection:
+            return connection.execute(f"select {query}").fetchall()
 
 
 def settings(emulator: Emulator, postgres: Postgres, schema: str, folder: Path) -> dict[str, str]:
     """Return what a user would have in `.env`."""
-    tap = settings_of(
-        emulator,
-        products=json.dumps(PRODUCTS),
-        start_date=START,
-        # The nightly run would end with the clock of this machine, not with the emulator's.
-        end_date=END,
-        window_hours=168,
-    )
+    # The nightly run would end with the clock of this machine, not with the emulator's.
+    span = {"start_date": START, "end_date": END, "window_hours": 168}
     return {
-        **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
-        "TARGET_POSTGRES_SQLALCHEMY_URL": postgres.url,
-        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
+        **variables(settings_of(emulator, products=PRODUCTS, **span)),
+        **into_postgres(postgres, schema),
         "DBT_POSTGRES_HOST": str(postgres.folder),
         "DBT_POSTGRES_USER": "postgres",
         "DBT_POSTGRES_DATABASE": "postgres",
@@ -152,7 +128,7 @@ def daemon(dagster: Instance, log: Path) -> Iterator[None]:
     command = [str(DAGSTER / "dagster-daemon"), "run", *LOADED]
     with (
         log.open("wb") as written,
-        process(command, cwd=dagster.home, env=dagster.environ, stdout=written, stderr=written),
+        process(command, **dagster.options, stdout=written, stderr=written),
     ):
         yield
 
@@ -195,14 +171,11 @@ def test_the_first_shard_is_of_the_month_in_utc_and_ends_after_its_start(
     assert from_iso(start) < from_iso(bounds["TAP_BARCHART_EVENTS_END_DATE"])
 
 
-@pytest.mark.parametrize("handover", ["2026-03", "2026-03-15", "2026-03-31T22:00:00+00:00"])
-def test_the_handover_is_a_month_however_much_more_of_a_date_is_said(handover: str) -> None:
-    assert plan(ORCHESTRATE_HANDOVER=handover).handover.isoformat() == "2026-03-01"
-
-
-def test_the_month_of_a_handover_is_that_in_utc() -> None:
-    handover = "2026-02-28T22:00:00-05:00"
-
+@pytest.mark.parametrize(
+    "handover",
+    ["2026-03", "2026-03-15", "2026-03-31T22:00:00+00:00", "2026-02-28T22:00:00-05:00"],
+)
+def test_the_handover_is_a_month_in_utc_however_much_more_of_a_date_is_said(handover: str) -> None:
     assert plan(ORCHESTRATE_HANDOVER=handover).handover.isoformat() == "2026-03-01"
 
 
@@ -238,8 +211,7 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     """Four shards, one of them read twice, and the nightly run; a refused run is tried again."""
-    now = milliseconds(END)
-    with Emulator(events_per_hour=2, clock=lambda: now, date_header=False) as emulator:
+    with Emulator(events_per_hour=2, clock=lambda: from_iso(END), date_header=False) as emulator:
         dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
         emulator.fault("start", "status", code=401)
         # The daemon's first pass ever does not know the pool of dagster.yaml yet.
@@ -255,12 +227,11 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
         # After the shards: rows that arrive while models are built can fail a test of dbt.
         dagster("job", "execute", "--job", "nightly")
         jobs = list(emulator.jobs)
-        expected = held(emulator, PRODUCTS, START, END)
+        expected = expected_events(emulator, PRODUCTS, START, END)
 
     rows = postgres.rows("select * from events", schema=schema)
     assert rows
-    assert found(rows) == expected
-    assert len({row["event_id"] for row in rows}) == len(rows)
+    assert loaded(rows) == expected
     ran = dagster.ran()
     assert {run.status for run in ran} == {"SUCCESS"}
     assert sorted(run.partition or "" for run in ran) == sorted(["", "", *QUEUED, BY_HAND, BY_HAND])
@@ -274,11 +245,124 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
     # The models are assets downstream of both, and the nightly run has built them.
     assert dagster.materialized() >= {"events_history", "events_nightly", *MODELS}
     days = postgres.rows("select events from barchart__daily_active_users", schema=MARTS)
-    assert sum(day["events"] for day in days) == expected.total()
+    assert sum(day["events"] for day in days) == len(expected)
 
     # What was asked of the service: the shards' bounds, the overlap, and one shard twice.
-    january = [job for job in jobs if job.filter["start"] == milliseconds(START)]
+    january = [job for job in jobs if job.filter["start"] == from_iso(START)]
     assert [job.filter["product"] for job in january].count("ALERT") == 2
     assert {(job.filter["product"], job.filter["start"]) for job in jobs} >= {
-        (product, milliseconds(NIGHTLY_START)) for product in PRODUCTS
+        (product, from_iso(NIGHTLY_START)) for product in PRODUCTS
     }
+
+
+# Without Dagster -----------------------------------------------------------------------------
+
+STEP = """
+import os
+from orchestrate import meltano
+from orchestrate.shards import Run
+meltano.run(Run({}), loader="target-postgres", environ=os.environ)
+"""
+"""What a step of Dagster's does."""
+
+
+def test_an_interrupted_run_ends_the_tap_first_so_that_its_events_and_state_are_kept(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    pipeline = Pipeline(tmp_path / "project")
+    log = tmp_path / "log"
+    with Emulator(
+        events_per_hour=5, clock=lambda: from_iso(END), date_header=False, job_seconds=0.5
+    ) as emulator:
+        span = {"start_date": START, "end_date": END, "window_hours": 6}
+        environ = clean_environment(
+            **variables(settings_of(emulator, products=["WATCHLIST"], **span)),
+            **into_postgres(postgres, schema),
+            MELTANO_PROJECT_ROOT=str(pipeline.folder),
+            PYTHONPATH=str(PROJECT),
+        )
+        options: dict[str, Any] = {"cwd": tmp_path, "env": environ, "stderr": subprocess.STDOUT}
+        step = [sys.executable, "-c", STEP]
+        with log.open("wb") as written, process(step, stdout=written, **options) as running:
+            while sum(emulator.starts.values()) <= 12:
+                assert running.poll() is None, log.read_text(encoding="utf-8")
+                time.sleep(0.05)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=60) == -signal.SIGINT
+
+        state_id = "prod:tap-barchart-events-to-target-postgres"
+        (bookmark,) = kept_bookmarks(pipeline, state_id).values()
+        assert START < bookmark < END
+        there = loaded(postgres.rows("select * from events", schema=schema))
+        assert expected_events(emulator, ["WATCHLIST"], START, bookmark).items() <= there.items()
+
+
+NIGHTLY = "prod:tap-barchart-events-to-target-jsonl"
+
+
+def exported(*partitions: Any) -> dict[str, Any]:
+    """Return a STATE as Meltano exports it."""
+    state = {"bookmarks": {"events": {"partitions": list(partitions)}}}
+    return {"completed": {"singer_state": state}, "partial": {}}
+
+
+def learnt(product: str, what: str) -> dict[str, Any]:
+    """Return the STATE of a run that has learnt something about a product."""
+    context = {"customer": "TGAM", "product": product}
+    return exported({"context": context, "replication_key_value": START, "learnt": {"types": what}})
+
+
+DAMAGED: list[Any] = [
+    None,
+    {"completed": {"singer_state": {}}, "partial": {}},
+    {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": 1}}}}},
+    *map(exported, (None, {}, {"context": None, "learnt": {}}, {"context": {}, "learnt": {}})),
+]
+
+
+@pytest.mark.parametrize(
+    ("states", "source"),
+    [
+        ({"": "nightly", ":A-2026-01": "Jan", ":A-2026-02": "Feb", ":A-2026-04": "Apr"}, "Feb"),
+        ({"": "nightly", ":A-2026-04": "Apr"}, "nightly"),
+        ({":A-2026-05": "May", ":A-2026-04": "Apr"}, "Apr"),
+        ({":A-2026-03": "own", ":A-2026-02": "Feb"}, None),
+        ({}, None),
+    ],
+)
+def test_a_shard_without_state_begins_with_what_the_nearest_run_of_its_product_has_learnt(
+    states: dict[str, str], source: str | None
+) -> None:
+    there: dict[str, Any] = {NIGHTLY + end: learnt("A", what) for end, what in states.items()}
+    others = {
+        f"{NIGHTLY}:B-2026-02": learnt("B", "another product"),
+        "prod:another-tap-to-target-jsonl:A-2026-02": learnt("A", "another tap"),
+        **{f"{NIGHTLY}:A-2026-02-{n}": state for n, state in enumerate(DAMAGED)},
+    }
+    partition = meltano.learnt_elsewhere(there | others, f"{NIGHTLY}:A-2026-03", NIGHTLY, "A")
+    assert (partition and partition["learnt"]) == (source and {"types": source})
+    assert not partition or set(partition) == {"context", "learnt"}, "its bookmark is its own"
+
+
+def test_a_shard_learns_from_an_earlier_one_how_large_a_window_may_be(tmp_path: Path) -> None:
+    months = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
+    begins = [from_iso(str(month)) for month in months]
+    options: dict[str, Any] = {"events_per_hour": 5, "max_events": 100, "date_header": False}
+    with Emulator(clock=lambda: begins[2], job_seconds=0.05, **options) as emulator:
+        tap = settings_of(emulator, products=["WATCHLIST"], start_date="2026-01-01T00:00:00Z")
+        environ = clean_environment(
+            **variables(tap),
+            TARGET_JSONL_DESTINATION_PATH=str(tmp_path),
+            MELTANO_PROJECT_ROOT=str(Pipeline(tmp_path / "project").folder),
+            ORCHESTRATE_HANDOVER="2026-03",
+        )
+        plan = ShardPlan.from_environment(environ)
+        first_sizes = []
+        for month, begin, end in zip(months, begins, begins[1:], strict=False):
+            shard = plan.shard("WATCHLIST", month)
+            events = meltano.run(shard, loader="target-jsonl", environ=environ)
+            assert events == emulator.count(tap["customer"], "WATCHLIST", begin, end)
+            of_the_first = [window for window in emulator.starts if window.start == begin]
+            first_sizes.append(max(window.end - begin for window in of_the_first))
+    assert first_sizes[0] == 24 * HOUR, "nothing was known"
+    assert first_sizes[1] != 24 * HOUR, "the first export was too large, so a limit was known"

@@ -11,8 +11,17 @@ import pytest
 from barchart_events_emulator import Emulator, Event
 from demo.pipeline import Pipeline
 from tap_barchart_events.products import PRODUCTS
-from tests.pipelines.expected_events import found, held, milliseconds
-from tests.pipelines.pipe import load_into_postgres, messages, settings_of
+from tap_barchart_events.windows import from_iso
+from tests.expected_events import expected_events
+from tests.pipelines.pipe import (
+    batch_config,
+    into_postgres,
+    load_into_postgres,
+    loaded,
+    messages,
+    settings_of,
+    variables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,68 +33,12 @@ START = "2026-03-02T00:00:00+00:00"
 DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7)]
 
 
-class Nightly:
-    """A pipeline of the project's own meltano.yml, run again and again, as every night."""
-
-    def __init__(self, folder: Path, emulator: Emulator, postgres: Postgres, schema: str) -> None:
-        """Take the parts; the pipeline gets a folder of its own, and with it a STATE of its own."""
-        self.pipeline = Pipeline(folder / "project")
-        self.emulator = emulator
-        self.postgres = postgres
-        self.schema = schema
-
-    def run(self, end: str, products: list[str], files: Path | None = None, **target: str) -> None:
-        """Run once, up to an instant, and find the table to be what the service then holds.
-
-        Args:
-            end: Where the run ends, exclusive.
-            products: Codes of the products.
-            files: A folder for BATCH files; without it, the events go as RECORD messages.
-            target: Settings of the target.
-        """
-        batches = {"batch_config": json.dumps(batch_config("jsonl", files))} if files else {}
-        tap = settings_of(
-            self.emulator,
-            products=json.dumps(products),
-            start_date=START,
-            end_date=end,
-            lookback_hours=48,
-            **batches,
-        )
-        into = {
-            "sqlalchemy_url": self.postgres.url,
-            "default_target_schema": self.schema,
-            **target,
-        }
-        self.pipeline.run(
-            "tap-barchart-events",
-            "target-postgres",
-            environment="prod",
-            settings={
-                **{f"TAP_BARCHART_EVENTS_{name.upper()}": str(tap[name]) for name in tap},
-                **{f"TARGET_POSTGRES_{name.upper()}": into[name] for name in into},
-            },
-        )
-        assert_expected_events(self.postgres, self.schema, self.emulator, products, end)
-
-
-def batch_config(file_format: str, files: Path, batch_size: int = 1000) -> dict[str, Any]:
-    """Return the tap's setting for BATCH files."""
-    compression = {"compression": "gzip"} if file_format == "jsonl" else {}
-    return {
-        "encoding": {"format": file_format, **compression},
-        "storage": {"root": files.as_uri(), "prefix": ""},
-        "batch_size": batch_size,
-    }
-
-
-def assert_expected_events(
+def check_table(
     postgres: Postgres, schema: str, emulator: Emulator, products: list[str], end: str
 ) -> None:
-    """Hold the table to the service, event by event, and its keys to being keys."""
+    """Hold the table to the service, event by event."""
     rows = postgres.rows("select * from events", schema=schema)
-    assert found(rows) == held(emulator, products, START, end)
-    assert len({row["event_id"] for row in rows}) == len(rows)
+    assert loaded(rows) == expected_events(emulator, products, START, end)
 
 
 def types(postgres: Postgres, schema: str) -> dict[str, str]:
@@ -104,33 +57,42 @@ def test_nightly_runs_with_lookback_load_each_event_once(
     """Late events, a column that the vendor adds, a product that the user adds, BATCH files."""
     before = Emulator(events_per_hour=60)
     after = Emulator(events_per_hour=60, added_column="mood")
+    pipeline = Pipeline(tmp_path / "project")
 
     def with_moods_from_the_fourth(
         customer: str, product: str, start: int, end: int
     ) -> Iterator[Event]:
-        since = milliseconds(DAYS[2])
+        since = from_iso(DAYS[2])
         yield from before.events(customer, product, start, min(end, since))
         yield from after.events(customer, product, max(start, since), end)
 
+    def night(end: str, *products: str, environ: dict[str, str] | None = None, **tap: Any) -> None:
+        """Run once, up to an instant, and find the table to be what the service then holds."""
+        more = {"start_date": START, "end_date": end, "lookback_hours": 48, **tap}
+        settings = variables(settings_of(emulator, products=products, **more))
+        settings |= into_postgres(postgres, schema) | (environ or {})
+        blocks = ("tap-barchart-events", "target-postgres")
+        pipeline.run(*blocks, environment="prod", settings=settings)
+        check_table(postgres, schema, emulator, list(products), end)
+
     with Emulator(events_per_hour=60, late_share=0.1, header=True) as emulator:
-        nightly = Nightly(tmp_path, emulator, postgres, schema)
-        nightly.run(DAYS[0], ["WATCHLIST"])
-        in_time = held(emulator, ["WATCHLIST"], START, DAYS[0]).total()
+        night(DAYS[0], "WATCHLIST")
+        in_time = expected_events(emulator, ["WATCHLIST"], START, DAYS[0])
 
         emulator.release_late()
-        nightly.run(DAYS[1], ["WATCHLIST"], use_copy="false")
-        assert in_time < held(emulator, ["WATCHLIST"], START, DAYS[0]).total(), "none was late"
+        night(DAYS[1], "WATCHLIST", environ={"TARGET_POSTGRES_USE_COPY": "false"})
+        all_events = expected_events(emulator, ["WATCHLIST"], START, DAYS[0])
+        assert len(in_time) < len(all_events), "none was late"
 
         emulator.source, emulator.added_column = with_moods_from_the_fourth, "mood"
-        nightly.run(DAYS[3], ["WATCHLIST"])
+        night(DAYS[3], "WATCHLIST")
         moods = "select from events where extra ->> 'mood' is not null"
         assert postgres.rows(moods, schema=schema)
         assert "portfolio_id" not in types(postgres, schema)
 
-        nightly.run(DAYS[3], ["WATCHLIST", "PORTFOLIO"])
+        night(DAYS[3], "WATCHLIST", "PORTFOLIO")
         files = tmp_path / "batches"
-        files.mkdir()
-        nightly.run(DAYS[4], ["WATCHLIST", "PORTFOLIO"], files)
+        night(DAYS[4], "WATCHLIST", "PORTFOLIO", batch_config=batch_config(files))
         assert len(list(files.iterdir())) > 1
 
     made = types(postgres, schema)
@@ -154,7 +116,6 @@ def test_batch_files_load_as_the_same_rows(
 ) -> None:
     """Twice, with lookback and a smaller batch, so that rows and files overlap."""
     files = tmp_path / "batches"
-    files.mkdir()
     columns = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
     with Emulator(header=True, source=mood_or_weather, columns={"PORTFOLIO": columns}) as emulator:
         for end, batch_size in zip(DAYS[:2], batch_sizes, strict=True):
@@ -163,14 +124,14 @@ def test_batch_files_load_as_the_same_rows(
                 products=["PORTFOLIO"],
                 start_date=START,
                 end_date=end,
-                batch_config=batch_config(file_format, files, batch_size),
+                batch_config=batch_config(files, file_format, batch_size),
             )
             written = messages(tap, tmp_path)
             kinds = Counter(json.loads(line)["type"] for line in written.splitlines())
             assert kinds["BATCH"] > 0
             assert kinds["RECORD"] == 0
             load_into_postgres(written, postgres, schema, tmp_path)
-            assert_expected_events(postgres, schema, emulator, ["PORTFOLIO"], end)
+            check_table(postgres, schema, emulator, ["PORTFOLIO"], end)
 
 
 @pytest.mark.parametrize("use_copy", [True, False])
@@ -186,7 +147,7 @@ def test_columns_made_with_a_time_zone_stay_and_hold_the_expected_events(
         tap = settings_of(emulator, products=["ALERT"], start_date=START, end_date=DAYS[0])
         written = messages(tap, tmp_path)
         load_into_postgres(written, postgres, schema, tmp_path, use_copy=use_copy)
-        assert_expected_events(postgres, schema, emulator, ["ALERT"], DAYS[0])
+        check_table(postgres, schema, emulator, ["ALERT"], DAYS[0])
     assert types(postgres, schema)["timestamp"] == "timestamp with time zone"
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from barchart_events_emulator import Emulator
-from tests.pipelines.expected_events import found, held
-from tests.pipelines.pipe import messages, settings_of
+from tests.expected_events import expected_events
+from tests.pipelines.pipe import batch_config, loaded, messages, settings_of
 from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED, Snowflake
 
 if TYPE_CHECKING:
@@ -34,23 +34,12 @@ def snowflake(tmp_path: Path) -> Snowflake:
     return Snowflake(tmp_path / "snowflake")
 
 
-def batches(folder: Path) -> dict[str, Any]:
-    """Return the settings of the tap for BATCH files that target-snowflake reads."""
-    folder.mkdir()
-    return {
-        "batch_config": {
-            "encoding": {"format": "jsonl", "compression": "gzip"},
-            "storage": {"root": folder.as_uri(), "prefix": ""},
-            "batch_size": 500,
-        }
-    }
-
-
 @pytest.mark.parametrize("way", ["RECORD", "BATCH"])
 def test_runs_with_lookback_and_a_further_product_load_each_event_once(
     tmp_path: Path, snowflake: Snowflake, way: str
 ) -> None:
-    more = batches(tmp_path / "batches") if way == "BATCH" else {}
+    files = tmp_path / "batches"
+    more = {"batch_config": batch_config(files, batch_size=500)} if way == "BATCH" else {}
     with Emulator(events_per_hour=20, header=True, added_column="mood") as emulator:
         for end, products in (DAYS[0], ["ALERT"]), (DAYS[1], ["ALERT", "PORTFOLIO"]):
             tap = settings_of(emulator, products=products, start_date=START, end_date=end, **more)
@@ -60,9 +49,8 @@ def test_runs_with_lookback_and_a_further_product_load_each_event_once(
             assert kinds["RECORD" if way == "BATCH" else "BATCH"] == 0
             snowflake.load(written, timestamp_type="TIMESTAMP_TZ")
             (rows,) = snowflake.rows("select * from events")
-            assert found(rows) == held(emulator, products, START, end)
-            assert len({row["EVENT_ID"] for row in rows}) == len(rows)
-    assert not list((tmp_path / "batches").glob("*")), "the target removes the files it has read"
+            assert loaded(rows) == expected_events(emulator, products, START, end)
+    assert not list(files.glob("*")), "the target removes the files it has read"
 
 
 def test_names_are_upper_case_and_reserved_words_too(tmp_path: Path, snowflake: Snowflake) -> None:

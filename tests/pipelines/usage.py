@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.products import PRODUCTS
-from tests.pipelines.expected_events import milliseconds
+from tap_barchart_events.windows import from_iso
 from tests.pipelines.marts import FALSE, TRUE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ REREAD = ("2026-02-27T00:00:00+00:00", "2026-03-01T00:00:00+00:00")
 COLUMNS = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
 
 MINUTE = 60_000
-EVENING = milliseconds("2026-02-27T22:30:00+00:00")
+EVENING = from_iso("2026-02-27T22:30:00+00:00")
 IN_TIME = (0, 20 * MINUTE, 75 * MINUTE, 125 * MINUTE, 155 * MINUTE + 1)
 LATE = (50 * MINUTE, 100 * MINUTE)
 # Every 25 minutes, for a day and a half.

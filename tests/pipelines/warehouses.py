@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from demo.pipeline import PROJECT, Pipeline
+from tap_barchart_events.windows import from_iso
 from tests.pipelines.dbt_runs import MARTS, Dbt
-from tests.pipelines.expected_events import milliseconds
 from tests.pipelines.marts import Row
-from tests.pipelines.pipe import load_into_postgres, messages, settings_of
+from tests.pipelines.pipe import (
+    batch_config,
+    load_into_postgres,
+    messages,
+    settings_of,
+    variables,
+)
 from tests.pipelines.snowflake_runs import PYTHON, SCRIPT, Snowflake
 from tests.pipelines.usage import NEW, OLD, REREAD
 
@@ -61,9 +67,9 @@ class Warehouse(ABC):
     def then(self, emulator: Emulator) -> None:
         """Load what comes later, as BATCH files, and build."""
 
-    @abstractmethod
     def rebuild(self) -> None:
         """Build all models from scratch."""
+        self.dbt("run", "--full-refresh")
 
     @abstractmethod
     def rows(self, names: Sequence[str]) -> Models:
@@ -79,29 +85,14 @@ class Warehouse(ABC):
             for name, rows in self.rows(names).items()
         }
 
-    def _later(self, emulator: Emulator, files: Path, file_format: str) -> bytes:
+    def _later(self, emulator: Emulator, files: Path, file_format: str) -> str:
         """Run the tap over the old month and over what is read again."""
-        written = b""
+        written = ""
         for (start, end), products in ((OLD, PRODUCTS), (REREAD, [*PRODUCTS, ADDED])):
-            settings = settings_of(
-                emulator,
-                products=products,
-                start_date=start,
-                end_date=end,
-                batch_config=batch_config(files, file_format),
-            )
-            written += messages(settings, self.folder)
+            span = {"products": products, "start_date": start, "end_date": end}
+            files_of = batch_config(files, file_format, 4000)
+            written += messages(settings_of(emulator, **span, batch_config=files_of), self.folder)
         return written
-
-
-def batch_config(files: Path, file_format: str) -> dict[str, Any]:
-    """Return the tap's setting for BATCH files."""
-    files.mkdir(exist_ok=True)
-    compression = {"compression": "gzip"} if file_format == "jsonl" else {}
-    return {
-        "encoding": {"format": file_format, **compression},
-        "storage": {"root": files.as_uri(), "prefix": ""},
-    }
 
 
 def first_month(emulator: Emulator, **more: Any) -> dict[str, Any]:
@@ -116,7 +107,7 @@ def plain(column: str, value: Any) -> Any:
     if value is None:
         return None
     if TIMES.fullmatch(column):
-        return milliseconds(str(value))
+        return from_iso(str(value))
     if DAYS.fullmatch(column):
         return str(value)[:10]
     if column in NUMBERS:
@@ -144,21 +135,10 @@ class InPostgres(Warehouse):
 
     def first(self, emulator: Emulator) -> None:
         """Load RECORD messages and build, in one run of Meltano's."""
-        tap = first_month(emulator)
-        self.pipeline.run(
-            "tap-barchart-events",
-            "target-postgres",
-            "dbt-postgres:build",
-            environment="prod",
-            settings={
-                **{
-                    f"TAP_BARCHART_EVENTS_{name.upper()}": json.dumps(value).strip('"')
-                    for name, value in tap.items()
-                },
-                "TARGET_POSTGRES_SQLALCHEMY_URL": self.postgres.url,
-                **self.connection,
-            },
-        )
+        settings = variables(first_month(emulator)) | self.connection
+        settings |= {"TARGET_POSTGRES_SQLALCHEMY_URL": self.postgres.url}
+        blocks = ("tap-barchart-events", "target-postgres", "dbt-postgres:build")
+        self.pipeline.run(*blocks, environment="prod", settings=settings)
 
     def then(self, emulator: Emulator) -> None:
         """Load BATCH files."""
@@ -180,7 +160,7 @@ class InPostgres(Warehouse):
             """,
             schema="barchart",
         )
-        self.dbt("run", "--full-refresh")
+        super().rebuild()
 
     def rows(self, names: Sequence[str]) -> Models:
         """Return the rows of models."""
@@ -214,7 +194,7 @@ class InDuckDB(Warehouse):
 
     def first(self, emulator: Emulator) -> None:
         """Let the tap write files."""
-        tap = first_month(emulator, batch_config=batch_config(self.files, "parquet"))
+        tap = first_month(emulator, batch_config=batch_config(self.files, "parquet", 4000))
         messages(tap, self.folder)
         self.dbt("build")
 
@@ -222,10 +202,6 @@ class InDuckDB(Warehouse):
         """Let it write more of them."""
         self._later(emulator, self.files, "parquet")
         self.dbt("build", *NO_UNIT_TESTS)
-
-    def rebuild(self) -> None:
-        """Build all models from scratch."""
-        self.dbt("run", "--full-refresh")
 
     def rows(self, names: Sequence[str]) -> Models:
         """Return the rows of models."""
@@ -267,10 +243,6 @@ class InSnowflake(Warehouse):
         written = self._later(emulator, self.folder / "files", "jsonl")
         self.snowflake.load(written, timestamp_type="TIMESTAMP_TZ")
         self.dbt("build", *NO_UNIT_TESTS)
-
-    def rebuild(self) -> None:
-        """Build all models from scratch."""
-        self.dbt("run", "--full-refresh")
 
     def rows(self, names: Sequence[str]) -> Models:
         """Return the rows of models."""

@@ -1,0 +1,153 @@
+"""Files that are not the export asked for: rows of another range, and rows inside quoted values."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.windows import HOUR, from_iso
+from tests.tap_runs import START, hour, settings_of, sync, synced
+
+if TYPE_CHECKING:
+    from barchart_events_emulator import Emulator
+    from tests.tap_runs import Run
+
+pytestmark = pytest.mark.usefixtures("hardly_waiting")
+
+AT = from_iso(START)
+
+
+def row(timestamp: float, rest: str = "|||") -> str:
+    return f"{round(timestamp)}|WATCHLIST-CREATED|u1|w1|{rest}|\n"
+
+
+def serve(service: Emulator, *rows: str, times: int | None = None) -> None:
+    """Let each of the next files, or as many as are said, have these rows."""
+    service.fault("download", "body", body="".join(rows).encode(), times=times)
+
+
+def rows_at(*hours: float) -> list[str]:
+    return [row(AT + number * HOUR) for number in hours]
+
+
+def summary(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
+    """Return the tags of the metric at the end of the sync."""
+    (found,) = [r.getMessage() for r in caplog.records if "sync_summary" in r.getMessage()]
+    tags: dict[str, Any] = json.loads(found.partition("METRIC: ")[2] or found)["tags"]
+    return tags
+
+
+# Another range -------------------------------------------------------------------------------
+
+
+def test_an_export_of_another_day_ends_the_sync_before_the_bookmark_moves(
+    service: Emulator,
+) -> None:
+    serve(service, *rows_at(48.5, 49.5))
+    outcome = sync(settings_of(service))
+    assert "WATCHLIST 2026-03-02 00:00" in outcome.reason
+    assert "none of its 2 rows is inside this window" in outcome.reason
+    assert (outcome.records, outcome.bookmarks) == ([], {})
+
+
+def test_dropped_rows_are_in_the_closing_line_and_its_metric(
+    service: Emulator, warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(service, *rows_at(0.5, 1.5, 2.5))
+    with caplog.at_level("INFO"):
+        outcome = synced(settings_of(service, end_date=hour(3)))
+    assert len(outcome.records) == 3
+    assert warnings == [], "each has its own window"
+    between = hour(0.5), hour(2.5)
+    dropped = "dropped 6 rows outside their windows, from {} to {}".format(*between)
+    assert caplog.text.count(dropped) == 1
+    tags = summary(caplog)
+    assert (tags["rows_dropped"], tags["dropped_from"], tags["dropped_to"]) == (6, *between)
+
+
+def test_rows_that_no_window_can_hold_are_one_warning_for_the_product(
+    service: Emulator, warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    later = (time.time() * 1000 - AT) / HOUR + 5
+    serve(service, *rows_at(-2, 0.5, 1.5, later))
+    outcome = synced(settings_of(service, end_date=hour(2)))
+    assert len(outcome.records) == 2
+    (warning,) = warnings
+    assert warning.startswith(
+        "WATCHLIST: 4 rows of its exports were dropped because no sync extracts them: they are "
+        f"before start_date or later than now, between {hour(-2)} and 2"
+    )
+    assert summary(caplog)["rows_dropped"] == 6
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"), [("seconds", 1e-3), ("microseconds", 1e3), ("nanoseconds", 1e6)]
+)
+def test_more_rows_in_another_unit_than_in_the_window_end_the_sync_and_name_the_unit(
+    service: Emulator, unit: str, scale: float
+) -> None:
+    good, others = rows_at(0.2, 0.3), [row((AT + n * 1000) * scale) for n in range(3)]
+    settings = settings_of(service, end_date=hour(1))
+    serve(service, *good, *others, times=1)
+    outcome = sync(settings)
+    assert "WATCHLIST 2026-03-02 00:00" in outcome.reason
+    assert "3 of its 5 rows are before the year 2000 or later than a day" in outcome.reason
+    assert f"3 timestamps fit as {unit}" in outcome.reason
+    assert (outcome.records, outcome.bookmarks) == ([], {})
+
+    serve(service, *good, *others[:2])
+    assert len(synced(settings).records) == 2, "as many are inside"
+
+
+def test_rows_exactly_at_the_end_of_a_window_are_nothing_to_warn_of(
+    service: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for hours in ((0.5, 1), (1.5, 2), (3,)):
+        serve(service, *rows_at(*hours), times=1)
+    with caplog.at_level("INFO"):
+        outcome = synced(settings_of(service, end_date=hour(3), max_concurrent_jobs=1))
+    assert len(outcome.records) == 2
+    assert "outside their windows" not in caplog.text
+    assert summary(caplog)["rows_dropped"] == 0
+
+
+# Rows inside quoted values -------------------------------------------------------------------
+
+OPENS = row(AT + 1, 'AAA|"Tech||')
+FILES = {
+    "header": ["|".join(PRODUCTS["WATCHLIST"].layouts[-1]) + "\n", OPENS, row(AT + 2, 'B|E"||')],
+    "no header": [row(AT), OPENS, *(row(AT + n) for n in range(2, 900)), row(AT + 900, 'B|E"||')],
+    "one delimiter more": [OPENS, row(AT + 2, 'B|BB|Energy"||')],
+    "another column": [OPENS, row(AT + 2, 'BBB||Energy"|')],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rows_between_two_quotes_end_the_sync_and_an_empty_quote_character_reads_all(
+    service: Emulator, run: Run, name: str
+) -> None:
+    rows = FILES[name]
+    serve(service, *rows)
+    more = {"end_date": hour(1), "layout_check": "warning"}
+    outcome = run(None, 1, **more)
+    assert (outcome.records, outcome.bookmarks) == ([], {})
+    opens = rows.index(OPENS) + 1
+    assert f"line {opens} opens a quoted value that holds line {opens + 1}" in outcome.reason
+    assert outcome.reason.endswith(
+        "if the file does not quote its values, set quote_character to empty"
+    )
+    assert "Tech" not in outcome.log
+    if name != "one delimiter more":
+        again = run(quote_character="", **more)
+        assert len(again.records) == "".join(rows).count("|WATCHLIST-CREATED|")
+
+
+def test_without_quotes_in_the_file_quotes_are_data(service: Emulator) -> None:
+    serve(service, f'{AT}|WATCHLIST-CREATED|"u" 1|"|||||\n')
+    assert "set quote_character to empty" in sync(settings_of(service)).reason
+    [record] = synced(settings_of(service, end_date=hour(1), quote_character="")).records
+    assert (record["user_id"], record["watchlist_id"]) == ('"u" 1', '"')
