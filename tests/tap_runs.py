@@ -256,7 +256,7 @@ def catalog_of(settings: Mapping[str, Any], **metadata: dict[str, Any]) -> dict[
 
 @contextlib.contextmanager
 def own_signals() -> Iterator[None]:
-    """Have the handlers of signals again afterwards."""
+    """Restore the signal handlers afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
@@ -266,7 +266,7 @@ def own_signals() -> Iterator[None]:
 
 
 def messages_of(written: bytes) -> list[dict[str, Any]]:
-    """Return the messages of an output of whole lines."""
+    """Return the messages in an output, which must consist of whole lines."""
     assert not written or written.endswith(b"\n"), f"a torn line: {written[-200:]!r}"
     return [json.loads(line) for line in written.splitlines()]
 

@@ -64,7 +64,7 @@ def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
     assert len(flat.records) == len(expected_events(service, ["WATCHLIST"], START, END))
 
 
-def test_flattening_without_a_depth_is_refused_by_the_setting_that_lacks(service: Emulator) -> None:
+def test_flattening_without_a_depth_is_refused_with_the_missing_setting(service: Emulator) -> None:
     refused = sync(of(service, flattening_enabled=True))
     assert "setting flattening_max_depth is missing" in refused.reason
 

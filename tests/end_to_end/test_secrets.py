@@ -306,7 +306,7 @@ def test_credentials_of_a_proxy_are_for_the_proxy(
 
 @contextmanager
 def tunnel(received: list[str]) -> Iterator[int]:
-    """Be a proxy for one tunnel, to this machine whatever host is named; yield its port."""
+    """Run a proxy that opens one tunnel, to this machine whatever host is named; yield its port."""
 
     def serve() -> None:
         near, _ = listening.accept()

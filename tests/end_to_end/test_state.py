@@ -40,7 +40,7 @@ def now() -> int:
 
 
 def ran(service: Emulator, state: Mapping[str, Any] | None = None, **more: Any) -> Outcome:
-    """Run a sync of one window of two hours, or of what is said; it has to succeed."""
+    """Run a sync of one window of two hours, unless settings say otherwise; it has to succeed."""
     return synced(settings_of(service, **{"end_date": MIDDLE, "window_hours": 2, **more}), state)
 
 

@@ -26,7 +26,7 @@ def row(timestamp: float, rest: str = "|||") -> str:
 
 
 def serve(service: Emulator, *rows: str, times: int | None = None) -> None:
-    """Let each of the next files, or as many as are said, have these rows."""
+    """Serve these rows as the content of the next files: of all, or of the first ``times``."""
     service.fault("download", "body", body="".join(rows).encode(), times=times)
 
 
