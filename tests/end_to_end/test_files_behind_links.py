@@ -178,7 +178,7 @@ def test_a_link_that_object_storage_no_longer_accepts_is_replaced(
 
 def test_a_transfer_continues_with_a_new_link(service: Emulator) -> None:
     service.fault("download", "cut", at=1000)
-    service.fault("download", "storage-error")
+    service.fault("download", "storage-error", status=403, code="AccessDenied")
     check_complete(service, max_concurrent_jobs=1)
     ranges = [r.headers.get("range") for r in service.requests if r.call == "download"]
     assert ranges == [None, "bytes=1000-", "bytes=1000-", None, None, None]

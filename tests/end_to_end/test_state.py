@@ -360,8 +360,9 @@ def test_few_events_take_few_jobs_with_the_default_settings() -> None:
     with Emulator(job_seconds=0.5, events_per_hour=0.2, max_events=400) as service:
         outcome, of_windows = sizes(service, START, start_date="2025-03-02T00:00:00+00:00")
     assert len(outcome.records) > 1000
-    # 12 windows of 31 days, and those that find out that so large a window is right.
-    assert len(of_windows) <= 30
+    # 12 windows of 31 days, and those that find out that so large a window is right: more of them
+    # on a slow machine, where jobs start before the first files have been counted.
+    assert len(of_windows) <= 40
 
 
 def test_a_later_run_begins_with_the_sizes_that_an_earlier_one_learnt(service: Emulator) -> None:
