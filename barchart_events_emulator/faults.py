@@ -174,7 +174,7 @@ class Fault:
 
 
 def fault_of(request: Request) -> tuple[str | None, Mapping[str, Any]]:
-    """Return kind and details of the fault that applies to a request; None and none if none."""
+    """Return kind and details of the fault that applies to a request; without one, None and {}."""
     fault: Fault | None = request.state.fault
     return (fault.kind, fault.details) if fault else (None, {})
 
