@@ -40,6 +40,9 @@ LOWERED, RAISED = 0.97, 1.002
 In balance one window in 16 is too large."""
 NEW_SHARE = 0.9
 """How much of an hour's earlier count a new one replaces."""
+MIN_SHARE = 1 / 60
+"""Share of an hour below which its first count is not extrapolated further: a burst of a second
+would make each such hour of later weeks a thousand windows."""
 TREND_POWER = 0.1
 """How strongly a window's ratio of counted to expected events changes the trend."""
 MAX_RATIO = 2.0
@@ -85,8 +88,11 @@ class Knowledge:
             if rates and hour * HOUR >= trend_from:
                 counted += events
                 expected += rates[of_week] * share
-            rate, old = events / share, self.hours[of_week]
-            self.hours[of_week] = rate if old is None else old + NEW_SHARE * share * (rate - old)
+            old = self.hours[of_week]
+            if old is None:
+                self.hours[of_week] = events / max(share, MIN_SHARE)
+            else:
+                self.hours[of_week] = old + NEW_SHARE * (events - share * old)
         ratio = _bounded((counted + 1) / (expected + 1))
         self.trend = _bounded(self.trend * ratio**TREND_POWER)
 

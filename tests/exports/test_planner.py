@@ -176,6 +176,14 @@ def test_evenly_spread_events_cost_at_most_twice_the_jobs_needed_and_a_logarithm
         assert service.jobs <= bound, f"seed {seed}: {service.jobs} jobs, {needed} needed"
 
 
+def test_a_burst_in_the_first_window_does_not_make_later_weeks_small_windows() -> None:
+    whole = Window(START, START + 9 * DAY)
+    planner = WindowPlanner(whole, largest=31 * DAY, smallest=1, jobs=1)
+    service = Service(at([START] * 45 + [START + DAY] * 34), 33).export_all(planner, 1)
+    assert covers_exactly(service.finished, whole)
+    assert service.jobs < 500
+
+
 def test_the_first_windows_are_each_a_quarter_of_the_one_before() -> None:
     planner = WindowPlanner(Window(START, START + 100 * DAY), largest=31 * DAY, smallest=1000)
     sizes = [window.size for _ in range(4) if (window := planner.next())]
