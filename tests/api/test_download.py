@@ -299,15 +299,6 @@ def test_a_response_that_makes_no_sense_ends_it(
         )
 
 
-def test_an_error_whose_body_breaks_is_known_by_its_status(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    broken = Response(401, {"Content-Length": "1000"}, b"<Error><Code>No")
-    with pytest.raises(ServiceError, match="object storage answered 401; if the error persists"):
-        brought(service, client, tmp_path / "file", in_turn(broken))
-    assert calls(service, "link") == 1
-
-
 def test_a_file_that_inflates_without_end_is_given_up(
     client: ReportsClient, service: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
