@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
 
+from tap_barchart_events.command import describe_error
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.schema import schema
 from tests.expected_events import expected_events
@@ -66,7 +68,9 @@ def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
 
 def test_flattening_without_a_depth_is_refused_with_the_missing_setting(service: Emulator) -> None:
     refused = sync(of(service, flattening_enabled=True))
-    assert "setting flattening_max_depth is missing" in refused.reason
+    assert isinstance(refused.error, ConfigValidationError)
+    assert "flattening_max_depth is required" in describe_error(refused.error)
+    assert service.requests == []
 
 
 # Selection -----------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def test_more_rows_in_another_unit_than_in_the_window_end_the_sync_and_name_the_
     outcome = sync(settings)
     assert "WATCHLIST 2026-03-02 00:00" in outcome.reason
     assert "3 of its 5 rows are before the year 2000 or later than a day" in outcome.reason
-    assert f"3 timestamps fit as {unit}" in outcome.reason
+    assert f"timestamps fit as {unit}" in outcome.reason
     assert (outcome.records, outcome.bookmarks) == ([], {})
 
     serve(service, *good, *others[:2])
