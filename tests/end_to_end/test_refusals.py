@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.tap_runs import Outcome, Run
 
-SECONDS = 10
-"""Where no wait is due, a refusal takes seconds; a tenth of that with nothing else to do."""
+SECONDS = 30
+"""Where no wait is due, a refusal takes seconds: one of a million columns takes most of them."""
 
 BATCHES: dict[str, Any] = {
     "encoding": {"format": "jsonl"},
@@ -91,7 +91,7 @@ def test_a_job_that_comes_to_nothing(
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        (b"1772416800000|A|b", "has 3 fields"),
+        (b"1772416800000|A|b", "has 3 instead of 9 fields"),
         (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
         (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
         (b"1772416800000.5|WATCHLIST-CREATED|||||||", "'1772416800000.5'"),
