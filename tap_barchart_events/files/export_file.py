@@ -127,7 +127,7 @@ class ExportFile:
             FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
                 UTF-8, or cannot be read with certainty. The message names its line.
             LayoutError: The columns are not certain, or event types contradict them.
-            WrongRangeError: No row is of the window, or most timestamps have another unit.
+            WrongRangeError: The rows are not of the window, or most have another unit.
         """
         if self._contents is None:
             # many files may wait, and a connection takes memory
@@ -159,7 +159,7 @@ class ExportFile:
         contents = FileContents.read(self._engine, source, self.window, self._possible, types)
         if contents.bad or contents.content_bytes != content_bytes:
             self._rows.locate_error(layout)
-        contents.check_range(self._possible.end)
+        contents.check_range(self.window, self._possible.end)
         contents.check_types(self.product, self._types_of_others)
         contents.layout = layout
         contents.warnings = check_layout(
