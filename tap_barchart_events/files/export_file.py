@@ -149,7 +149,7 @@ class ExportFile:
         skip, content_bytes = 0, stats.content_bytes
         if layout.header:
             skip = self._rows.line(first[0] + len(first[1]))
-            content_bytes -= self._rows.content_bytes([first[1]])
+            content_bytes -= self._rows.content_bytes(first[1])
         source = Source(self.path, layout.names, self._format, stats, skip)
         memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
         self._engine = Engine(self.path, self._directory, memory)

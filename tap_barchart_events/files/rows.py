@@ -121,7 +121,7 @@ class Rows:
                     if quote < 0:
                         at = len(buffer)
                         break
-                    at = max(at, buffer.rfind(b"\n", at, quote) + 1)
+                    at = buffer.rfind(b"\n", at, quote) + 1 or at
                 row = self._row.match(buffer, at)
                 if row is None or row.end() - at > MAX_ROW_BYTES:
                     break
@@ -176,10 +176,10 @@ class Rows:
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         )
 
-    def content_bytes(self, bodies: Sequence[bytes]) -> int:
+    def content_bytes(self, rows: bytes) -> int:
         """Return how many bytes of rows are values, or delimiters between them."""
-        rows = self._split(b"\n".join(bodies).decode("latin-1"))
-        return sum(map(len, map(self._format.delimiter.join, rows)))
+        values = self._split(rows.decode("latin-1"))
+        return sum(map(len, map(self._format.delimiter.join, values)))
 
     def check(self, columns: Sequence[str]) -> ByteStats:
         """Read all bytes, in bounded memory, and return their statistics.
@@ -203,11 +203,10 @@ class Rows:
             longest = max(longest, len(chunk))
             vector_bytes = max(vector_bytes, (VECTOR_ROWS // max(lines, 1) + 2) * len(chunk))
         for rows in self._parsed(only_quoted=True) if quoted else ():
-            bodies = [body for _, body in rows]
-            text = b"".join(bodies)
-            breaks = text.count(b"\n") + text.count(b"\r")
-            content += self.content_bytes(bodies) - len(text) + breaks
-            for row in rows if breaks else ():
+            text = b"\n".join([body for _, body in rows])
+            content -= len(text) - text.count(b"\n") - text.count(b"\r")
+            content += self.content_bytes(text)
+            for row in rows:
                 if b"\n" in row[1]:
                     multiline = max(multiline, len(row[1]))
                     self.check_inner_rows(row, columns)
