@@ -14,10 +14,8 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.settings import checked
 from tap_barchart_events.windows import from_iso, to_iso
 
 if TYPE_CHECKING:
@@ -141,18 +139,18 @@ def _read(
 
 
 def _products(text: str) -> tuple[str, ...]:
-    return tuple(_checked("products", text))
+    with suppress(AttributeError, TypeError, ValueError):
+        codes = json.loads(text) if text.startswith("[") else text.split(",")
+        products = tuple(code.strip() for code in codes)
+        if products and all(products) and len({*products}) == len(products):
+            return products
+    raise ValueError("codes of products without repeats, as in WATCHLIST,NEWS")
 
 
 def _instant(text: str) -> int:
-    return from_iso(_checked("start_date", text))
-
-
-def _checked(name: str, text: str) -> Any:
-    try:
-        return checked({name: text}, must_be_complete=False)[name]
-    except SettingError as error:
-        raise PlanError(f"{PREFIX}{name.upper()}: {error}") from None
+    with suppress(ValueError):
+        return from_iso(text)
+    raise ValueError("a date or a date with a time, ISO 8601")
 
 
 def _seconds(text: str) -> float:

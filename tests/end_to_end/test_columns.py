@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 END = hour(2)
 AT = from_iso(START)
-NAMES = PRODUCTS["WATCHLIST"].layouts[-1]
+NAMES = [*PRODUCTS["WATCHLIST"].layouts[-1]]
 EVENT = [str(AT), "WATCHLIST-CREATED", "me", "list"]
 
 
