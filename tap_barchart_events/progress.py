@@ -6,7 +6,6 @@ import contextlib
 import enum
 import os
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, cast
@@ -14,15 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 from singer_sdk import metrics
 
 from tap_barchart_events.files.check import Dropped
+from tap_barchart_events.schema import STREAM
 from tap_barchart_events.windows import HOUR
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Self
 
-    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.exports.export import Export, JobCounts
     from tap_barchart_events.exports.exporter import Exporter
+    from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.files.check import FileContents
 
 
@@ -39,28 +41,29 @@ class Progress:
     def __init__(
         self,
         logger: logging.Logger,
-        *,
         customer: str,
-        stream: str,
-        is_connection_test: bool = False,
+        plans: Mapping[str, WindowPlanner],
+        exports: Exporter,
+        calls: Sequence[str],
     ) -> None:
         """Record when the sync began.
 
         Args:
             logger: Where lines go.
             customer: Customer code.
-            stream: Name of the stream, for metrics.
-            is_connection_test: Whether to leave out metrics, the closing line and the bar.
+            plans: The windows of each product.
+            exports: Where the files of the sync come from.
+            calls: The endpoint of each request until now; it grows.
         """
         self._logger = logger
         self._metrics = metrics.get_metrics_logger()
         if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
             self._metrics.setLevel("WARNING")  # metrics are for programs
         self._customer = customer
-        self._stream = stream
-        self._is_connection_test = is_connection_test
+        self._plans = plans
+        self._exports = exports
+        self._calls = calls
         self._began = time.monotonic()
-        self._total = 0
         self._done = 0
         self._share = 0.0
         self._windows = 0
@@ -69,42 +72,27 @@ class Progress:
         self._impossible: dict[str, Dropped] = defaultdict(Dropped)
         self._bytes = 0
         self._seconds_writing = 0.0
-        self._lock = threading.Lock()
-        self._requests: Counter[str] = Counter()
         self._shown = contextlib.ExitStack()
         self._bar: Any = None
-        self._exports: Exporter | None = None
 
-    def begin(self, total: int, exports: Exporter) -> None:
-        """Set what the sync covers, over all products.
-
-        Args:
-            total: Its length in milliseconds.
-            exports: Where its files come from.
-        """
-        self._total = total
-        self._exports = exports
-        if sys.stderr.isatty() and total and not self._is_connection_test:
-            self._show_bar()
+    @property
+    def _total(self) -> int:
+        """What the sync covers over all products, in milliseconds."""
+        return sum(plan.span.size for plan in self._plans.values())
 
     def __enter__(self) -> Self:
-        """Return this object."""
+        """Show the bar, if there is a terminal."""
+        if sys.stderr.isatty() and self._total:
+            self._show_bar()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Remove the bar, and log what the sync did."""
         self._shown.close()
-        if not self._is_connection_test:
-            for endpoint, count in self._requests.items():
-                tags = {metrics.Tag.ENDPOINT: endpoint}
-                self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
-            if self._exports:
-                self._summarise(self._exports, succeeded=kind is None)
-
-    def request(self, endpoint: str) -> None:
-        """Count a request of the API. Called from several threads."""
-        with self._lock:
-            self._requests[endpoint] += 1
+        for endpoint, count in Counter(self._calls).items():
+            tags = {metrics.Tag.ENDPOINT: endpoint}
+            self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
+        self._summarise(self._exports.job_counts, succeeded=kind is None)
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
         """Log that a window is finished: its events written, its bookmark moved.
@@ -114,7 +102,6 @@ class Progress:
             contents: What its file held.
             seconds: From when its file was taken to be written, to its bookmark.
         """
-        assert self._exports  # noqa: S101 - for the type checker: the sync has begun
         self._done += export.window.size
         self._windows += 1
         self._events[export.product] += contents.events
@@ -146,9 +133,9 @@ class Progress:
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
-    def _summarise(self, exports: Exporter, *, succeeded: bool) -> None:
+    def _summarise(self, jobs: JobCounts, *, succeeded: bool) -> None:
         """Log what the sync did: as metrics, and as the closing line."""
-        jobs, outside = exports.job_counts, self._outside
+        outside, waited = self._outside, self._exports.seconds_waited
         numbers: dict[str, Any] = {
             "windows": self._windows,
             "jobs": jobs.total,
@@ -156,7 +143,7 @@ class Progress:
             "jobs_failed": jobs.failed,
             "jobs_taken_over": jobs.taken_over,
             "bytes": self._bytes,
-            "seconds_waited": round(exports.seconds_waited, 3),
+            "seconds_waited": round(waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
             "rows_dropped": outside.rows,
         }
@@ -181,7 +168,7 @@ class Progress:
                 f"{counted(events, 'event')} in {counted(self._windows, 'window')} · "
                 f"{counted(jobs.total, 'export job')} ({jobs.too_large:,} too large, "
                 f"{jobs.failed:,} failed, {jobs.taken_over:,} taken over from an earlier run) · "
-                f"{self._bytes / 1e6:,.2f} MB · waited {duration(exports.seconds_waited)} for "
+                f"{self._bytes / 1e6:,.2f} MB · waited {duration(waited)} for "
                 f"jobs, wrote for {duration(self._seconds_writing)}{dropped}"
             )
             self._logger.info("%s", line)
@@ -201,7 +188,7 @@ class Progress:
     def _log_metric(
         self, metric: metrics.Metric, value: float, tags: dict[Any, Any], kind: str = "counter"
     ) -> None:
-        tags = {metrics.Tag.STREAM: self._stream, **tags}
+        tags = {metrics.Tag.STREAM: STREAM, **tags}
         metrics.log(self._metrics, metrics.Point(kind, metric, value, tags))
 
     def _show_bar(self) -> None:

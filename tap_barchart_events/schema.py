@@ -8,6 +8,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk import typing as th
 from singer_sdk.singerlib import Catalog
 
 from tap_barchart_events.exceptions import SettingError
@@ -15,17 +16,13 @@ from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of
 from tap_barchart_events.settings import did_you_mean, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
 STREAM = "events"
 
 KEY = "event_id"
 
 REPLICATION_KEY = "end"
-
-TEXT = {"type": ["string"]}
-NULLABLE_TEXT = {"type": ["string", "null"]}
-DATE_TIME = {"type": ["string"], "format": "date-time"}
 
 NULLS = (None, "__NULL__")
 """What removes a property, or a stream, in a stream map."""
@@ -45,49 +42,40 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the stream for the products configured."""
     known = {code: product for code, product in PRODUCTS.items() if code in products}
     types = ", ".join(code for product in known.values() for code in product.event_types)
-    columns = {}
-    for name in columns_of(products):
-        filled_by = ", ".join(code for code, product in known.items() if name in product.columns)
-        text = f"Text as in the export file; filled by {filled_by}."
-        columns[name] = _described(NULLABLE_TEXT, text)
-    properties = {
-        KEY: _described(
-            TEXT,
-            "32 hex digits: a hash over the values of the event and its ordinal among equal "
-            "events. The same in every run.",
-        ),
-        "customer": _described(TEXT, "Customer code."),
-        "product": _described(TEXT, "Product code."),
-        "timestamp": _described(DATE_TIME, "When the event occurred, UTC, in milliseconds."),
-        "type": _described(
-            NULLABLE_TEXT,
-            "Event type code." + (f" Known for the products configured: {types}." if types else ""),
-        ),
-        **columns,
-        "extra": _described(
-            {"type": ["object", "null"], "additionalProperties": TEXT},
-            "Values of the columns that this schema does not have, by name.",
-        ),
-        REPLICATION_KEY: _described(
-            DATE_TIME,
-            "Exclusive end of the export window of the event, UTC. The replication key.",
-        ),
+    columns = {
+        name: "Text as in the export file; filled by "
+        + ", ".join(code for code, product in known.items() if name in product.columns)
+        for name in columns_of(products)
     }
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name, one in properties.items() if "null" not in one["type"]],
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-    }
-
-
-def _described(definition: dict[str, Any], description: str) -> dict[str, Any]:
-    return {**definition, "description": description}
+    of_key = (
+        "32 hex digits: a hash over the values of the event and its ordinal among equal events. "
+        "The same in every run."
+    )
+    of_type = "Event type code."
+    if types:
+        of_type += f" Known for the products configured: {types}."
+    of_extra = "Values of the columns that this schema does not have, by name."
+    of_end = "Exclusive end of the export window of the event, UTC. The replication key."
+    instant = "When the event occurred, UTC, in milliseconds."
+    others = {"type": ["object", "null"], "additionalProperties": {"type": ["string"]}}
+    return th.PropertiesList(
+        th.Property(KEY, th.StringType, required=True, description=of_key),
+        th.Property("customer", th.StringType, required=True, description="Customer code."),
+        th.Property("product", th.StringType, required=True, description="Product code."),
+        th.Property("timestamp", th.DateTimeType, required=True, description=instant),
+        th.Property("type", th.StringType, description=of_type),
+        *(
+            th.Property(name, th.StringType, description=f"{filled}.")
+            for name, filled in columns.items()
+        ),
+        th.Property("extra", th.CustomType(others), description=of_extra),
+        th.Property(REPLICATION_KEY, th.DateTimeType, required=True, description=of_end),
+    ).to_dict()
 
 
 def columns_with_property(
     products: Sequence[str],
-    effective: Mapping[str, Any],
+    named: Collection[str],
     metadata: Container[tuple[str, ...]],
     stream_maps: Mapping[str, Any] | None,
 ) -> list[str]:
@@ -99,11 +87,10 @@ def columns_with_property(
 
     Args:
         products: The products configured.
-        effective: The schema with what a catalog has changed.
+        named: The properties of the schema, with what a catalog has changed.
         metadata: The breadcrumbs of the catalog.
         stream_maps: The setting.
     """
-    named = effective["properties"]
     known = columns_of(products)
     kept = [name for name in known if name in named or ("properties", name) in metadata]
     kept += [name for name in named if name not in known and name not in RESERVED]
@@ -125,15 +112,13 @@ def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         [entry] = [entry for entry in catalog["streams"] if entry["tap_stream_id"] == STREAM]
-        missing = {KEY, REPLICATION_KEY} - {*entry["schema"]["properties"]}
+        [entry["schema"]["properties"][key] for key in (KEY, REPLICATION_KEY)]
         for item in entry.get("metadata", []):
             _read_selection(item["metadata"], ["the stream", *item["breadcrumb"]][-1])
         entry = {**entry, "key_properties": [KEY], "replication_key": REPLICATION_KEY}
         Catalog.from_dict({"streams": [entry]})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _not_usable("is not in the form that --discover writes") from None
-    if missing:
-        raise _not_usable(f"has a schema without {', '.join(missing)}, which each record needs")
     return {**catalog, "streams": [entry]}
 
 

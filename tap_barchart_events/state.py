@@ -42,16 +42,14 @@ class SeenColumns:
     """Columns that went to ``extra``, the first at the beginning; of a long name, its hash."""
 
     @classmethod
-    def from_json(cls, value: object) -> SeenColumns:
+    def from_json(cls, value: Any) -> SeenColumns:
         """Read what STATE has."""
-        entries = value if isinstance(value, dict) else {}
         try:
-            known = max(int(str(entries.get("known"))[:MAX_LENGTH], 16), 0)
-        except ValueError:
-            known = 0
-        extra = entries.get("extra")
-        names = [n for n in extra if isinstance(n, str)] if isinstance(extra, list) else []
-        return cls(known, tuple(name[:MAX_LENGTH] for name in names[:MAX_NAMES]))
+            known, extra = value.get("known", "0"), value.get("extra", [])
+            names = tuple(str(name)[:MAX_LENGTH] for name in extra[:MAX_NAMES])
+            return cls(max(int(known[:MAX_LENGTH], 16), 0), names)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return cls()
 
     def to_json(self) -> dict[str, Any]:
         """Return what STATE keeps; empty if nothing is known."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
@@ -20,13 +20,13 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.export import JobPolicy
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
+from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.settings import unknown_codes
 from tap_barchart_events.state import ProductState
@@ -57,10 +57,8 @@ class EventsStream(Stream):
     replication_key = REPLICATION_KEY
     # The query of files/queries.py types every value; a second conversion would change nothing.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
-    retry = RetryPolicy()
-    """How calls are retried; the setting ``max_retries`` replaces ``attempts``."""
-    job_retry = JobPolicy()
-    """When an export job that failed is replaced by a new one."""
+    policy = JobPolicy()
+    """When jobs are replaced, and how calls are retried; settings replace a part of it."""
 
     def __init__(
         self,
@@ -74,28 +72,17 @@ class EventsStream(Stream):
 
         Args:
             tap: The tap.
-            settings: The settings; ``None`` for discovery without them.
+            settings: The settings; ``None`` for discovery, which does not use them.
             products: Codes of the products, whose columns the schema has.
             writer: Where messages go.
         """
-        self._settings = settings
+        self.settings = cast("Settings", settings)
         self._writer = writer
         self._states: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
         """Set while a sync is under way, because the SDK does not pass it to get_records."""
         super().__init__(tap, schema=schema(products))
         self.logger.addFilter(is_no_sdk_notice)
-
-    @property
-    def settings(self) -> Settings:
-        """The settings.
-
-        Raises:
-            SettingError: The tap was made for discovery, without them.
-        """
-        if self._settings is None:
-            raise SettingError("the settings are incomplete: only discovery works without them")
-        return self._settings
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
@@ -137,12 +124,17 @@ class EventsStream(Stream):
         """Open what a sync needs; close and remove it however the sync ends."""
         self._states = self._read_states()
         signals = self._writer.signals
-        effective, maps = self.effective_schema, self.config.get("stream_maps")
-        self._columns = columns_with_property(
-            self.settings.products, effective, self.metadata, maps
-        )
-        named = effective["properties"]
+        named = self.effective_schema["properties"]
         self._selected = [name for name in named if self.mask["properties", name]]
+        products, maps = self.settings.products, self.config.get("stream_maps")
+        self._columns = columns_with_property(products, named, self.metadata, maps)
+        if lacking := [name for name in columns_of(products) if name not in self._columns]:
+            self.logger.warning(
+                "the catalog was made for other products, or by an older version: it lacks the "
+                "columns %s of the products configured; their values go to extra, if that is "
+                "selected; make a new one with --discover",
+                ", ".join(lacking),
+            )
         with signals.private_folder() as folder:
             try:
                 with open_sync(
@@ -150,24 +142,21 @@ class EventsStream(Stream):
                     self._states,
                     folder=folder,
                     open_file=partial(self._open_file, folder),
-                    stream=self.name,
                     logger=self.logger,
-                    retry=self.retry,
-                    job_retry=self.job_retry,
+                    policy=self.policy,
                     is_connection_test=self._is_connection_test,
                 ) as self._sync_now:
                     yield
             except (Exception, Interrupted, KeyboardInterrupt):
-                if self._sync_now and not signals.interrupted:
+                if signals.interrupted:
+                    self.logger.warning("interrupted; the next run continues from the bookmarks")
+                if self._sync_now:
                     with suppress(Interrupted):  # a signal, or nobody reads any more
                         self._write_state()  # so that the next run can use the jobs of this one
-                if not signals.interrupted:
-                    raise
-                # Whatever came after a signal was caused by it: a library may have replaced it.
-                self.logger.warning("interrupted; the next run continues from the bookmarks")
-                with suppress(Interrupted):
-                    self._write_state()
-                raise signals.interrupted from None
+                if signals.interrupted:
+                    # Whatever came after it was caused by it: a library may have replaced it.
+                    raise signals.interrupted from None
+                raise
             finally:
                 self._sync_now = None
 
@@ -198,9 +187,7 @@ class EventsStream(Stream):
         The consumer requests the next file after it has passed all events of this one to the
         message writer. The window is finished, and the bookmark moves, only then.
         """
-        sync, product = self._sync_now, context["product"]
-        if sync is None:
-            raise RuntimeError("no sync is under way")
+        sync, product = cast("Sync", self._sync_now), context["product"]
         for export, file in sync.exports.of(product):
             began = time.monotonic()
             state, contents = self._states[product], file.contents

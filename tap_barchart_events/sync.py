@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tap_barchart_events.api.http import RetryPolicy
     from tap_barchart_events.exports.export import JobPolicy
     from tap_barchart_events.exports.exporter import OpenFile
     from tap_barchart_events.settings import Settings
@@ -63,115 +62,150 @@ def open_sync(
     *,
     folder: Path,
     open_file: OpenFile,
-    stream: str,
     logger: logging.Logger,
-    retry: RetryPolicy,
-    job_retry: JobPolicy,
-    is_connection_test: bool = False,
+    policy: JobPolicy,
+    is_connection_test: bool,
 ) -> Iterator[Sync]:
     """Check the credentials, determine what to export, and open the sync.
 
     Args:
-        settings: The settings; they replace what ``retry`` and ``job_retry`` have of them.
+        settings: The settings; they replace what ``policy`` has of them.
         states: What STATE holds of each product, in the order in which they will be read.
         folder: An existing private folder.
         open_file: Returns the downloaded file of an export, unread.
-        stream: Name of the stream, for metrics.
         logger: Where progress goes.
-        retry: How calls are retried.
-        job_retry: When a job that failed is replaced by a new one.
+        policy: When jobs are replaced, and how calls are retried.
         is_connection_test: Whether one event is enough.
     """
-    stopped = threading.Event()
-    timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else retry.timeout
-    retry = replace(retry, attempts=1 + settings.max_retries, timeout=timeout)
-    request = Request(settings.customer, settings.event_types, settings.delimiter)
-    progress = Progress(
-        logger, customer=settings.customer, stream=stream, is_connection_test=is_connection_test
+    stopped, calls = threading.Event(), list[str]()
+    timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else policy.starts.timeout
+    retry = replace(policy.starts, attempts=1 + settings.max_retries, timeout=timeout)
+    policy = replace(
+        policy,
+        max_concurrent_jobs=settings.max_concurrent_jobs,
+        job_timeout=settings.job_timeout_minutes * 60,
+        poll_interval=settings.poll_interval_seconds,
+        starts=retry,
     )
-    with progress, closing(_client(settings, retry, stopped, progress)) as client:
-        is_first = is_connection_test or all(s.bookmark is None for s in states.values())
-        is_accepted = client.authenticate(is_first_sync=is_first)
-        spans = _spans(settings, states, _now(client, logger), logger)
-        if is_connection_test:
-            _log_coverage(settings, request, states, spans, logger, is_accepted=is_accepted)
-            states, spans = {}, {p: _newest(span, settings) for p, span in spans.items()}
-        plans = _plans(settings, request, states, spans)
-        policy = _policy(settings, retry, job_retry)
-        exporter = Exporter(client, plans, request, policy, folder, stopped, open_file)
-        with closing(exporter) as exports:
-            _take_over_jobs(settings, request, states, spans, exports, int(client.now))
-            if client.clock_offset is None and not is_connection_test:
-                exports.start_first()
-                exports.end_at(_latest(_now(client, logger), settings))
-            progress.begin(sum(plan.span.size for plan in plans.values()), exports)
-            yield Sync(exports, plans, request, progress)
-
-
-def _client(
-    settings: Settings, retry: RetryPolicy, stopped: threading.Event, progress: Progress
-) -> ReportsClient:
-    return ReportsClient(
+    client = ReportsClient(
         settings.api_url,
         settings.username,
         settings.password,
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
         retry=retry,
-        on_request=progress.request,
+        on_request=calls.append,
     )
-
-
-def _policy(settings: Settings, retry: RetryPolicy, job_retry: JobPolicy) -> JobPolicy:
-    return replace(
-        job_retry,
-        max_concurrent_jobs=settings.max_concurrent_jobs,
-        job_timeout=settings.job_timeout_minutes * 60,
-        poll_interval=settings.poll_interval_seconds,
-        starts=retry,
-    )
-
-
-def _take_over_jobs(
-    settings: Settings,
-    request: Request,
-    states: Mapping[str, ProductState],
-    spans: Mapping[str, Window],
-    exports: Exporter,
-    now: int,
-) -> None:
-    """Use the jobs of an earlier run that lack no event."""
-    lag, lookback = settings.lag, settings.lookback
-    for product, state in states.items():
-        for job in map(SavedJob.from_json, state.jobs):
-            if job and job.is_usable(request, product, spans[product], now, lag, lookback):
+    coverage = Coverage(settings, states, logger)
+    with closing(client):
+        is_first = is_connection_test or all(s.bookmark is None for s in states.values())
+        if client.authenticate(is_first_sync=is_first) and is_connection_test:
+            logger.info("%s accepts the credentials", settings.api_url)
+        spans = coverage.spans(_now(client, logger))
+        if is_connection_test:
+            coverage.log(spans)
+            spans = {product: _newest(span, settings) for product, span in spans.items()}
+        plans = coverage.plans(spans)
+        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
+        progress = Progress(logger, settings.customer, plans, exports, calls)
+        with nullcontext() if is_connection_test else progress, closing(exports):
+            for product, job in coverage.jobs(spans, int(client.now)):
                 exports.take_over(product, job)
+            if client.clock_offset is None and not is_connection_test:
+                exports.start_first()
+                exports.end_at(_latest(_now(client, logger), settings))
+            yield Sync(exports, plans, coverage.request, progress)
 
 
-def _plans(
-    settings: Settings,
-    request: Request,
-    states: Mapping[str, ProductState],
-    spans: Mapping[str, Window],
-) -> dict[str, WindowPlanner]:
-    """Return the windows of each product; a new product takes the capacity of another one."""
-    known = {
-        product: Knowledge.from_json(state.learnt)
-        for product, state in states.items()
-        if state.learnt.get("types") == request.fingerprint()
-    }
-    other = next((one for one in known.values() if one.fits), Knowledge())
-    return {
-        product: WindowPlanner(
-            span,
-            largest=settings.largest_window,
-            smallest=settings.smallest_window,
-            known=known.get(product) or Knowledge(other.fits, other.limit),
-            bookmark=states[product].bookmark if product in states else None,
-            jobs=settings.max_concurrent_jobs,
-        )
-        for product, span in spans.items()
-    }
+class Coverage:
+    """What a sync covers of each product, as the settings and STATE say."""
+
+    def __init__(
+        self, settings: Settings, states: Mapping[str, ProductState], logger: logging.Logger
+    ) -> None:
+        """Read which products have sizes that an export of this request has taught."""
+        self.request = Request(settings.customer, settings.event_types, settings.delimiter)
+        self._settings = settings
+        self._states = states
+        self._logger = logger
+        self._known = {
+            product: Knowledge.from_json(state.learnt)
+            for product, state in states.items()
+            if state.learnt.get("types") == self.request.fingerprint()
+        }
+
+    def spans(self, now: int) -> dict[str, Window]:
+        """Return the range of each product; log empty ranges, and bookmarks after now."""
+        settings, latest = self._settings, _latest(now, self._settings)
+        end, reason = latest, f"now minus lag_minutes, {to_iso(latest)}"
+        if settings.end_date is not None and settings.end_date <= latest:
+            end, reason = settings.end_date, "end_date"
+        spans = {}
+        for product, state in self._states.items():
+            start, bookmark = settings.start_date, state.bookmark
+            if bookmark is not None:
+                start = max(start, bookmark - settings.lookback)
+                if bookmark > now:
+                    self._logger.warning(
+                        "%s/%s: the bookmark, %s, is later than the present time, %s, so events "
+                        "before it may never have been extracted; set it back in STATE to an "
+                        "instant that is certain (docs/operations.md)",
+                        settings.customer,
+                        product,
+                        to_iso(bookmark),
+                        to_iso(now),
+                    )
+            spans[product] = Window(start, max(start, end))
+        empty = {f"{settings.customer}/{p}": w.start for p, w in spans.items() if not w.size}
+        if len(empty) == len(spans) > 1:  # one line says it of all
+            empty = {settings.customer: min(empty.values())}
+        for what, start in empty.items():
+            self._logger.info(
+                "%s: nothing to export: the sync would begin at %s, which is not before %s",
+                what,
+                to_iso(start),
+                reason,
+            )
+        return spans
+
+    def log(self, spans: Mapping[str, Window]) -> None:
+        """Log what a sync would cover, but for empty ranges."""
+        for product, span in spans.items():
+            if span.size:
+                self._logger.info(
+                    "%s/%s: a sync would cover %s: %s, with %s",
+                    self._settings.customer,
+                    product,
+                    span,
+                    hours(span.size),
+                    "the sizes that earlier runs learnt"
+                    if product in self._known
+                    else "no sizes learnt so far",
+                )
+
+    def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
+        """Return the windows of each product; a new product takes the capacity of another one."""
+        settings = self._settings
+        other = next((one for one in self._known.values() if one.fits), Knowledge())
+        return {
+            product: WindowPlanner(
+                span,
+                largest=settings.largest_window,
+                smallest=settings.smallest_window,
+                known=self._known.get(product) or Knowledge(other.fits, other.limit),
+                bookmark=self._states[product].bookmark,
+                jobs=settings.max_concurrent_jobs,
+            )
+            for product, span in spans.items()
+        }
+
+    def jobs(self, spans: Mapping[str, Window], now: int) -> Iterator[tuple[str, SavedJob]]:
+        """Yield the jobs of an earlier run that lack no event, with their products."""
+        lag, lookback = self._settings.lag, self._settings.lookback
+        for product, state in self._states.items():
+            for job in map(SavedJob.from_json, state.jobs):
+                if job and job.is_usable(self.request, product, spans[product], now, lag, lookback):
+                    yield product, job
 
 
 def _now(client: ReportsClient, logger: logging.Logger) -> int:
@@ -192,77 +226,6 @@ def _latest(now: int, settings: Settings) -> int:
     """Return the instant up to which all is complete: now minus the lag."""
     unit = cut_unit(settings.smallest_window)
     return max((now - settings.lag) // unit * unit, EARLIEST)
-
-
-def _spans(
-    settings: Settings,
-    states: Mapping[str, ProductState],
-    now: int,
-    logger: logging.Logger,
-) -> dict[str, Window]:
-    """Return what a sync covers of each product; log empty ranges, and bookmarks after now."""
-    latest = _latest(now, settings)
-    end = latest if settings.end_date is None else min(latest, settings.end_date)
-    spans = {}
-    for product, state in states.items():
-        start = settings.start_date
-        if state.bookmark is not None:
-            start = max(start, state.bookmark - settings.lookback)
-            if state.bookmark > now:
-                logger.warning(
-                    "%s/%s: the bookmark, %s, is later than the present time, %s, so events before "
-                    "it may never have been extracted; set it back in STATE to an instant that is "
-                    "certain (docs/operations.md)",
-                    settings.customer,
-                    product,
-                    to_iso(state.bookmark),
-                    to_iso(now),
-                )
-        spans[product] = Window(start, max(start, end))
-    _log_empty(settings, spans, latest, logger)
-    return spans
-
-
-def _log_empty(
-    settings: Settings, spans: Mapping[str, Window], latest: int, logger: logging.Logger
-) -> None:
-    """Log the products whose range is empty; one line if all ranges are empty."""
-    starts = {f"{settings.customer}/{p}": span.start for p, span in spans.items() if not span.size}
-    if len(starts) == len(spans) > 1:
-        starts = {settings.customer: min(starts.values())}
-    ends_by_setting = settings.end_date is not None and settings.end_date <= latest
-    for what, start in starts.items():
-        logger.info(
-            "%s: nothing to export: the sync would begin at %s, which is not before %s",
-            what,
-            to_iso(start),
-            "end_date" if ends_by_setting else f"now minus lag_minutes, {to_iso(latest)}",
-        )
-
-
-def _log_coverage(
-    settings: Settings,
-    request: Request,
-    states: Mapping[str, ProductState],
-    spans: Mapping[str, Window],
-    logger: logging.Logger,
-    *,
-    is_accepted: bool,
-) -> None:
-    """Log whether the credentials are right, and what a sync would cover, but for empty ranges."""
-    if is_accepted:
-        logger.info("%s accepts the credentials", settings.api_url)
-    for product, span in spans.items():
-        if span.size:
-            is_learnt = states[product].learnt.get("types") == request.fingerprint()
-            logger.info(
-                "%s/%s: a sync would cover %s: %s, with %s",
-                settings.customer,
-                product,
-                span,
-                hours(span.size),
-                "the sizes that earlier runs learnt" if is_learnt else "no sizes learnt so far",
-            )
 
 
 def _newest(span: Window, settings: Settings) -> Window:

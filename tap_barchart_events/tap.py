@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Tap
@@ -16,13 +16,12 @@ from tap_barchart_events.command import Command
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
-from tap_barchart_events.products import PRODUCTS, columns_of
+from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.schema import (
     MISSHAPEN,
     STREAM,
     check_stream_maps,
     checked_catalog,
-    columns_with_property,
     schema,
 )
 from tap_barchart_events.settings import (
@@ -41,6 +40,14 @@ if TYPE_CHECKING:
 
 SECRETS = (f"{ENVIRONMENT_PREFIX}USERNAME", f"{ENVIRONMENT_PREFIX}PASSWORD")
 """The variables that hold credentials."""
+
+NO_STATES: tuple[dict[str, Any], ...] = ({}, {"bookmarks": {}}, {"bookmarks": {STREAM: {}}})
+
+NOT_OURS = (
+    "STATE was not written by this tap, or something is around it; pass the value of the last "
+    "STATE message, as the target wrote it, or what Meltano keeps under singer_state, or no "
+    "STATE to begin at start_date"
+)
 
 
 class TapBarchartEvents(Tap):
@@ -92,7 +99,6 @@ class TapBarchartEvents(Tap):
             message_writer=writer,
             **kwargs,
         )
-        self._warn_of_lacking_columns()
 
     def _environment(self) -> dict[str, str]:
         """Return setting → text, as the environment and a file .env, here or above, hold them."""
@@ -127,34 +133,25 @@ class TapBarchartEvents(Tap):
                     name,
                 )
 
-    def _warn_of_lacking_columns(self) -> None:
-        entry = self.catalog[STREAM]
-        listed = {"properties": entry.schema.properties or {}}
-        maps = self.config.get("stream_maps")
-        named = columns_with_property(self.products, listed, entry.metadata, maps)
-        lacking = [column for column in columns_of(self.products) if column not in named]
-        if lacking:
-            self.logger.warning(
-                "the catalog was made for other products, or by an older version: it lacks the "
-                "columns %s of the products configured; their values go to extra, if that is "
-                "selected; make a new one with --discover",
-                ", ".join(lacking),
-            )
-
     def load_state(self, state: dict[str, Any]) -> None:
         """Load the STATE to continue from.
 
         Raises:
             SettingError: This tap did not write it, so it would have no effect.
         """
-        partitions = _own_partitions(state)
-        contexts = [partition["context"] for partition in partitions]
-        twice = [context for context in contexts if contexts.count(context) > 1]
-        if twice:
-            raise SettingError(
-                f"STATE holds two bookmarks of {twice[0]['customer']}/{twice[0]['product']}; "
-                "remove one of the two partitions"
-            )
+        partitions: list[dict[str, Any]] = []
+        try:
+            if state not in NO_STATES:
+                partitions = state["bookmarks"][STREAM]["partitions"]
+            contexts = [(p["context"]["customer"], p["context"]["product"]) for p in partitions]
+        except (KeyError, TypeError):
+            raise SettingError(NOT_OURS) from None
+        for customer, product in contexts:
+            if contexts.count((customer, product)) > 1:
+                raise SettingError(
+                    f"STATE holds two bookmarks of {customer}/{product}; remove one of the two "
+                    "partitions"
+                )
         # The SDK also reads what this tap never writes, and expects it to be in order.
         kept = [{k: v for k, v in p.items() if k != "progress_markers"} for p in partitions]
         # A lone surrogate cannot be written as UTF-8 again.
@@ -204,9 +201,7 @@ class TapBarchartEvents(Tap):
             catalog=json.load(catalog) if catalog else None,
             parse_env_config=config.parse_env,
         )
-        for stream in tap.streams.values():
-            if isinstance(stream, EventsStream):
-                stream.test_connection()
+        cast("EventsStream", tap.streams[STREAM]).test_connection()
         ctx.exit()
 
     @classmethod
@@ -219,20 +214,3 @@ class TapBarchartEvents(Tap):
     def _setup_signal_handlers(self) -> None:
         # The SDK's handlers would write a STATE without bookmarks, and end with the exit code 0.
         pass
-
-
-def _own_partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the partitions of the stream in a STATE; refuse one that this tap did not write."""
-    names = {"customer", "product"}
-    match state:
-        case {"bookmarks": {"events": {"partitions": [*partitions]}}}:
-            contexts = [p.get("context") if isinstance(p, dict) else None for p in partitions]
-            if all(isinstance(context, dict) and context.keys() == names for context in contexts):
-                return partitions
-    if state in ({}, {"bookmarks": {}}, {"bookmarks": {"events": {}}}):
-        return []
-    raise SettingError(
-        "STATE was not written by this tap, or something is around it; pass the value of the last "
-        "STATE message, as the target wrote it, or what Meltano keeps under singer_state, or no "
-        "STATE to begin at start_date"
-    )

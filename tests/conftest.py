@@ -11,6 +11,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from barchart_events_emulator import Emulator
+from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
@@ -84,5 +85,5 @@ def client(emulator: Emulator) -> Iterator[Client]:
 @pytest.fixture
 def hardly_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let syncs in this process try again at once."""
-    monkeypatch.setattr(EventsStream, "retry", replace(EventsStream.retry, wait_initial=0.01))
-    monkeypatch.setattr(EventsStream, "job_retry", QUICK)
+    quick = replace(QUICK, starts=RetryPolicy(wait_initial=0.01))
+    monkeypatch.setattr(EventsStream, "policy", quick)

@@ -17,5 +17,5 @@ if __name__ == "__main__":
     from tap_barchart_events.__main__ import main
     from tap_barchart_events.streams import EventsStream
 
-    EventsStream.job_retry = QUICK
+    EventsStream.policy = QUICK
     main()

@@ -18,12 +18,6 @@ from tap_barchart_events.products import (
 )
 
 
-def test_a_current_layout_is_every_context_name_in_order_of_first_appearance() -> None:
-    product = Product("P", {"P-A": ("userId", "symbol"), "P-B": ("userId", "view", "symbol")})
-
-    assert product.layouts == (("timestamp", "type", "userId", "symbol", "view"),)
-
-
 def test_a_name_added_to_a_context_in_the_middle_becomes_a_column_in_the_middle() -> None:
     before = Product("P", {"P-A": ("userId", "symbol"), "P-B": ("userId", "view")})
     after = Product("P", {"P-A": ("userId", "origin", "symbol"), "P-B": ("userId", "view")})

@@ -86,7 +86,7 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
 def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EventsStream, "job_retry", JobPolicy(waits=(2, 12, 72)))
+    monkeypatch.setattr(EventsStream, "policy", JobPolicy(waits=(2, 12, 72)))
     numbers = itertools.count(1)
     refused: list[float] = []
 

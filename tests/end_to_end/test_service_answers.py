@@ -338,7 +338,7 @@ def test_a_young_job_that_is_not_found_is_asked_for_again(
 def test_a_job_that_is_not_found_after_a_minute_is_started_anew(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, forgotten_grace=1))
+    monkeypatch.setattr(EventsStream, "policy", replace(QUICK, forgotten_grace=1))
     server.responses["link"] = lambda request, usual: (
         http(NO_JOB, ERROR) if request.source == "JOB-0" else usual
     )
@@ -399,7 +399,7 @@ def test_a_start_refused_with_a_code_is_tried_three_times_at_most(
 def test_starts_refused_with_a_code_get_the_pauses_of_failed_jobs_and_no_company(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EventsStream, "job_retry", replace(QUICK, waits=(0.4, 0.8, 1.6)))
+    monkeypatch.setattr(EventsStream, "policy", replace(QUICK, waits=(0.4, 0.8, 1.6)))
     answer = http([tree("NO_SUCH_THING", "x")], ERROR)
     server.responses["start"] = lambda _, __: answer
     outcome = sync(settings_of(server, window_hours=0.1, max_concurrent_jobs=4))

@@ -139,26 +139,30 @@ def test_while_it_waits_for_a_job_a_call_or_the_next_try(
     assert outcome.bookmarks == {}
 
 
-def test_while_it_downloads(service: Emulator, start: Callable[..., Tap]) -> None:
-    service.throttle = 2_000
-    tap = start(settings_of(service))
-    wait_for(received(service, "download"))
-    time.sleep(0.3)
-    assert any("export-" in name for name in tap.left_behind)
-    ended_well(tap, signal.SIGTERM)
-
-
-@pytest.mark.parametrize("mode", ["bulk", "one by one"])
+@pytest.mark.parametrize(
+    ("mode", "numbers"),
+    [
+        ("bulk", (signal.SIGTERM,)),
+        ("one by one", (signal.SIGTERM,)),
+        ("bulk", (signal.SIGINT, signal.SIGTERM)),  # as one Ctrl-C under Meltano
+    ],
+)
 def test_a_reader_that_stands_still_holds_the_end_up(
-    service: Emulator, start: Callable[..., Tap], tmp_path: Path, mode: str
+    service: Emulator,
+    start: Callable[..., Tap],
+    tmp_path: Path,
+    mode: str,
+    numbers: tuple[int, ...],
 ) -> None:
     tap = start(settings_of(service, **output_mode(mode, tmp_path, batch_size=1)))
     wait_for(lambda: pipe_is_full(tap))
-    tap.process.send_signal(signal.SIGTERM)
+    for number in numbers:
+        tap.process.send_signal(number)
+        time.sleep(SOON)
     with pytest.raises(subprocess.TimeoutExpired):
         tap.process.wait(5)
     outcome = tap.end(SECONDS)
-    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.code == 128 + numbers[0]
     assert outcome.records
     assert outcome.messages[-1]["type"] == "STATE"
     assert outcome.bookmarks == {}
@@ -183,30 +187,16 @@ def test_a_reader_that_reads_on_gets_the_rest_of_a_long_line(
 # A second signal -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
-def test_signals_within_a_second_count_as_one(
-    service: Emulator, start: Callable[..., Tap], again: int
+@pytest.mark.parametrize("again", [None, signal.SIGTERM, signal.SIGINT])
+def test_while_it_downloads_signals_within_a_second_count_as_one(
+    service: Emulator, start: Callable[..., Tap], again: int | None
 ) -> None:
     service.throttle = 2_000
     tap = start(settings_of(service))
     wait_for(received(service, "download"))
+    time.sleep(0.3)
+    assert any("export-" in name for name in tap.left_behind)
     ended_well(tap, signal.SIGTERM, again=again)
-
-
-def test_one_ctrl_c_under_meltano_counts_as_one_signal_while_nobody_reads(
-    service: Emulator, start: Callable[..., Tap]
-) -> None:
-    tap = start(settings_of(service))
-    wait_for(lambda: pipe_is_full(tap))
-    tap.process.send_signal(signal.SIGINT)
-    time.sleep(SOON)
-    tap.process.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        tap.process.wait(2)
-    outcome = tap.end(SECONDS)
-    assert outcome.code == 128 + signal.SIGINT
-    assert outcome.messages[-1]["type"] == "STATE"
-    check_the_rest(tap, outcome, service)
 
 
 def end_at_once(tap: Tap, number: int = signal.SIGTERM) -> None:
