@@ -127,6 +127,12 @@ def test_a_setting_of_any_origin_has_its_declared_type(
 
 BAD_TEXTS = ("customer", "delimiter", "quote_character", "layout_check", "start_date", "api_url")
 NAN = (float("nan"), Decimal("NaN"), "nan")
+BAD_URLS = [
+    *("http://events.aws.barchart.com", "ftp://localhost", "events", "https://"),
+    *("https://host:port", "https://host/?a=1", "https://ev ents.example.com"),
+    *("https://exa\nmple.com", "https://exa\u00a0mple.com", "https://example.com/a\x7fb"),
+    "https://someone@example.com",
+]
 BAD_NUMBERS: list[Any] = [*NAN, "many", "inf", True, [], 10**400]
 
 
@@ -164,32 +170,12 @@ BAD_NUMBERS: list[Any] = [*NAN, "many", "inf", True, [], 10**400]
         ("columns", "{", "an object"),
         ("columns", {"X": "a"}, ".X must be a list of text"),
         *(
-            ("columns", {"X": names}, "all different, each with a letter or digit, timestamp and")
-            for names in (
-                ["timestamp", "type", "type"],
-                ["timestamp", "type", "userId", "user_id"],
-                ["timestamp", "type", "-"],
-                ["userId"],
-            )
+            ("columns", {"X": names.split()}, "all different, each with a letter or digit, timest")
+            for names in ("timestamp type type", "timestamp type userId user_id", "userId")
         ),
+        ("columns", {"X": ["timestamp", "type", "-"]}, "each with a letter or digit"),
         ("layout_check", "off", '"error" or "warning"'),
-        *(
-            (
-                "api_url",
-                url,
-                "a URL such as https://events.aws.barchart.com: https (http for a loop",
-            )
-            for url in (
-                *("http://events.aws.barchart.com", "ftp://localhost", "events", "https://"),
-                *("https://host:port", "https://host/?a=1", "https://ev ents.example.com"),
-                *(
-                    "https://exa\nmple.com",
-                    "https://exa\u00a0mple.com",
-                    "https://example.com/a\x7fb",
-                ),
-                "https://someone@example.com",
-            )
-        ),
+        *(("api_url", url, "a URL such as https://events.aws.barchart.com: ") for url in BAD_URLS),
         ("flattening_enabled", "yes", "true or false, not 'yes'"),
         ("flattening_enabled", 1, "true or false, not '1'"),
         ("flattening_max_depth", -1, "a whole number, at least 0, not '-1'"),
@@ -279,12 +265,7 @@ def test_no_refusal_shows_a_secret_or_what_maps_and_storages_hold(bad: dict[str,
 
 
 def test_http_is_for_loopback_hosts() -> None:
-    for url in (
-        "http://127.0.0.1:8080",
-        "http://localhost:1",
-        "http://[::1]:9",
-        " https://x.test/ ",
-    ):
+    for url in ("http://127.0.0.1:80", "http://localhost:1", "http://[::1]:9", " https://x.test/ "):
         assert read(api_url=url).api_url == url.strip(" /")
 
 
