@@ -117,7 +117,7 @@ def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than a call is retried, as ten minutes and more would be.
-    monkeypatch.setattr(EventsStream, "retry", RetryPolicy(timeout=1))
+    monkeypatch.setattr(EventsStream, "policy", JobPolicy(starts=RetryPolicy(timeout=1)))
     numbers = itertools.count(1)
 
     def start(_: Request, usual: bytes) -> bytes:
