@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tap_barchart_events.exports.export import Export, JobCounts
     from tap_barchart_events.exports.exporter import Exporter
+    from tap_barchart_events.exports.jobs import Export, JobCounts
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.files.check import FileContents
 

@@ -21,7 +21,7 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.output.batch_files import check_storage, store_all
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
 
-    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.exports.jobs import Export
     from tap_barchart_events.output.writer import MessageWriter
     from tap_barchart_events.settings import Settings
     from tap_barchart_events.sync import Sync

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tap_barchart_events.exports.export import JobPolicy
     from tap_barchart_events.exports.exporter import OpenFile
+    from tap_barchart_events.exports.jobs import JobPolicy
     from tap_barchart_events.settings import Settings
     from tap_barchart_events.state import ProductState
 

@@ -3,7 +3,7 @@
 They are long enough to outlive an outage of several minutes, for which no test waits.
 """
 
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 
 QUICK = JobPolicy(
     waits=(0.05, 0.1, 0.2),

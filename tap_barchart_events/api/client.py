@@ -295,15 +295,6 @@ class ReportsClient:
             body["output"] = {"delimiter": delimiter}
         return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), body=body)
 
-    def wait_as_asked(self, error: Exception) -> None:
-        """Wait as long as the ``Retry-After`` of an error asks for, if it has one.
-
-        Raises:
-            ServiceError: No call is retried after so long a pause.
-        """
-        if isinstance(error, TransientError) and error.retry_after:
-            self._stopped.wait(self._retry.pause(error, 1, 0, 0))
-
     def expect(self, source: str, **export: Any) -> None:
         """Set what a job of an earlier run exports, as arguments of ``filter_of``."""
         self._requested[source] = filter_of(**export)

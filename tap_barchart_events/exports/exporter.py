@@ -12,15 +12,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tap_barchart_events.exceptions import BarchartEventsError, SyncStopped
-from tap_barchart_events.exports.export import State
-from tap_barchart_events.exports.jobs import Scheduler
+from tap_barchart_events.exports.jobs import Scheduler, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from tap_barchart_events.api.client import Job, ReportsClient
-    from tap_barchart_events.exports.export import Export, JobPolicy
+    from tap_barchart_events.exports.jobs import Export, JobPolicy
     from tap_barchart_events.exports.planner import WindowPlanner
     from tap_barchart_events.exports.saved_jobs import Request, SavedJob
     from tap_barchart_events.files.export_file import ExportFile
@@ -80,17 +79,13 @@ class Exporter:
         self._request = request
         self._open_file = open_file
         self._stopped = stopped
-        lock = threading.RLock()
-        self._changed = threading.Condition(lock)
-        """For the caller: anything has changed."""
-        self._callable = threading.Condition(lock)
-        """For threads: there may be a call to make. One is woken; if it takes a call, the next."""
+        self._changed = threading.Condition()
+        """Anything has changed: for the caller and for all threads."""
         self._checking = threading.Lock()
         """Held by the thread that checks a file: one at a time bounds the memory."""
         self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
         self._thread_limit = 2 * policy.max_concurrent_jobs  # one half may download
-        self._idle = 0
         self._lines: list[tuple[Any, ...]] = []
         """Lines to log when the lock is free: their reader may delay them without end."""
         self._defect: Exception | None = None
@@ -145,8 +140,8 @@ class Exporter:
         """
         with self._changed:
             self._scheduler.set_current(product)
-            self._callable.notify()
-            self._ensure_thread()
+            self._changed.notify_all()
+            self._add_thread()
         while export := self._wait_for_next(product):
             if export.error:
                 raise self._with_context(export, export.error) from None
@@ -158,7 +153,7 @@ class Exporter:
         """Mark a window whose events have all been written; remove its file."""
         with self._changed:
             self._scheduler.emitted(export)
-            self._callable.notify()
+            self._changed.notify_all()
         export.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -166,7 +161,7 @@ class Exporter:
         self._stopped.set()
         began = time.monotonic()
         with self._changed:
-            self._callable.notify_all()
+            self._changed.notify_all()
             while self._scheduler.open_starts:
                 left = began + START_SECONDS - time.monotonic()
                 if left <= 0:
@@ -200,9 +195,9 @@ class Exporter:
 
     # Threads ------------------------------------------------------------------------------
 
-    def _ensure_thread(self) -> None:
-        """Start a thread if none is idle and there may be more. The lock is held."""
-        if not self._idle and len(self._threads) < self._thread_limit:
+    def _add_thread(self) -> None:
+        """Start a thread if there may be more. The lock is held."""
+        if len(self._threads) < self._thread_limit:
             # A daemon: a call that hangs must not hold the process when the sync ends.
             thread = threading.Thread(target=self._work, daemon=True)
             thread.start()
@@ -224,12 +219,9 @@ class Exporter:
             while not self._stopped.is_set():
                 now = time.monotonic()
                 if export := self._scheduler.next_call(now):
-                    self._ensure_thread()  # another one waits for the next call
-                    self._callable.notify()
+                    self._add_thread()  # it makes the next call
                     return export
-                self._idle += 1
-                self._callable.wait(min(self._scheduler.next_change(now) - now, MAX_WAIT))
-                self._idle -= 1
+                self._changed.wait(min(self._scheduler.next_change(now) - now, MAX_WAIT))
         return None
 
     def _make(self, export: Export) -> None:
@@ -247,15 +239,12 @@ class Exporter:
             logger.log(*line)
 
     def _call(self, export: Export) -> Job | ExportFile:
-        match export.state, export.job:
-            case State.STARTING, _:
-                of = self._request.of(export.product, export.window)
-                return self._client.start(**of, delimiter=self._request.delimiter)
-            case State.POLLING, job if job:
-                return self._client.poll(job.source)
-            case _, job if job:
-                return self._fetch(export, job.source)
-        raise RuntimeError(export.state)
+        if export.job is None:
+            of = self._request.of(export.product, export.window)
+            return self._client.start(**of, delimiter=self._request.delimiter)
+        if export.state is State.POLLING:
+            return self._client.poll(export.job.source)
+        return self._fetch(export, export.job.source)
 
     def _fetch(self, export: Export, source: str) -> ExportFile:
         """Download the file of a job, and check it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.streams import EventsStream
 from tests.raw_server import http
 from tests.tap_runs import END, Tap, hour, settings_of, sync, synced

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.quick_tap import QUICK

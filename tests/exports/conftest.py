@@ -12,8 +12,8 @@ import pytest
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import BarchartEventsError
-from tap_barchart_events.exports.export import JobPolicy
 from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window

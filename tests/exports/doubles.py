@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.exports.jobs import Export
     from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000

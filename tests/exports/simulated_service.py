@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.exceptions import TransientError
-from tap_barchart_events.exports.export import JobPolicy, State
-from tap_barchart_events.exports.jobs import Scheduler
+from tap_barchart_events.exports.jobs import JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window
@@ -26,7 +25,7 @@ from tests.exports.doubles import checked_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_barchart_events.exports.export import Export
+    from tap_barchart_events.exports.jobs import Export
     from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000

@@ -27,8 +27,7 @@ from tap_barchart_events.exceptions import (
     TooLargeError,
     TransientError,
 )
-from tap_barchart_events.exports.export import Export, JobPolicy, State
-from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Scheduler
+from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob
 from tap_barchart_events.windows import Window

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, QUICK, START, read
 

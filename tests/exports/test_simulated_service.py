@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from tap_barchart_events.exceptions import JobFailedError, ServiceError
-from tap_barchart_events.exports.export import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy
 from tests.exports.simulated_service import HOUR, SimulatedSync
 
 JOB = 300.0

@@ -15,8 +15,7 @@ from tap_barchart_events.exceptions import (
     JobMismatchError,
     JobNotReadyError,
 )
-from tap_barchart_events.exports.export import Export, JobPolicy, State
-from tap_barchart_events.exports.jobs import Scheduler
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.windows import Window
