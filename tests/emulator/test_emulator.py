@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from barchart_events_emulator import Emulator, StartedWindow
+from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client, as_multiset, read
@@ -98,15 +97,6 @@ def test_above_the_maximum_a_job_ends_timeout_and_has_no_link(client: Client) ->
     response = client.link(source)
     assert response.status_code == 500
     assert response.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED"
-
-
-def test_only_the_types_asked_for_are_exported(client: Client) -> None:
-    types = ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
-    file = client.download(client.export(end=START + 5 * HOUR, types=types)).text
-    events = read(file, PRODUCTS["WATCHLIST"].layouts[-1])
-    assert {event.type for event in events} == set(types)
-    expected = client.emulator.events("TGAM", "WATCHLIST", START, START + 5 * HOUR + 1, types)
-    assert as_multiset(events) == as_multiset(expected)
 
 
 # Strictness
@@ -242,42 +232,6 @@ def test_a_start_is_refused_while_as_many_jobs_run_as_may(client: Client, status
     assert len(emulator.jobs) == 4
 
 
-def test_all_jobs_fail_in_an_outage_and_succeed_after_it(client: Client) -> None:
-    emulator = client.emulator
-    done = client.start(start=START, end=START + HOUR).json()["source"]
-    assert client.finish(done) == "COMPLETE"
-    emulator.job_seconds = 0.2
-    running = client.start(start=START, end=START + HOUR).json()["source"]
-    emulator.outage(0.5, after=0.05)
-    assert client.poll(running).json()["status"] == "RUNNING"
-    assert client.finish(running) == "FAILED"
-    assert client.start(start=START, end=START + HOUR).json()["status"] == "FAILED"
-    assert client.poll(done).json()["status"] == "COMPLETE"
-    time.sleep(0.6)
-    assert client.poll(running).json()["status"] == "FAILED"
-    again = client.start(start=START, end=START + HOUR).json()["source"]
-    assert client.finish(again) == "COMPLETE"
-    assert client.link(again).ok
-
-
-def test_starts_are_counted_by_window(client: Client) -> None:
-    emulator = client.emulator
-    for end in (START + 1, START + 2, START + 2):
-        assert client.start(start=START, end=end).ok
-    emulator.fault("start", "status")
-    assert client.start(start=START, end=START + 1).status_code == 503
-    emulator.fault("start", "drop", acted=True)
-    with pytest.raises(requests.ConnectionError):
-        client.start(start=START, end=START + 3)
-    assert emulator.starts == Counter(
-        {
-            StartedWindow("TGAM", "WATCHLIST", START, START + 1): 1,
-            StartedWindow("TGAM", "WATCHLIST", START, START + 2): 2,
-            StartedWindow("TGAM", "WATCHLIST", START, START + 3): 1,
-        }
-    )
-
-
 def test_responses_have_the_date_of_the_emulators_clock(client: Client) -> None:
     emulator = client.emulator
     link = client.export()
@@ -316,21 +270,6 @@ def test_requests_are_noted_without_their_secrets(client: Client) -> None:
     assert job.ended >= job.started
 
 
-def test_emulators_start_side_by_side_and_stop_at_once_even_when_stalled() -> None:
-    with Emulator() as one, Emulator(seed=8) as other:
-        assert len({one.port, one.storage_port, other.port, other.storage_port}) == 4
-        for emulator in (one, other):
-            emulator.fault("version", "stall", at=3)
-            response = requests.get(f"{emulator.api_url}/service/version", stream=True, timeout=5)
-            assert response.status_code == 200
-            assert response.raw.read(3) == b'{"s'
-        before = time.monotonic()
-    assert time.monotonic() - before < 1
-    response.close()
-    with pytest.raises(requests.ConnectionError):
-        requests.get(f"{one.api_url}/service/version", timeout=5)
-
-
 def test_a_stopped_emulator_comes_back_on_the_same_ports(client: Client) -> None:
     emulator = client.emulator
     url = emulator.api_url
@@ -340,11 +279,6 @@ def test_a_stopped_emulator_comes_back_on_the_same_ports(client: Client) -> None
     emulator.start()
     assert emulator.api_url == url
     assert client.get("/service/version").ok
-
-
-def test_an_option_with_a_wrong_value_is_refused() -> None:
-    with pytest.raises(ValueError, match="quoting must be one of 'none', 'minimal', 'all'"):
-        Emulator(quoting="some")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barchart_events_emulator import Emulator, Event, ExportJob
+from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS, snake_case
 from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client, as_multiset, read
@@ -193,36 +193,6 @@ def test_a_file_shows_what_was_there_when_its_job_started(client: Client) -> Non
     emulator.advance(hours=1)
     assert client.download(link).content == before
     assert len(client.download(client.export(NOW - HOUR, NOW + HOUR)).content) > len(before)
-
-
-def test_events_and_files_can_be_replaced(client: Client) -> None:
-    emulator = client.emulator
-    mine = [Event(START + at, "MINE", {"userId": str(at)}) for at in (0, 5, 5, 9)]
-    emulator.source = lambda _customer, _product, _start, _end: mine
-    columns = emulator.columns_of("WATCHLIST")
-    events = read(client.download(client.export(START, START + 5)).text, columns)
-    assert events == mine[:3]
-    assert list(emulator.events("TGAM", "WATCHLIST", START, START + 5)) == mine[:1]
-    assert emulator.count("TGAM", "WATCHLIST", START, START + 6, ["MINE"]) == 3
-
-    def body(job: ExportJob) -> bytes:
-        return f"{job.filter['product']}\0{job.count}\xff".encode("latin-1")
-
-    emulator.body = body
-    assert client.download(client.export(START, START + 5)).content == b"WATCHLIST\x003\xff"
-
-
-def test_another_delimiter_is_used_when_asked_for(client: Client) -> None:
-    body = {
-        "filter": {"customer": "TGAM", "product": "ALERT", "start": START, "end": START + HOUR},
-        "output": {"delimiter": ";"},
-    }
-    source = client.post(body).json()["source"]
-    client.finish(source)
-    file = client.download(client.link(source).json()["link"]).text
-    expected = client.emulator.events("TGAM", "ALERT", START, START + HOUR + 1)
-    events = read(file, PRODUCTS["ALERT"].layouts[-1], delimiter=";")
-    assert as_multiset(events) == as_multiset(expected)
 
 
 def test_without_a_rhythm_all_hours_are_alike_but_for_noise() -> None:

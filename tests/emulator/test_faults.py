@@ -12,9 +12,8 @@ import pytest
 import requests
 
 from barchart_events_emulator import KINDS, Emulator
-from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR
-from tests.emulator_client import PLAIN, START, Client, as_multiset, read
+from tests.emulator_client import START, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,27 +114,6 @@ def test_a_connection_can_break_anywhere_in_any_call(
     assert len(requester().content) == len(whole)
 
 
-def test_a_cut_download_leaves_a_whole_beginning(client: Client) -> None:
-    link = client.export(end=START + 20 * HOUR)
-    data = client.download(link).content
-    client.emulator.fault("download", "cut", at=100_000)
-    with client.download_raw(link, **PLAIN) as response:
-        assert response.headers["Content-Length"] == str(len(data))
-        assert response.raw.read(100_000) == data[:100_000]
-        with pytest.raises(Exception, match="IncompleteRead"):
-            response.raw.read(1, decode_content=False)
-
-
-@pytest.mark.parametrize("call", ["poll", "link"])
-def test_a_restart_forgets_all_jobs_but_links_go_on(client: Client, call: str) -> None:
-    link = client.export()
-    source = client.emulator.jobs[-1].source
-    client.emulator.fault(call, "forget")
-    for response in (getattr(client, call)(source), client.poll(source), client.link(source)):
-        assert response.json()[0]["value"]["code"] == "EVENT_JOB_GET_FAILED_NO_JOB"
-    assert client.download(link).ok
-
-
 def test_a_link_can_run_out_in_the_middle_of_a_download(client: Client) -> None:
     link = client.export()
     data = client.download(link).content
@@ -166,7 +144,6 @@ def test_a_file_can_become_another_between_two_requests(client: Client) -> None:
         etag = response.headers["ETag"]
 
 
-DAY = 24 * HOUR
 TYPES = ["WATCHLIST-CREATED"]
 ASKED = {
     "customer": "TGAM",
@@ -202,23 +179,3 @@ def test_a_job_can_tell_another_filter(client: Client, call: str, details: dict[
     assert client.poll(job["source"]).json()["filter"] == echoed
     other = client.start(types=TYPES, start=START, end=START + HOUR).json()
     assert other["filter"] == ASKED
-
-
-def test_a_job_can_tell_no_filter(client: Client) -> None:
-    client.emulator.fault("start", "no-filter")
-    job = client.start(start=START, end=START + HOUR).json()
-    assert "filter" not in job
-    assert "filter" not in client.poll(job["source"]).json()
-
-
-def test_a_file_can_hold_the_events_of_another_day(client: Client) -> None:
-    emulator = client.emulator
-    emulator.fault("start", "other-range", milliseconds=-DAY)
-    source = client.start(start=START, end=START + HOUR).json()["source"]
-    client.finish(source)
-    assert client.poll(source).json()["filter"]["start"] == START
-    file = client.download(client.link(source).json()["link"]).text
-    events = read(file, PRODUCTS["WATCHLIST"].layouts[-1])
-    expected = list(emulator.events("TGAM", "WATCHLIST", START - DAY, START - DAY + HOUR + 1))
-    assert as_multiset(events) == as_multiset(expected)
-    assert len(expected) > 10

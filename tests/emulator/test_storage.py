@@ -65,24 +65,3 @@ def test_gzip_is_the_same_file_compressed(client: Client, hours: int) -> None:
     client.emulator.gzip = False
     other = client.download(client.export(), **{"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in other.headers
-
-
-def test_a_compressed_file_has_ranges_of_its_own(client: Client) -> None:
-    link = client.export()
-    with client.download_raw(link) as whole:
-        raw, etag = whole.raw.read(decode_content=False), whole.headers["ETag"]
-    with client.download_raw(link, Range="bytes=1000-", **{"If-Range": etag}) as rest:
-        assert rest.status_code == 206
-        assert rest.raw.read(decode_content=False) == raw[1000:]
-
-
-@pytest.mark.parametrize("content_range", [False, True])
-def test_a_range_can_be_answered_as_if_it_were_the_file(
-    client: Client, *, content_range: bool
-) -> None:
-    link = client.export()
-    data = client.download(link).content
-    client.emulator.fault("download", "rest", content_range=content_range)
-    response = client.download(link, Range="bytes=500-")
-    assert (response.status_code, response.content) == (200, data[500:])
-    assert ("Content-Range" in response.headers) == content_range
