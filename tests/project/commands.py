@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def ran(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's folder to its end."""
+
+def ran(*command: str, folder: Path = PROJECT, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in the project's folder if no other is named."""
     return subprocess.run(
         command,
-        cwd=PROJECT,
-        env=clean_environment(),
+        cwd=folder,
+        env=clean_environment(**environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.environment import clean_environment
+from demo.pipeline import PROJECT
+from tests.project.commands import ran
 
-PROJECT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FOREIGN = {
     "TAP_BARCHART_EVENTS_API_URL": "http://127.0.0.1:9",
     "TAP_BARCHART_EVENTS_PASSWORD": "the user's",
@@ -27,9 +30,10 @@ from tests.isolation import loopback_only, own_folder, pytest_report_header
 isolation.forget_the_users_settings()
 isolation.enter_loopback_network()
 """
-ATTEMPTS = """
+TESTS = """
 import os, socket, subprocess, sys
 import pytest
+from dotenv import dotenv_values, find_dotenv
 
 CONNECT = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
 
@@ -48,53 +52,27 @@ def test_sends():
     with pytest.raises(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"a query", ("192.0.2.53", 53))
 
-def test_passes_after_all():
-    pass
+def test_reads_no_variable_and_no_file_of_the_user():
+    assert not {FOREIGN} & os.environ.keys()
+    assert dotenv_values(find_dotenv(usecwd=True)) == {}
 """
-SETTINGS = """
-import os
-from dotenv import dotenv_values, find_dotenv
-
-def test_no_variable_and_no_file_of_the_user_is_read():
-    assert not {foreign!r} & os.environ.keys()
-    assert dotenv_values(find_dotenv(usecwd=True)) == {{}}
-"""
-
-
-def run_tests(folder: Path, tests: str, *arguments: str, **more: str) -> str:
-    """Run tests in a pytest of their own, isolated as these are; return what it prints."""
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_inner.py").write_text(tests)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *arguments],
-        cwd=folder,
-        env=clean_environment(PYTHONPATH=str(PROJECT), **more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return done.stdout
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_an_attempt_of_any_process_to_reach_another_host_fails_the_test(
+def test_the_tests_reach_no_other_host_and_read_no_settings_of_their_user(
     tmp_path: Path, workers: str
 ) -> None:
-    output = run_tests(tmp_path, ATTEMPTS, workers)
+    (tmp_path / ".env").write_text("TAP_BARCHART_EVENTS_API_URL=http://127.0.0.1:9\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_inner.py").write_text(TESTS.replace("{FOREIGN}", repr(set(FOREIGN))))
+    pytest_command = (sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", workers)
+    output = ran(*pytest_command, folder=tmp_path, PYTHONPATH=str(PROJECT), **FOREIGN).stdout
     if "no network namespace" in output:
         pytest.skip("the kernel permits no network namespace")
     failed = re.findall(r"^ERROR test_inner.py::(\w+) - Failed: \d+ attempts", output, re.MULTILINE)
     assert sorted(failed) == ["test_connects_over_ipv6", "test_process_connects", "test_sends"]
     assert "5 passed, 3 errors" in output
-
-
-def test_the_users_settings_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("TAP_BARCHART_EVENTS_API_URL=http://127.0.0.1:9\n")
-    output = run_tests(tmp_path, SETTINGS.format(foreign=set(FOREIGN)), "-n0", **FOREIGN)
-    assert "1 passed" in output
 
 
 def test_a_process_gets_none_of_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from demo.pipeline import PROJECT
-from tests.settings_pages import HUB, MELTANO, about
+from tests.settings_pages import HUB, MELTANO
 
 # The hub's own: Meltano's schema does not know them, and no package ships the hub's.
 OF_THE_HUB = {"definition", "domain_url", "keywords", "maintenance_status", "next_steps"}
@@ -42,17 +42,6 @@ def test_the_hub_definition_is_an_extractor_that_meltano_can_add(hub: dict[str, 
     assert errors({"version": 1, "plugins": {"extractors": [extractor]}}) == []
     extractor["capabilities"].append("catalogue")
     assert errors({"version": 1, "plugins": {"extractors": [extractor]}})
-
-
-def test_secrets_are_sensitive_and_defaults_are_those_of_about(hub: dict[str, Any]) -> None:
-    schemas = about()["settings"]["properties"]
-    settings = {setting["name"]: setting for setting in hub["settings"]}
-
-    secrets = {name for name, schema in schemas.items() if schema.get("secret")}
-    assert {"username", "password"} <= secrets
-    assert {name for name, setting in settings.items() if setting.get("sensitive")} == secrets
-    defaults = {n: s["default"] for n, s in schemas.items() if s.get("default") is not None}
-    assert {n: s["value"] for n, s in settings.items() if "value" in s} == defaults
 
 
 def test_the_hub_and_the_classifiers_name_the_same_pythons(hub: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections import Counter
@@ -14,7 +13,6 @@ import pytest
 import yaml
 
 from barchart_events_emulator import Emulator
-from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tap_barchart_events.windows import from_iso
 from tests.project.commands import ran
@@ -84,13 +82,6 @@ def test_the_packed_source_holds_every_file_of_the_project(tmp_path: Path) -> No
     assert files - packed == set()
 
 
-def commands_in(page: Path) -> list[str]:
-    """Return the blocks of shell commands in a page, in order."""
-    return re.findall(
-        r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
-
-
 @pytest.mark.parametrize("package", ["tap_barchart_events", "barchart_events_emulator"])
 def test_the_architecture_page_names_every_module(package: str) -> None:
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -136,7 +127,9 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_the_commands_of_a_first_run_with_meltano_work_as_they_stand(copy: Path) -> None:
-    blocks = [block for block in commands_in(README) if ".venv-meltano" in block]
+    readme = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    blocks = [block for block in blocks if ".venv-meltano" in block]
     with Emulator(events_per_hour=20) as service:
         filled_in = {
             "USERNAME": service.username,
@@ -146,33 +139,25 @@ def test_the_commands_of_a_first_run_with_meltano_work_as_they_stand(copy: Path)
             "API_URL": service.api_url,
             "POLL_INTERVAL_SECONDS": "0.05",
         }
-        assert f"`{COPY_SETTINGS}`" in README.read_text(encoding="utf-8")
-        run_in_shell(COPY_SETTINGS, copy)
-        fill_in(copy / ".env", filled_in)
+        assert "`cp .env.example .env`" in readme
+        shutil.copy(copy / ".env.example", copy / ".env")
+        text = (copy / ".env").read_text(encoding="utf-8")
+        for name, value in filled_in.items():
+            line = rf"^(?:# )?TAP_BARCHART_EVENTS_{name}=.*$"
+            new = f"TAP_BARCHART_EVENTS_{name}='{value}'"
+            text, count = re.subn(line, new, text, flags=re.MULTILINE)
+            assert count == 1, name
+        (copy / ".env").write_text(text, encoding="utf-8")
         # One shell for all that follows the credentials, as a user has one.
-        run_in_shell("".join(blocks), copy)
+        lines = "".join(blocks).splitlines()
+        commands = "\n".join(line for line in lines if not line.startswith("make "))
+        done = ran("bash", "-euo", "pipefail", "-c", commands, folder=copy)
+        assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         span = from_iso(filled_in["START_DATE"]), from_iso(filled_in["END_DATE"])
         expected = sum(service.count("TGAM", p, *span) for p in ("PORTFOLIO", "WATCHLIST"))
 
     loaded = (copy / "output" / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(loaded) == expected > 100
-
-
-COPY_SETTINGS = "cp .env.example .env"
-
-
-def run_in_shell(commands: str, folder: Path) -> None:
-    plain = "\n".join(line for line in commands.splitlines() if not line.startswith("make "))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", plain],
-        cwd=folder,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{plain}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 def fill_in(file: Path, values: Mapping[str, str]) -> None:
@@ -194,8 +179,8 @@ def test_the_recipe_of_the_docs_computes_every_event_id(tmp_path: Path) -> None:
         (PROJECT / "docs" / "event_id.md").read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
-    readme: dict[str, Any] = {}
-    exec(recipe, readme)  # noqa: S102 - it is what a reader runs
+    page: dict[str, Any] = {}
+    exec(recipe, page)  # noqa: S102 - it is what a reader runs
     with Emulator(events_per_hour=100, header=True, added_column="abTest") as service:
         settings = settings_of(
             service,
@@ -205,13 +190,13 @@ def test_the_recipe_of_the_docs_computes_every_event_id(tmp_path: Path) -> None:
         )
         records = Tap(tmp_path, settings).end().records
 
-    equal = Counter(readme["event_id"](record) for record in records)
+    equal = Counter(page["event_id"](record) for record in records)
     assert any(record["extra"] for record in records)
     assert max(equal.values()) > 1, "no event was repeated, so no ordinal was tried"
     expected = {
-        readme["event_id"](record, ordinal)
+        page["event_id"](record, ordinal)
         for record in records
-        for ordinal in range(equal[readme["event_id"](record)])
+        for ordinal in range(equal[page["event_id"](record)])
     }
     assert {record["event_id"] for record in records} == expected
     assert len(expected) == len(records)
