@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
+from tests.project.commands import ran
 from tests.settings_pages import about
 from tests.tap_runs import Tap, output_mode, settings_of
 
@@ -92,10 +92,7 @@ def test_targets_of_make_exist() -> None:
             named |= {word for word in words[1:] if "=" not in word}
 
     assert {"install", "test", "demo-postgres"} <= named
-    make = ["make", "--dry-run", *sorted(named)]
-    subprocess.run(
-        make, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
-    )
+    assert ran("make", "--dry-run", *sorted(named)).returncode == 0
 
 
 @functools.cache
@@ -103,14 +100,9 @@ def helped(*command: str) -> str:
     """Return what a command says with `--help`, in a project without its user's `.env`."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(PROJECT / "meltano.yml", folder)
-        return subprocess.run(
-            [PROJECT / command[0], *command[1:], "--help"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        done = ran(str(PROJECT / command[0]), *command[1:], "--help", folder=Path(folder))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_programs_and_options_of_the_commands_exist() -> None:
@@ -187,11 +179,3 @@ def test_the_plugin_definition_for_the_hub_is_that_of_meltano_yml() -> None:
         assert hub[key] == tap[key], key
     assert hub["settings"] == tap["settings"]
     assert set(hub["settings_group_validation"][0]) == set(about()["settings"]["required"])
-
-
-def test_the_changelog_tells_of_this_version_or_of_one_to_come() -> None:
-    text = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
-    found = re.search(r'^version = "(.*)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
-
-    assert found
-    assert "## Unreleased\n" in text or f"## {found[1]} " in text

@@ -1,35 +1,18 @@
-"""Imports go in one direction only; the contracts stand in ``pyproject.toml``."""
+"""The contracts on imports in ``pyproject.toml`` find what they forbid; `make lint` checks them."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+from demo.pipeline import PROJECT
+from tests.project.commands import ran
+
+LINTER = Path(sys.executable).with_name("lint-imports")
 PACKAGES = [init.parent for init in PROJECT.glob("*/__init__.py")]
-
-
-def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the contracts for the packages in a folder."""
-    linter = Path(sys.executable).with_name("lint-imports")
-    return subprocess.run(
-        [str(linter), "--no-cache", "--no-logo"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=60,
-    )
-
-
-def test_imports_keep_the_direction_of_the_architecture() -> None:
-    done = check(PROJECT)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -52,7 +35,7 @@ def test_an_import_in_the_other_direction_is_found_even_for_types_only(
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     with (tmp_path / module).open("a", encoding="utf-8") as text:
         text.write(f"\nif TYPE_CHECKING:\n    import {imported}\n")
-    done = check(tmp_path)
+    done = ran(str(LINTER), "--no-cache", "--no-logo", folder=tmp_path)
     assert done.returncode == 1, done.stdout
     broken = [line for line in done.stdout.splitlines() if line.endswith("BROKEN")]
     assert contract in broken[0]

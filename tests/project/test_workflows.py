@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-PROJECT = Path(__file__).resolve().parents[2]
+from demo.pipeline import PROJECT
+from tests.project.commands import ran
 
 
 def loaded(path: str) -> dict[str, Any]:
@@ -19,13 +18,7 @@ def loaded(path: str) -> dict[str, Any]:
 
 def commands_of(target: str) -> list[str]:
     """Return what a target of the Makefile runs by the tools of .venv."""
-    planned = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", target],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    planned = ran("make", "--dry-run", "--no-print-directory", target).stdout
     return [
         line
         for line in planned.splitlines()
