@@ -25,8 +25,6 @@ START = 1_571_025_600_000
 NOW = START + 1000 * HOUR
 """What time it is for the emulator."""
 
-PLAIN = {"Accept-Encoding": "identity"}
-
 
 class Client:
     """What any client does: calls with credentials, downloads without."""
@@ -81,14 +79,11 @@ class Client:
         """Fetch a file, uncompressed unless asked otherwise."""
         with requests.Session() as session:
             session.trust_env = False
-            response = session.get(link, headers={**PLAIN, **headers}, timeout=self.timeout)
+            response = session.get(
+                link, headers={"Accept-Encoding": "identity", **headers}, timeout=self.timeout
+            )
             response.encoding = "utf-8"
             return response
-
-    def download_raw(self, link: str, **headers: str) -> requests.Response:
-        """Fetch a file as it is transferred; the caller reads ``raw``."""
-        headers = {"Accept-Encoding": "gzip", **headers}
-        return requests.get(link, headers=headers, stream=True, timeout=self.timeout)
 
 
 def as_multiset(events: Iterable[Event]) -> Counter[tuple[object, ...]]:
@@ -96,14 +91,12 @@ def as_multiset(events: Iterable[Event]) -> Counter[tuple[object, ...]]:
     return Counter((e.timestamp, e.type, *sorted(e.values.items())) for e in events)
 
 
-def read(
-    text: str, columns: tuple[str, ...] | None, *, delimiter: str = "|", quoted: bool = False
-) -> list[Event]:
+def read(text: str, columns: tuple[str, ...] | None, *, quoted: bool = False) -> list[Event]:
     """Read an export the slow, obvious way; ``columns`` is ``None`` if it has a header."""
     if quoted:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="|"))
     else:
-        rows = [line.split(delimiter) for line in text.splitlines()]
+        rows = [line.split("|") for line in text.splitlines()]
     names = list(columns) if columns is not None else rows.pop(0)
     events = []
     for row in rows:

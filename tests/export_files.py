@@ -12,7 +12,7 @@ import pytest
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileFormat
-from tap_barchart_events.products import columns_of, snake_case
+from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.expected_events import event_ids
 
@@ -24,17 +24,7 @@ NOW = START + 30 * 86_400_000
 YEAR_2000 = 946_684_800_000
 DAY = Window(START, START + 86_400_000)
 
-WATCHLIST = (
-    "timestamp",
-    "type",
-    "userId",
-    "watchlistId",
-    "symbol",
-    "viewName",
-    "viewType",
-    "dataMode",
-    "classFilter",
-)
+WATCHLIST = PRODUCTS["WATCHLIST"].layouts[-1]
 
 
 class File:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import ipaddress
 import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,22 +46,16 @@ def forget_the_users_settings() -> None:
         del os.environ[name]
 
 
-def enter_loopback_network() -> bool:
-    """Move this process, and what it starts, into a network that has only loopback.
-
-    Returns:
-        Whether that was possible; if not, this process alone is checked.
-    """
-    try:
+def enter_loopback_network() -> None:
+    """Move this process, and what it starts, into a network that has only loopback."""
+    with suppress(AttributeError, OSError):
         _unshare()
-        _bring_loopback_up()
-    except (AttributeError, OSError):
-        # A worker of pytest-xdist that may not do so is in the network of its parent.
-        if _INHERITED not in os.environ:
-            sys.addaudithook(_refuse)
-            return False
-    os.environ[_INHERITED] = "1"
-    return True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH14x", b"lo", _UP))
+        os.environ[_INHERITED] = "1"
+    # A worker of pytest-xdist that may not do so is in the network of its parent.
+    if _INHERITED not in os.environ:
+        sys.addaudithook(_refuse)
 
 
 def _unshare() -> None:
@@ -77,26 +71,12 @@ def _unshare() -> None:
     (process / "gid_map").write_text(f"{group} {group} 1")
 
 
-def _bring_loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH14x", b"lo", _UP))
-
-
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    if event not in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
-        return
-    address = arguments[1]
-    if isinstance(address, tuple) and not is_loopback(str(address[0])):
-        _refused.append(str(address[0]))
-        raise ConnectionRefusedError(f"tests connect to loopback only, not to {address[0]}")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host of a socket's address is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]
+        if isinstance(address, tuple) and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            _refused.append(str(address[0]))
+            raise ConnectionRefusedError(f"tests connect to loopback only, not to {address[0]}")
 
 
 def attempts() -> int:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from http.client import parse_headers
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -130,18 +131,14 @@ class RawServer:
                 serve = threading.Thread(target=self._serve, args=(connection, number), daemon=True)
                 serve.start()
 
-    @staticmethod
-    def _as_usual(_: Request, usual: bytes) -> Response:
-        return usual
-
     def _serve(self, connection: socket.socket, number: int) -> None:
         with suppress(OSError), connection, connection.makefile("rb") as stream:
             while request := self._read(stream, number):
                 with self._lock:
                     self.requests.append(request)
                     usual = self._usual(request)
-                replace = self.responses.get(request.call, self._as_usual)
-                response = replace(request, usual)
+                replace = self.responses.get(request.call)
+                response = replace(request, usual) if replace else usual
                 if isinstance(response, bytes):
                     connection.sendall(response)
                     continue
@@ -153,27 +150,16 @@ class RawServer:
     @staticmethod
     def _read(stream: Any, number: int) -> Request | None:
         line = stream.readline().decode("latin-1").strip()
-        head = ""
-        while (field := stream.readline().decode("latin-1")).strip():
-            head += field
+        headers = parse_headers(stream)
         if not line:
             return None
-        length = [
-            f.partition(":")[2] for f in head.splitlines() if f.lower().startswith("content-l")
-        ]
-        body = stream.read(int(length[0])) if length else b""
-        path = line.split()[1]
-        call = {
-            "/service/authenticate": "authenticate",
-            "/reports": "start",
-        }.get(path, "other")
-        if path.startswith("/reports/"):
-            call = "poll" if path.endswith("/availability") else "link"
-        if path.startswith("/file/"):
-            call = "download"
-        return Request(
-            call, line, head, json.loads(body) if body else None, number, time.monotonic()
-        )
+        body = stream.read(int(headers.get("Content-Length", 0)))
+        _, first, *others = line.split()[1].split("/")
+        call = {"service": "authenticate", "file": "download"}.get(first, "other")
+        if first == "reports":
+            call = {0: "start", 1: "link"}.get(len(others), "poll")
+        content = json.loads(body) if body else None
+        return Request(call, line, str(headers), content, number, time.monotonic())
 
     def _usual(self, request: Request) -> bytes:
         match request.call:

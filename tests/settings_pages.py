@@ -36,16 +36,11 @@ _EXAMPLES = {
 
 def about() -> dict[str, Any]:
     """Return what `tap-barchart-events --about --format=json` prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tap_barchart_events", "--about", "--format=json"],
-        cwd=gettempdir(),
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
+    command = [sys.executable, "-m", "tap_barchart_events", "--about", "--format=json"]
+    environ = clean_environment()
+    answer: dict[str, Any] = json.loads(
+        subprocess.check_output(command, cwd=gettempdir(), env=environ, stdin=subprocess.DEVNULL)
     )
-    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
@@ -78,12 +73,8 @@ def settings_table(said: dict[str, Any]) -> str:
         elif schema.get("default") is not None:
             default = f"`{schema['default']}`"
         meaning = " ".join(schema["description"].split())
-        rows.append(
-            " | ".join(
-                [f"| `{name}`", kind, default.replace("|", "\\|"), meaning.replace("|", "\\|")]
-            )
-            + " |"
-        )
+        cells = (f"`{name}`", kind, *(text.replace("|", "\\|") for text in (default, meaning)))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -101,11 +92,9 @@ def meltano_settings(said: dict[str, Any], indent: str = "") -> str:
     """Return the `settings` of the extractor for Meltano and its hub, each line indented."""
     lines = []
     for name, schema in settings(said).items():
-        lines += [
-            f"- name: {name}",
-            f"  label: {json.dumps(schema['title'], ensure_ascii=False)}",
-            f"  kind: {meltano_kind(schema)}",
-        ]
+        lines.append(f"- name: {name}")
+        lines.append(f"  label: {json.dumps(schema['title'], ensure_ascii=False)}")
+        lines.append(f"  kind: {meltano_kind(schema)}")
         if schema.get("secret"):
             lines.append("  sensitive: true")
         if schema.get("default") is not None:
