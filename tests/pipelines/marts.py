@@ -188,9 +188,7 @@ def active_users(
     first, begun = by_period(users, "first_day"), by_period(sessions)
     return [
         {
-            "customer": key[0],
-            "product": key[1],
-            name: key[2],
+            **dict(zip(("customer", "product", name), key, strict=True)),
             "active_users": len(users_of(group)),
             "new_users": len(users_of(first.get(key, []))),
             "sessions": len(begun.get(key, [])),
@@ -237,8 +235,7 @@ def overview(events: Iterable[Row], sessions: Iterable[Row]) -> list[Row]:
     of_products = grouped(sessions, "customer", "product")
     return [
         {
-            "customer": key[0],
-            "product": key[1],
+            **dict(zip(("customer", "product"), key, strict=True)),
             "first_event_at": min(event["occurred_at"] for event in group),
             "last_event_at": max(event["occurred_at"] for event in group),
             "days": len({event["day"] for event in group}),

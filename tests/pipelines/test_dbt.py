@@ -16,10 +16,11 @@ from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
 from tests.pipelines.marts import computed, subject_and_action
 from tests.pipelines.pipe import messages
-from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED
 from tests.pipelines.usage import COLUMNS, NEW, OLD, REREAD, Usage
 from tests.pipelines.warehouses import (
     ADDED,
+    INSTALLED,
+    NOT_INSTALLED,
     PRODUCTS,
     InDuckDB,
     InPostgres,
@@ -135,15 +136,6 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
     end = from_iso(NEW[1])
     assert ends(built.first) == dict.fromkeys(PRODUCTS, end)
     assert ends(built.then) == {**dict.fromkeys(PRODUCTS, end), ADDED: from_iso(REREAD[1])}
-
-
-def test_dbt_writes_no_codes_of_colours_into_the_log_of_meltano(built: Built) -> None:
-    if not isinstance(built.warehouse, InPostgres):
-        pytest.skip("Meltano runs dbt on PostgreSQL")
-    log = built.warehouse.pipeline.log.read_text(encoding="utf-8")
-
-    assert "OK created sql table model" in log
-    assert "\x1b" not in log
 
 
 def test_events_that_were_read_again_have_the_end_of_one_window(built: Built) -> None:

@@ -171,40 +171,28 @@ def test_the_first_shard_is_of_the_month_in_utc_and_ends_after_its_start(
     assert from_iso(start) < from_iso(bounds["TAP_BARCHART_EVENTS_END_DATE"])
 
 
-@pytest.mark.parametrize(
-    "handover",
-    ["2026-03", "2026-03-15", "2026-03-31T22:00:00+00:00", "2026-02-28T22:00:00-05:00"],
-)
-def test_the_handover_is_a_month_in_utc_however_much_more_of_a_date_is_said(handover: str) -> None:
-    assert plan(ORCHESTRATE_HANDOVER=handover).handover.isoformat() == "2026-03-01"
-
-
-@pytest.mark.parametrize("products", ['["ALERT", "NEWS"]', "ALERT, NEWS", " ALERT,NEWS "])
-def test_products_are_read_as_the_tap_reads_them(products: str) -> None:
-    assert plan(TAP_BARCHART_EVENTS_PRODUCTS=products).products == ("ALERT", "NEWS")
+@pytest.mark.parametrize("handover", ["2026-03", "2026-03-15", "2026-02-28T22:00:00-05:00"])
+@pytest.mark.parametrize("products", ['["ALERT", "NEWS"]', " ALERT,NEWS "])
+def test_products_and_the_month_of_the_handover_are_read_in_each_spelling(
+    handover: str, products: str
+) -> None:
+    made = plan(ORCHESTRATE_HANDOVER=handover, TAP_BARCHART_EVENTS_PRODUCTS=products)
+    assert (made.handover.isoformat(), made.products) == ("2026-03-01", ("ALERT", "NEWS"))
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "values"),
     [
-        ("TAP_BARCHART_EVENTS_PRODUCTS", '["A"'),
-        ("TAP_BARCHART_EVENTS_PRODUCTS", "A, ,B"),
-        ("TAP_BARCHART_EVENTS_PRODUCTS", "A,B,A"),
-        ("TAP_BARCHART_EVENTS_PRODUCTS", "[]"),
-        ("TAP_BARCHART_EVENTS_PRODUCTS", "[1]"),
-        ("TAP_BARCHART_EVENTS_PRODUCTS", " "),
-        ("TAP_BARCHART_EVENTS_START_DATE", "soon"),
-        ("TAP_BARCHART_EVENTS_START_DATE", "2026-13-01"),
-        ("TAP_BARCHART_EVENTS_START_DATE", ""),
-        ("ORCHESTRATE_HANDOVER", "2026-13"),
-        ("ORCHESTRATE_HANDOVER", "2026-01"),
-        ("ORCHESTRATE_HANDOVER", "next month"),
-        ("ORCHESTRATE_RETRY_SECONDS", "a minute"),
+        ("TAP_BARCHART_EVENTS_PRODUCTS", ['["A"', "A, ,B", "A,B,A", "[]", "[1]", " "]),
+        ("TAP_BARCHART_EVENTS_START_DATE", ["soon", "2026-13-01", ""]),
+        ("ORCHESTRATE_HANDOVER", ["2026-13", "2026-01", "next month"]),
+        ("ORCHESTRATE_RETRY_SECONDS", ["a minute"]),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
-    with pytest.raises(PlanError, match=name):
-        plan(**{name: value})
+def test_a_variable_that_cannot_be_used_is_named(name: str, values: list[str]) -> None:
+    for value in values:
+        with pytest.raises(PlanError, match=name):
+            plan(**{name: value})
 
 
 def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlapping_and_again(
@@ -312,12 +300,7 @@ def learnt(product: str, what: str) -> dict[str, Any]:
     return exported({"context": context, "replication_key_value": START, "learnt": {"types": what}})
 
 
-DAMAGED: list[Any] = [
-    None,
-    {"completed": {"singer_state": {}}, "partial": {}},
-    {"completed": {"singer_state": {"bookmarks": {"events": {"partitions": 1}}}}},
-    *map(exported, (None, {}, {"context": None, "learnt": {}}, {"context": {}, "learnt": {}})),
-]
+DAMAGED: list[Any] = [None, {"completed": {}}, *map(exported, (None, {}, {"context": None}))]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`meltano run` for real: the tap, Meltano's STATE and a target, twice."""
+"""`meltano run` for real, twice; and loaders are as meltano.yml declares them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from barchart_events_emulator import Emulator
-from demo.environment import clean_environment
-from demo.pipeline import Pipeline
-from orchestrate import meltano
-from orchestrate.shards import Run
+from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
-from tests.pipelines.pipe import kept_bookmarks, settings_of, variables
+from tests.pipelines.pipe import TARGET_POSTGRES, kept_bookmarks, output_of, settings_of, variables
 from tests.tap_runs import START, hour
 
 if TYPE_CHECKING:
@@ -54,16 +52,6 @@ def run(pipeline: Pipeline, service: Emulator, end: str) -> list[dict[str, Any]]
     return lines(pipeline)
 
 
-def test_orchestrate_counts_the_events_of_a_run(pipeline: Pipeline, service: Emulator) -> None:
-    environ = {"MELTANO_PROJECT_ROOT": str(pipeline.folder), "MELTANO_ENVIRONMENT": "demo"}
-    counted = meltano.run(
-        Run(settings(pipeline, service, hour(2))),
-        loader="target-jsonl",
-        environ=clean_environment(**environ),
-    )
-    assert counted == len(lines(pipeline)) > 0
-
-
 def test_two_meltano_runs_bring_each_event_once_and_the_second_only_what_is_new(
     pipeline: Pipeline, service: Emulator
 ) -> None:
@@ -89,3 +77,18 @@ def test_meltano_never_writes_the_password_into_its_log(
     log = pipeline.log.read_text(encoding="utf-8")
     assert "tap-barchart-events" in log
     assert service.password not in log
+
+
+TARGET_SNOWFLAKE = PROJECT / ".venv-snowflake" / "bin" / "target-snowflake"
+
+
+@pytest.mark.parametrize("command", [TARGET_POSTGRES, TARGET_SNOWFLAKE], ids=lambda path: path.name)
+def test_every_setting_of_a_loader_is_one_that_it_has(command: Path) -> None:
+    about: dict[str, Any] = json.loads(output_of([command, "--about", "--format=json"]))
+    has = about["settings"]["properties"]
+    project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
+    (loader,) = [one for one in project["plugins"]["loaders"] if one["name"] == command.name]
+    for setting in loader["settings"]:
+        assert setting["name"] in has
+        assert setting["kind"].replace("password", "string") in has[setting["name"]]["type"]
+    assert set(loader["capabilities"]) <= set(about["capabilities"])

@@ -16,7 +16,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from tests.expected_events import expected_events
 from tests.pipelines.pipe import batch_config, loaded, messages, settings_of
-from tests.pipelines.snowflake_runs import INSTALLED, NOT_INSTALLED, Snowflake
+from tests.pipelines.warehouses import INSTALLED, NOT_INSTALLED, Snowflake
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,20 +17,19 @@ import duckdb
 
 from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import from_iso
-from tests.pipelines.dbt_runs import MARTS, Dbt
 from tests.pipelines.marts import Row
 from tests.pipelines.pipe import (
     batch_config,
     load_into_postgres,
     messages,
+    output_of,
     settings_of,
     variables,
 )
-from tests.pipelines.snowflake_runs import PYTHON, SCRIPT, Snowflake
 from tests.pipelines.usage import NEW, OLD, REREAD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from barchart_events_emulator import Emulator
@@ -48,6 +47,90 @@ NUMBERS = {"seconds", "retention", "average_session_seconds"}
 
 Models = dict[str, list[Row]]
 """The rows of each model."""
+
+DBT = PROJECT / ".meltano" / "utilities" / "dbt-postgres" / "venv" / "bin" / "dbt"
+TRANSFORM = PROJECT / "transform"
+MARTS = "barchart_marts"
+"""The schema of the models, by default."""
+
+PYTHON = PROJECT / ".venv-snowflake" / "bin" / "python"
+SCRIPT = PROJECT / "tests" / "pipelines" / "emulated_snowflake.py"
+
+INSTALLED = bool(list(PYTHON.parent.parent.glob("lib/python*/site-packages/fakesnow")))
+NOT_INSTALLED = "fakesnow, the emulated Snowflake, needs Python 3.11 or later"
+
+
+class Dbt:
+    """dbt with one database, and a folder for what it writes."""
+
+    def __init__(
+        self,
+        target: str,
+        folder: Path,
+        variables: Mapping[str, str],
+        launcher: tuple[str, ...] = (),
+    ) -> None:
+        """Take the database.
+
+        Args:
+            target: Its name in `profiles.yml`.
+            folder: Where dbt keeps what it has parsed, and its log.
+            variables: Environment variables: the connection.
+            launcher: A command that runs dbt, whose last arguments are those of dbt's.
+        """
+        self._command = (*launcher, str(DBT))
+        self._results = folder / "target"
+        self._environ = {
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "DBT_TARGET": target,
+            "DBT_PROJECT_DIR": str(TRANSFORM),
+            "DBT_PROFILES_DIR": str(TRANSFORM),
+            "DBT_TARGET_PATH": str(self._results),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            **variables,
+        }
+
+    def __call__(self, *arguments: str, code: int = 0) -> None:
+        """Run a command of dbt's, such as `build`, which has to end with a code."""
+        output_of([*self._command, *arguments], code, cwd=TRANSFORM, env=self._environ)
+
+    def results(self, name: str = "run_results") -> dict[str, dict[str, Any]]:
+        """Return the results of the last command, by the name of the model or test."""
+        text = (self._results / f"{name}.json").read_text(encoding="utf-8")
+        return {
+            result["unique_id"].split(".")[-1]: result for result in json.loads(text)["results"]
+        }
+
+
+class Snowflake:
+    """An emulated Snowflake, whose databases are files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start with no database."""
+        self.folder = folder
+
+    def load(self, written: str, **settings: Any) -> dict[str, Any]:
+        """Run target-snowflake over messages and return the last STATE that it wrote."""
+        answer = self._run("load", written, json.dumps({"validate_records": False} | settings))
+        state: dict[str, Any] = json.loads(answer.splitlines()[-1])
+        return state
+
+    def rows(self, *statements: str) -> list[list[dict[str, Any]]]:
+        """Execute statements and return the rows of each."""
+        answer = self._run("query", ";".join(statements))
+        return [json.loads(line) for line in answer.splitlines()]
+
+    def types(self) -> dict[str, str]:
+        """Return the types of the table's columns."""
+        (rows,) = self.rows("describe table events")
+        return {row["name"]: row["type"] for row in rows}
+
+    def _run(self, action: str, given: str, *arguments: str) -> str:
+        # fakesnow and the target put files there and leave them.
+        environ = {"TMPDIR": str(self.folder)}
+        command: list[str | Path] = [PYTHON, SCRIPT, action, self.folder, *arguments]
+        return output_of(command, env=environ, input=given)
 
 
 class Warehouse(ABC):
