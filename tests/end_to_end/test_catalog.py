@@ -185,14 +185,3 @@ def test_a_property_that_a_catalog_adds_is_filled_as_text(
     assert found == {key: (e.get("extra") or {}).get("ab_test") for key, e in expected.items()}
     assert any(found.values())
     assert {r["extra"] for r in records} == {r["not_there"] for r in records} == {None}
-
-
-def test_the_warning_of_new_columns_is_true_also_when_extra_is_deselected(
-    service: Emulator, warnings: list[str]
-) -> None:
-    change(service, header=True, added_column="abTest")
-    catalog = catalog_of(of(service), extra={"selected": False})
-    outcome = synced(of(service), catalog=catalog)
-    assert not any("extra" in record for record in outcome.records)
-    [warning] = warnings
-    assert warning.endswith("does not name go to extra, if that is selected: ab_test")

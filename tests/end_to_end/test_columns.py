@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barchart_events_emulator import Emulator, Event
+from barchart_events_emulator import Emulator
 from barchart_events_emulator.files import HEADER_STYLES
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import PRODUCTS
@@ -61,38 +61,6 @@ def test_every_product_has_the_right_value_under_the_right_name(
     assert arrived(synced(of(service, products=[product])).records) == expected
 
 
-def test_a_column_that_the_vendor_adds_in_the_middle_is_never_a_silent_shift(
-    service: Emulator,
-) -> None:
-    change(service, added_column="abTest", header=False)
-    outcome = sync(of(service))
-    assert isinstance(outcome.error, LayoutError)
-    assert "10 columns" in outcome.reason
-    assert "columns" in outcome.reason
-    assert (outcome.records, outcome.bookmarks) == ([], {})
-
-
-def test_a_product_that_is_not_known_is_read_with_a_header_or_with_columns() -> None:
-    columns = ["timestamp", "type", "userId", "gadgetSize"]
-    event = Event(AT + 5, "GADGET-MADE", {"userId": "u1", "gadgetSize": "7"})
-    with Emulator(source=lambda *_: [event], columns={"GADGET": columns}) as emulator:
-        assert isinstance(sync(of(emulator, products=["GADGET"])).error, LayoutError)
-        without_header = synced(of(emulator, products=["GADGET"], columns={"GADGET": columns}))
-        emulator.header = True
-        headed = synced(of(emulator, products=["GADGET"]))
-    assert without_header.records == headed.records
-    [record] = headed.records
-    assert record["extra"] == {"user_id": "u1", "gadget_size": "7"}
-
-
-def test_another_delimiter_is_asked_of_the_service(service: Emulator) -> None:
-    expected = expected_events(service, ["WATCHLIST"], START, END)
-    assert arrived(synced(of(service, delimiter="~")).records) == expected
-    assert service.jobs[-1].output == {"delimiter": "~"}
-    synced(of(service))
-    assert not service.jobs[-1].output, "the service's default is not asked for"
-
-
 @pytest.mark.parametrize(
     "header",
     [
@@ -135,11 +103,6 @@ def test_a_column_without_a_name_is_dropped_while_it_is_empty(service: Emulator)
     assert why in filled.reason
     assert "in the setting columns" in filled.reason
     assert "SECRET" not in filled.reason
-
-
-def test_a_second_column_of_the_same_name_goes_to_extra() -> None:
-    [record] = served(["timestamp", "type", "User Id", "userId"], EVENT).records
-    assert (record["user_id"], record["extra"]) == ("list", {"user_id_2": "me"})
 
 
 # What is logged when columns change -----------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from tests.tap_runs import END, START, hour, settings_of, sync, synced
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.raw_server import Request
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
@@ -60,14 +58,6 @@ def test_the_bytes_of_a_file_say_whether_it_is_compressed(
     check_complete(service)
     assert downloads(service) == 4, "none was refused"
     assert warnings == []
-
-
-@pytest.mark.parametrize("encoding", [None, "gzip", "gzip, gzip"])
-def test_a_file_that_was_compressed_twice_is_read(server: RawServer, encoding: str | None) -> None:
-    server.responses["download"] = lambda request, _: http(
-        gzip.compress(gzip.compress(server.file(request.source))), Content_Encoding=encoding
-    )
-    assert len(synced(one_window(server)).records) == 60
 
 
 @pytest.mark.parametrize("form", [None, "gzip"])
@@ -133,37 +123,6 @@ def test_an_empty_body_is_a_window_without_events_unless_a_label_contradicts_it(
 # Ranges --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content_range", [True, False])
-def test_a_range_that_is_answered_200_is_not_taken_for_the_file(
-    server: RawServer, *, content_range: bool
-) -> None:
-    # The file is cut between two rows, so that its rest can be read.
-    def respond(request: Request, usual: bytes) -> bytes | list[bytes]:
-        head, _, body = usual.partition(b"\r\n\r\n")
-        half = body.index(b"\n", len(body) // 2) + 1
-        if len(server.calls("download")) == 1:
-            return [head + b'\r\nETag: "one"\r\n\r\n' + body[:half]]
-        if "Range:" not in request.head:
-            return usual
-        span = f"bytes {half}-{len(body) - 1}/{len(body)}" if content_range else None
-        return http(body[half:], ETag='"one"', Content_Range=span)
-
-    server.responses["download"] = respond
-    outcome = synced(one_window(server))
-    assert len(outcome.records) == 60
-    ranged = ["Range:" in request.head for request in server.calls("download")]
-    assert ranged == [False, True, False]
-
-
-@pytest.mark.parametrize("content_range", [True, False])
-def test_the_rest_of_a_cut_download_does_not_replace_it(
-    service: Emulator, *, content_range: bool
-) -> None:
-    service.fault("download", "cut", at=1000, times=2)
-    service.fault("download", "rest", times=2, content_range=content_range)
-    check_complete(service, max_concurrent_jobs=1)
-
-
 # Errors --------------------------------------------------------------------------------------
 
 
@@ -223,12 +182,3 @@ def test_what_is_no_code_does_not_reach_the_error(service: Emulator, code: str) 
     service.fault("download", "storage-error", times=None, status=401, code=code)
     outcome = sync(one_window(service))
     assert "object storage answered 401; " in outcome.reason
-
-
-@pytest.mark.parametrize("link", ["/exports/file.csv", "//host/file.csv", "file.csv?u=https://x"])
-def test_a_link_without_a_host_is_no_complete_url(service: Emulator, link: str) -> None:
-    service.fault("link", "link", times=None, link=link)
-    outcome = sync(one_window(service))
-    assert "the link is not a complete URL; nothing was sent there; check api_url" in str(
-        outcome.error
-    )

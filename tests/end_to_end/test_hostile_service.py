@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import socket
 import time
@@ -10,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.jobs import JobPolicy
-from tap_barchart_events.streams import EventsStream
 from tests.raw_server import http
-from tests.tap_runs import END, Tap, hour, settings_of, sync, synced
+from tests.tap_runs import END, Tap, settings_of, sync, synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,59 +77,6 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     tap.process.terminate()
     outcome = tap.end()
     assert "no export job starts for 120 min" in outcome.log
-
-
-def test_no_start_is_sent_before_the_retry_after_of_one_that_is_retried_alone(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(EventsStream, "policy", JobPolicy(waits=(2, 12, 72)))
-    numbers = itertools.count(1)
-    refused: list[float] = []
-
-    def start(request: Request, usual: bytes) -> bytes:
-        match next(numbers):
-            case 1 | 2:
-                return usual.replace(b'"COMPLETE"', b'"RUNNING" ')  # of the same length
-            case 3:
-                refused.append(request.at)
-                time.sleep(0.5)  # meanwhile the other job fails, so this start is the only one
-                return http(b"", "429 Too Many Requests", Retry_After=3)
-        return usual
-
-    def poll(request: Request, usual: bytes) -> bytes:
-        fails = request.source == "JOB-0" or (request.source == "JOB-1" and refused)
-        if request.source in {"JOB-0", "JOB-1"}:
-            return http(server.job(request.source, "FAILED" if fails else "RUNNING"))
-        return usual
-
-    server.responses = {"start": start, "poll": poll}
-    synced(settings_of(server, max_concurrent_jobs=2, end_date=hour(2)))
-    later = [request.at for request in server.calls("start")[3:]]
-    assert len(later) == 2
-    assert min(later) - refused[0] >= 3.5
-
-
-def test_a_start_that_is_retried_waits_for_the_retry_after_of_another_one(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Longer than a call is retried, as ten minutes and more would be.
-    monkeypatch.setattr(EventsStream, "policy", JobPolicy(starts=RetryPolicy(timeout=1)))
-    numbers = itertools.count(1)
-
-    def start(_: Request, usual: bytes) -> bytes:
-        match next(numbers):
-            case 1:
-                time.sleep(0.5)  # meanwhile the other start is refused
-                return http(b"", "500 Internal Server Error")
-            case 2:
-                return http(b"", "429 Too Many Requests", Retry_After=3)
-        return usual
-
-    server.responses["start"] = start
-    synced(settings_of(server, max_concurrent_jobs=2))
-    first, second, *later = (request.at for request in server.calls("start"))
-    assert second - first < 0.4, "both were sent at once"
-    assert min(later) - second >= 3
 
 
 def test_a_start_that_is_answered_after_a_signal_is_in_state(

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import random
-import re
 import signal
 import time
 from collections import Counter
@@ -125,20 +124,6 @@ def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(
         outcome = synced(settings_of(service, lag_minutes=5 / 60, **more), state)
     assert outcome.bookmarks["WATCHLIST"] > to_iso(now - 1_000)
     assert {record["user_id"] for record in outcome.records} == {"in time", "late"}
-
-
-def test_no_more_jobs_are_taken_over_than_files_may_wait(
-    service: Emulator, run: Run, tmp_path: Path
-) -> None:
-    service.job_seconds = 1
-    more = {"products": ["WATCHLIST", "PORTFOLIO", "ALERT"], "end_date": END}
-    # After this time the last jobs are of the next products.
-    state = interrupted(service, tmp_path, 6, 1.5, max_concurrent_jobs=6, **more)
-    assert sum(len(held.get("jobs", [])) for held in partitions(state)) > 4
-    log = run(state, max_concurrent_jobs=1, **more).log
-    taken_over = re.search(r"(\d+) taken over from an earlier run", log)
-    assert taken_over
-    assert 0 < int(taken_over[1]) <= 4
 
 
 def test_after_an_error_no_job_is_started_twice(service: Emulator) -> None:

@@ -278,11 +278,6 @@ def test_a_certificate_that_cannot_be_verified_ends_it_at_once(
     assert sum(request.call == "link" for request in service.requests) == 1
 
 
-@pytest.mark.usefixtures("trusted", "store")
-def test_a_certificate_of_a_trusted_authority_is_accepted(settings: dict[str, Any]) -> None:
-    assert len(synced(settings).records) == 1
-
-
 @pytest.mark.usefixtures("trusted")
 def test_credentials_of_a_proxy_are_for_the_proxy(
     service: Emulator,

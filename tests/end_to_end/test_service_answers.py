@@ -429,15 +429,6 @@ def test_a_start_whose_body_the_service_cannot_read_is_not_tried_again(
     assert len(server.calls("start")) == 1
 
 
-def test_a_start_refused_with_a_code_that_passes_loses_nothing(server: RawServer) -> None:
-    numbers = itertools.count()
-    server.responses["start"] = lambda _, usual: (
-        http([tree("BUSY", "x")], ERROR) if next(numbers) in {0, 2, 3} else usual
-    )
-    outcome = synced(settings_of(server))
-    assert len(outcome.records) == EVENTS
-
-
 def test_blanks_around_a_link_stop_nothing(server: RawServer) -> None:
     server.responses["link"] = lambda request, _: http(
         {"link": f" {server.api_url}/file/{request.source}/?SECRET-SIGNATURE\n"}

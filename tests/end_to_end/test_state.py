@@ -77,30 +77,6 @@ def test_a_state_of_an_earlier_release_is_taken_as_it_is(
     assert partition(outcome.states[-1])["event_types"] == ["WATCHLIST-CREATED"]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(None, 5, "x", [1], {"a": 1}, [], {}, True, "9999-99-99", "\ud800"),
-        *({"known": "xyz", "extra": 7}, {"known": "f" * 5000, "extra": [[], 5, "\ud800"]}),
-    ],
-)
-def test_whatever_else_state_holds_costs_no_event_and_is_no_error(
-    service: Emulator, damage: object
-) -> None:
-    names = ("event_types", "start_date", "history_start", "jobs", "learnt", "columns")
-    state = ran(service).states[-1]
-    for where, name in (
-        *((partition(state), name) for name in (*names, "progress_markers")),
-        (state["bookmarks"]["events"], "progress_markers"),
-    ):
-        where[name] = damage
-    for other in (damage, {"partitions": damage}, {"partitions": [damage]}):
-        state["bookmarks"]["another stream"] = other
-        outcome = ran(service, state, end_date=END)
-        assert arrived(outcome.records) == expected_events(service, ["WATCHLIST"], MIDDLE, END)
-        assert outcome.bookmarks == {"WATCHLIST": END}
-
-
 # Settings that have changed --------------------------------------------------------------------
 
 
@@ -152,13 +128,6 @@ def test_a_start_date_that_leaves_a_range_out_is_one_warning_with_the_range(
     assert len(warnings) == 1
 
 
-def test_two_products_are_warned_of_apart(service: Emulator, warnings: list[str]) -> None:
-    types = ["WATCHLIST-CREATED", "ALERT-CREATED"]
-    state = ran(service, products=["WATCHLIST", "ALERT"], event_types=types).states[-1]
-    ran(service, state, products=["ALERT", "WATCHLIST"], end_date=END)
-    assert [warning.partition(":")[0] for warning in warnings] == ["TGAM/ALERT", "TGAM/WATCHLIST"]
-
-
 def test_a_product_that_is_new_begins_at_the_start_date_and_leaves_the_others(
     service: Emulator,
 ) -> None:
@@ -200,18 +169,6 @@ def test_late_events_are_found_by_the_lookback_and_old_ones_keep_their_ids(
     assert set(second.marks) == {END}, "not even in passing does the bookmark go back"
     third = synced(settings_of(service, lookback_hours=99, **maps), second.states[-1])
     assert early | arrived(third.records) == whole
-
-
-def test_by_default_a_run_reads_the_day_before_the_bookmark_again(service: Emulator) -> None:
-    settings = settings_of(service, end_date=hour(48), window_hours=12)
-    del settings["lookback_hours"]
-    service.late_share = 0.3
-    first = synced(settings)
-    service.release_late()
-    second = synced(settings, first.states[-1])
-    last_day = expected_events(service, ["WATCHLIST"], hour(24), hour(48))
-    assert arrived(second.records) == last_day
-    assert not set(last_day) <= set(arrived(first.records)), "none was late"
 
 
 @pytest.mark.parametrize(("lookback", "begin"), [(1, 0.5), (1000, 0)])
@@ -354,15 +311,6 @@ def sizes(
     del settings["window_hours"]
     before = len(service.jobs)
     return synced(settings, state), [job.end - job.start for job in service.jobs[before:]]
-
-
-def test_few_events_take_few_jobs_with_the_default_settings() -> None:
-    with Emulator(job_seconds=0.5, events_per_hour=0.2, max_events=400) as service:
-        outcome, of_windows = sizes(service, START, start_date="2025-03-02T00:00:00+00:00")
-    assert len(outcome.records) > 1000
-    # 12 windows of 31 days, and those that find out that so large a window is right: more of them
-    # on a slow machine, where jobs start before the first files have been counted.
-    assert len(of_windows) <= 60
 
 
 def test_a_later_run_begins_with_the_sizes_that_an_earlier_one_learnt(service: Emulator) -> None:

@@ -103,18 +103,6 @@ def test_more_rows_in_another_unit_than_in_the_window_end_the_sync_and_name_the_
     assert len(synced(settings).records) == 2, "as many are inside"
 
 
-def test_rows_exactly_at_the_end_of_a_window_are_nothing_to_warn_of(
-    service: Emulator, caplog: pytest.LogCaptureFixture
-) -> None:
-    for hours in ((0.5, 1), (1.5, 2), (3,)):
-        serve(service, *rows_at(*hours), times=1)
-    with caplog.at_level("INFO"):
-        outcome = synced(settings_of(service, end_date=hour(3), max_concurrent_jobs=1))
-    assert len(outcome.records) == 2
-    assert "outside their windows" not in caplog.text
-    assert summary(caplog)["rows_dropped"] == 0
-
-
 # Rows inside quoted values -------------------------------------------------------------------
 
 OPENS = row(AT + 1, 'AAA|"Tech||')
@@ -144,10 +132,3 @@ def test_rows_between_two_quotes_end_the_sync_and_an_empty_quote_character_reads
     if name != "one delimiter more":
         again = run(quote_character="", **more)
         assert len(again.records) == "".join(rows).count("|WATCHLIST-CREATED|")
-
-
-def test_without_quotes_in_the_file_quotes_are_data(service: Emulator) -> None:
-    serve(service, f'{AT}|WATCHLIST-CREATED|"u" 1|"|||||\n')
-    assert "set quote_character to empty" in sync(settings_of(service)).reason
-    [record] = synced(settings_of(service, end_date=hour(1), quote_character="")).records
-    assert (record["user_id"], record["watchlist_id"]) == ('"u" 1', '"')
