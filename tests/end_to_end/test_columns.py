@@ -65,8 +65,6 @@ def test_every_product_has_the_right_value_under_the_right_name(
     "header",
     [
         ["eventTime", "eventType", "user", "watchlist"],
-        ["timestamp", "type", "user", "watchlist"],
-        ["timestamp", "type", "userId", ""],
         ["timestamp", "type", "userId", "userId"],
     ],
 )

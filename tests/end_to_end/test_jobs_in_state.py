@@ -321,17 +321,23 @@ ENTRY = st.tuples(
 ).map(list)
 
 
+OTHER_ENTRIES = ("event_types", "start_date", "history_start", "columns", "progress_markers")
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(jobs=JSON | st.lists(JSON | ENTRY, max_size=8), learnt=JSON)
+@given(jobs=JSON | st.lists(JSON | ENTRY, max_size=8), learnt=JSON, other=JSON)
 @pytest.mark.usefixtures("hardly_waiting")
 def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
-    service: Emulator, jobs: Any, learnt: Any
+    service: Emulator, jobs: Any, learnt: Any, other: Any
 ) -> None:
     service.job_seconds, service.events_per_hour = 0.0, 20
     config = settings_of(service)
     first = synced({**config, "end_date": hour(1)})
     state = copy.deepcopy(first.states[-1])
+    partition(state).update(dict.fromkeys(OTHER_ENTRIES, other))
     partition(state).update(jobs=_with_fingerprint(jobs, config), learnt=learnt)
+    state["bookmarks"]["events"]["progress_markers"] = other
+    state["bookmarks"]["another stream"] = {"partitions": other}
     outcome = synced(config, json.loads(json.dumps(state)))
     assert outcome.marks[0] >= hour(1)
     assert outcome.bookmarks == {"WATCHLIST": config["end_date"]}

@@ -94,7 +94,6 @@ def test_a_job_that_comes_to_nothing(
         (b"1772416800000|A|b", "has 3 instead of 9 fields"),
         (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
         (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
-        (b"1772416800000.5|WATCHLIST-CREATED|||||||", "'1772416800000.5'"),
         (b"|WATCHLIST-CREATED|||||||", "timestamp"),
     ],
 )
@@ -167,25 +166,10 @@ def test_no_room_for_a_batch_file(service: Emulator, refused: Run, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "value", "right"),
     [
-        ("password", "\ud800", "UTF-8"),
         ("products", [], "not empty"),
-        ("start_date", "tomorrow", "2019-10-14T00:00:00Z"),
         ("end_date", "2020-01-01", "after start_date"),
-        ("window_hours", 0, "above 0"),
-        ("max_concurrent_jobs", "four", "whole number"),
-        ("request_timeout_seconds", 1e10, "at most 86,400"),
-        ("delimiter", "tab", "at most 1 character"),
-        ("columns", {"WATCHLIST": ["userId"]}, "timestamp and type among them"),
-        ("layout_check", "maybe", '"error" or "warning"'),
         ("api_url", "http://events.aws.barchart.com", "https"),
-        ("username", "some:one", "no colon"),
         ("batch_config", {"encoding": {"format": "jsonl"}}, "storage"),
-        ("batch_config", BATCHES | {"batch_size": "abc"}, "a whole number, at least 1"),
-        (
-            "batch_config",
-            BATCHES | {"encoding": {"format": "parquet"}, "batch_size": 1000},
-            "at least 2,048 for Parquet",
-        ),
     ],
 )
 def test_a_bad_setting_is_refused_before_any_request(
@@ -314,11 +298,9 @@ CONTEXT = {"context": {"customer": "TGAM", "product": "WATCHLIST"}}
         ({"bookmarks": {"events": {"replication_key_value": START}}}, NOT_OURS),
         ({"bookmarks": {"events": {"partitions": "none"}}}, NOT_OURS),
         (partitions_of({"context": {"account": "1"}}), NOT_OURS),
-        ({"events": {"partitions": []}}, NOT_OURS),
         ({"singer_state": partitions_of()}, AS_MELTANO_KEEPS_IT),
         ({"completed": {"singer_state": partitions_of()}, "partial": {}}, AS_MELTANO_KEEPS_IT),
         ({"completed_state": {"singer_state": {}}, "partial_state": None}, AS_MELTANO_KEEPS_IT),
-        ({"singer_state": {}}, AS_MELTANO_KEEPS_IT),
         (
             partitions_of(*({**CONTEXT, "replication_key_value": at} for at in (START, None))),
             "STATE holds two bookmarks of TGAM/WATCHLIST; remove one",
@@ -348,12 +330,8 @@ def refused_at_once(*arguments: str) -> str:
     ("content", "why"),
     [
         (b"{", "is not a JSON object: Expecting property name"),
-        (b"", "is not a JSON object: Expecting value"),
         (b"\xe9", "is not a JSON object: 'utf-8' codec can't decode"),
-        (b"null", "is not a JSON object; "),
-        (b'"text"', "is not a JSON object; "),
         (b"[]", "is not a JSON object; "),
-        (b'{"a": ' + b"1" * 5000 + b"}", "is not a JSON object: Exceeds the limit"),
         (b'{"window_hours": NaN}', "is not a JSON object: invalid literal"),
         (b"[" * 100_000, "is not a JSON object: "),
         (None, "is not a JSON object: No such file or directory; "),
@@ -409,7 +387,6 @@ def test_a_level_of_the_log_that_is_none(
     [
         "version: [",
         "version: 2",
-        "hello",
         "",
         "version: 1\nhandlers: {x: {class: nope.Nope}}\nroot: {handlers: [x]}",
         None,

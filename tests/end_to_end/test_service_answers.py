@@ -218,14 +218,8 @@ ASKED = {"start": from_iso(START), "end": from_iso(START) + HOUR}
 @pytest.mark.parametrize(
     "echo",
     [
-        {"end": ASKED["end"] - 1},
-        {"start": ASKED["start"] - HOUR, "end": ASKED["end"] + HOUR},
-        {"start": str(ASKED["start"]), "end": float(ASKED["end"])},
-        {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T01:00:00"},
-        {"start": "2026-03-02", "end": "2026-03-02T02:00:00.000+01:00"},
         {"customer": "tgam", "product": "watchlist"},
         {"customer": {"code": "TGAM"}, "product": {"code": "Watchlist", "name": "Lists"}},
-        {"customer": ["TGAM"], "product": 5, "start": "noon", "end": {}},
         {"start": True, "end": "NaN"},
     ],
     ids=repr,
@@ -244,11 +238,7 @@ def test_an_echoed_filter_that_covers_what_was_asked_is_accepted(
     "echo",
     [
         {"customer": "OTHER"},
-        {"product": {"code": "ALERT"}},
         {"end": ASKED["end"] - 2},
-        {"end": "2026-03-02T00:59:59.997+00:00"},
-        {"start": "2026-03-02T00:00:00.001Z"},
-        {"start": ASKED["start"] + 1},
     ],
     ids=repr,
 )
