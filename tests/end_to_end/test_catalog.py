@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from barchart_events_emulator import Emulator
 
 END = hour(2)
-WITH_SDK: dict[str, Any] = {"stream_maps": {"events": {}}}
 
 
 def of(service: Emulator, **more: Any) -> dict[str, Any]:
@@ -135,15 +134,14 @@ def values_in(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value and name != "extra"}
 
 
-@pytest.mark.parametrize("mode", [{}, WITH_SDK], ids=str)
 def test_a_catalog_made_for_other_products_is_a_warning_that_says_so(
-    service: Emulator, warnings: list[str], mode: dict[str, Any]
+    service: Emulator, warnings: list[str]
 ) -> None:
     change(service, header=True, added_column="abTest")
     whole = synced(of(service)).records
     warnings.clear()
     catalog = catalog_of(of(service, products=["ALERT"]))
-    outcome = synced(of(service, **mode), catalog=catalog)
+    outcome = synced(of(service), catalog=catalog)
     lacking, new = warnings
     assert lacking == (
         "the catalog was made for other products, or by an older version: it lacks the columns "

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barchart_events_emulator import Emulator
 from tests.expected_events import arrived, expected_events
 from tests.raw_server import RawServer, http
 from tests.tap_runs import END, START, hour, settings_of, sync, synced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from barchart_events_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
-
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.01, events_per_hour=50) as emulator:
-        yield emulator
 
 
 def check_complete(service: Emulator, **settings: Any) -> None:

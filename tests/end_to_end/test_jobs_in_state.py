@@ -98,16 +98,6 @@ def test_after_a_signal_no_job_is_started_twice(
     assert "jobs" not in partition(outcome.states[-1])
 
 
-def test_with_a_lookback_no_job_that_the_next_run_reads_again_is_started_twice(
-    service: Emulator, tmp_path: Path
-) -> None:
-    service.job_seconds = 2
-    begin, end = (to_iso(time.time_ns() // 1_000_000 - back * HOUR) for back in (6, 2))
-    more: dict[str, Any] = {"start_date": begin, "end_date": end, "lookback_hours": 48}
-    synced(settings_of(service, **more), interrupted(service, tmp_path, seconds=0.3, **more))
-    assert set(starts(service).values()) == {1}
-
-
 @pytest.mark.parametrize("hours_behind", [0, 2])
 def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(
     tmp_path: Path, hours_behind: int
@@ -200,19 +190,6 @@ def test_a_job_that_the_service_has_forgotten_is_started_anew(
     state = interrupted(service, tmp_path)
     service.forget_jobs()
     check_continued(service, state)
-
-
-@pytest.mark.parametrize(
-    "other", [{"delimiter": ";"}, {"event_types": ["WATCHLIST-CREATED"]}, {"customer": "OTHER"}]
-)
-def test_a_job_that_was_asked_for_something_else_is_not_used(
-    service: Emulator, tmp_path: Path, other: dict[str, Any]
-) -> None:
-    state = interrupted(service, tmp_path)
-    partition(state)["context"]["customer"] = other.get("customer", "TGAM")
-    before = len(service.jobs)
-    check_continued(service, state, **other)
-    assert len(service.jobs) - before == 8
 
 
 @pytest.mark.parametrize("fault", ["job-timeout", "job-hangs"])

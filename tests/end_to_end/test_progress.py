@@ -22,18 +22,11 @@ from tap_barchart_events.windows import HOUR, from_iso
 from tests.tap_runs import QUICK_COMMAND, START, Tap, change, hour, partition, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.tap_runs import Run
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
-
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.05, events_per_hour=200) as emulator:
-        yield emulator
 
 
 def metrics_of(log: str) -> list[dict[str, Any]]:

@@ -113,21 +113,6 @@ def test_the_warning_comes_before_anything_is_requested(
     assert "events of all types; to extract others" in warnings[0]
 
 
-@pytest.mark.parametrize(
-    ("start", "lost"), [(hour(3), (MIDDLE, hour(3))), (hour(-9), (hour(-9), START))]
-)
-def test_a_start_date_that_leaves_a_range_out_is_one_warning_with_the_range(
-    service: Emulator, warnings: list[str], start: str, lost: tuple[str, str]
-) -> None:
-    state = ran(service).states[-1]
-    outcome = ran(service, state, start_date=start, end_date=END)
-    [warning] = warnings
-    assert "events from {} to {} are not extracted".format(*lost) in warning
-    assert partition(outcome.states[-1])["start_date"] == start
-    ran(service, outcome.states[-1], start_date=start, end_date=LATER)
-    assert len(warnings) == 1
-
-
 def test_a_product_that_is_new_begins_at_the_start_date_and_leaves_the_others(
     service: Emulator,
 ) -> None:
