@@ -232,13 +232,9 @@ def sync(
     return Outcome(messages_of(stdout.buffer.getvalue()), error)
 
 
-def synced(
-    settings: Mapping[str, Any],
-    state: Mapping[str, Any] | None = None,
-    catalog: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """Run the tap in this process; it has to succeed."""
-    outcome = sync(settings, state, catalog)
+def synced(settings: Mapping[str, Any], *inputs: Any, **more: Any) -> Outcome:
+    """Run the tap in this process as ``sync`` does; it has to succeed."""
+    outcome = sync(settings, *inputs, **more)
     assert outcome.error is None, outcome.error
     return outcome
 
@@ -318,16 +314,10 @@ class Tap:
                 **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
 
-    def end(self, timeout: float = 60, *, may_be_torn: bool = False) -> Outcome:
-        """Read all that is left and wait for the end.
-
-        Args:
-            timeout: Seconds to wait.
-            may_be_torn: Whether the last line may be incomplete, as after a second signal.
-        """
+    def end(self, timeout: float = 60) -> Outcome:
+        """Read all that is left and wait for the end, so many seconds at most."""
         written, _ = self.process.communicate(timeout=timeout)
-        written = written or b""
-        return self.outcome(written[: written.rfind(b"\n") + 1] if may_be_torn else written)
+        return self.outcome(written or b"")
 
     def outcome(self, written: bytes) -> Outcome:
         """Return how it ended.
