@@ -23,16 +23,11 @@ FIRST_SIZE = 24 * HOUR
 FIRST_STEP = 4
 """While nothing is known, each window in flight is this many times smaller than the one before, and
 so are the parts of one that was too large."""
-HOURS_FOR_ONE = 5
-"""While no export was too large, a window is at most this many times as long as the hours of the
-week that are known: a quiet hour shows little about a month."""
 
 LIMIT_SHARE = 0.7
 """Share of the limit that a window aims at: forecasts are wrong by some tens of per cent."""
 GROWTH = 2
 """While no export was too large, a window aims at this many times what has fitted."""
-SLACK = 0.2
-"""Share of a window by which windows may exceed their aim, rather than leave a small one over."""
 FAR_FROM_LIMIT = 0.35
 """An export that holds less than this share of the limit shows nothing about the limit."""
 LOWERED, RAISED = 0.97, 1.002
@@ -263,25 +258,14 @@ class WindowPlanner:
 
     def _largest_by_time(self) -> int:
         """Return how large a window may be, however few events are expected."""
-        known_hours = sum(rate is not None for rate in self.known.hours)
-        if self._is_taken_to_fit or (known_hours and self.known.limit):
+        if self._is_taken_to_fit or self.known.rates():
             return self._largest
-        if known_hours:
-            return HOURS_FOR_ONE * HOUR * known_hours
         return int(FIRST_SIZE / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
 
     def _end_by_events(self, start: int, end: int) -> int:
-        """Return where the first of the windows of equal events ends that a range is divided into.
-
-        They hold about what a window aims at.
-        """
+        """Return where the events end that a window aims at."""
         known, rates = self.known, self.known.rates()
-        aim = GROWTH * known.fits if known.limit is None else LIMIT_SHARE * known.limit
-        total = _events(rates, start, end)
-        windows = math.ceil(total / aim - SLACK)
-        if windows <= 1 or total <= known.fits:
-            return end
-        missing = total / windows
+        missing = GROWTH * known.fits if known.limit is None else LIMIT_SHARE * known.limit
         for hour, share in _hours(start, end):
             events = rates[hour % WEEK_HOURS] * share
             if events >= missing:

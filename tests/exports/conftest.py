@@ -1,11 +1,13 @@
-"""Exporters of an emulator's files, which test modules of exports share."""
+"""Exporters of an emulator's files, and doubles of files whose content does not matter."""
 
 from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,13 +19,14 @@ from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import counted_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from barchart_events_emulator import Emulator
+    from tap_barchart_events.exports.jobs import Export
+    from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -36,6 +39,35 @@ QUICK = JobPolicy(
     forgotten_timeout=0.5,
     job_seconds_max=1,
 )
+
+
+class CountedFile:
+    """A file whose rows are counted by hour when it is checked, and not checked at all."""
+
+    def __init__(self, export: Export) -> None:
+        """Take the export; nothing is read yet."""
+        self._path = export.path
+        self.contents: Any = None
+
+    def check(self) -> None:
+        """Count the rows."""
+        stamps = (line.partition(b"|")[0] for line in self._path.read_bytes().splitlines())
+        counts = Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit())
+        self.contents = SimpleNamespace(events_by_hour=counts)
+
+    def interrupt(self) -> None:
+        """Do nothing: a check takes no time."""
+
+
+def counted_file(export: Export) -> ExportFile:
+    """Return such a file as what it stands for."""
+    return cast("ExportFile", CountedFile(export))
+
+
+def checked_file(events_by_hour: Mapping[int, int]) -> ExportFile:
+    """Return a checked file with such events."""
+    contents = SimpleNamespace(events_by_hour=events_by_hour)
+    return cast("ExportFile", SimpleNamespace(contents=contents))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tap_barchart_events.exports.jobs import JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import checked_file
+from tests.exports.conftest import HOUR, checked_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tap_barchart_events.exports.jobs import Export
     from tap_barchart_events.files.export_file import ExportFile
 
-HOUR = 3_600_000
 LATENCY = 0.1
 """Seconds that a call takes."""
 DOWNLOAD = 2.0

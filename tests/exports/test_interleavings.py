@@ -31,15 +31,13 @@ from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy,
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import checked_file
+from tests.exports.conftest import HOUR, START, checked_file
 
 if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import ExportFile
 
     Outcome = Job | ExportFile | Exception
 
-HOUR = 3_600_000
-START = 492_000 * HOUR
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
 RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
 """Interleavings, one a seed; many thousands of each test in `make soak`."""

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
-from tap_barchart_events.windows import Window
-from tests.exports.test_planner import DAY, HOUR, START, Service, covers_exactly, evenly
+from tap_barchart_events.windows import HOUR, Window
+from tests.exports.test_planner import DAY, START, Service, covers_exactly, evenly
 
 FIRST_HOUR = START // HOUR
 

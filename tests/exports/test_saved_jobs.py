@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-from tap_barchart_events.windows import Window
+from tap_barchart_events.windows import HOUR, Window
 
-HOUR = 3_600_000
 REQUEST = Request("TGAM", [], "|")
 
 

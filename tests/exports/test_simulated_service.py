@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 
@@ -9,7 +10,8 @@ import pytest
 
 from tap_barchart_events.exceptions import JobFailedError, ServiceError
 from tap_barchart_events.exports.jobs import JobPolicy
-from tests.exports.simulated_service import HOUR, SimulatedSync
+from tests.exports.conftest import HOUR
+from tests.exports.simulated_service import SimulatedSync
 
 JOB = 300.0
 SEEDS = range(10)
@@ -39,13 +41,21 @@ def test_a_limit_of_one_with_a_setting_of_four_costs_a_tenth_at_most(
 
 
 @pytest.mark.parametrize("retry_after", [None, 30])
-def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(retry_after: float | None) -> None:
+def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(
+    retry_after: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     for seed in SEEDS:
+        caplog.clear()
         two = SimulatedSync(2, windows=48, seed=seed).run()
         eight = SimulatedSync(8, windows=48, seed=seed, limit=lambda _: 2, retry_after=retry_after)
         assert eight.run() <= 1.1 * two
         assert eight.busiest() == 2
         assert covers_exactly(eight)
+        found = [line for line in caplog.messages if "export jobs at once" in line]
+        assert found[0] == "the service accepts 2 export jobs at once (max_concurrent_jobs is 8)"
+        assert len(found) <= 3
+        assert "try 2 of" not in caplog.text, "a refusal is no failure"
 
 
 def test_a_retry_after_of_a_day_ends_the_sync_when_all_jobs_in_flight_are_emitted() -> None:
@@ -91,6 +101,7 @@ def test_an_outage_of_hours_ends_the_sync_when_the_pauses_are_used_up() -> None:
     with pytest.raises(JobFailedError, match="4 export jobs failed"):
         sync.run()
     longest = sum(JobPolicy().waits)
+    assert longest / 2 > 180, "the shortest pauses outlive several minutes"
     assert sync.now < FIRST_OUTAGE + longest + 4 * JOB, "and no later"
 
 

@@ -19,12 +19,11 @@ from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.doubles import checked_file
+from tests.exports.conftest import HOUR, checked_file
 
 if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import ExportFile
 
-HOUR = 3_600_000
 REQUEST = Request("TGAM", [], "|")
 
 
