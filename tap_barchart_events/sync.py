@@ -69,42 +69,32 @@ def open_sync(
     """Check the credentials, determine what to export, and open the sync.
 
     Args:
-        settings: The settings; they replace what ``policy`` has of them.
+        settings: The settings.
         states: What STATE holds of each product, in the order in which they will be read.
         folder: An existing private folder.
         open_file: Returns the downloaded file of an export, unread.
         logger: Where progress goes.
-        policy: When jobs are replaced, and how calls are retried.
+        policy: When jobs are replaced, and how calls are retried, but for what settings say.
         is_connection_test: Whether one event is enough.
     """
     stopped, calls = threading.Event(), list[str]()
-    timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else policy.starts.timeout
-    retry = replace(policy.starts, attempts=1 + settings.max_retries, timeout=timeout)
-    policy = replace(
-        policy,
-        max_concurrent_jobs=settings.max_concurrent_jobs,
-        job_timeout=settings.job_timeout_minutes * 60,
-        poll_interval=settings.poll_interval_seconds,
-        starts=retry,
-    )
+    coverage = Coverage(settings, states, logger)
+    policy = _as_set(policy, settings, is_connection_test=is_connection_test)
     client = ReportsClient(
         settings.api_url,
         settings.username,
         settings.password,
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
-        retry=retry,
+        retry=policy.starts,
         on_request=calls.append,
     )
-    coverage = Coverage(settings, states, logger)
     with closing(client):
         is_first = is_connection_test or all(s.bookmark is None for s in states.values())
         if client.authenticate(is_first_sync=is_first) and is_connection_test:
             logger.info("%s accepts the credentials", settings.api_url)
         spans = coverage.spans(_now(client, logger))
-        if is_connection_test:
-            coverage.log(spans)
-            spans = {product: _newest(span, settings) for product, span in spans.items()}
+        spans = coverage.newest(spans) if is_connection_test else spans
         plans = coverage.plans(spans)
         exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
         progress = Progress(logger, settings.customer, plans, exports, calls)
@@ -117,13 +107,25 @@ def open_sync(
             yield Sync(exports, plans, coverage.request, progress)
 
 
+def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) -> JobPolicy:
+    """Return a policy with what the settings say."""
+    timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else policy.starts.timeout
+    return replace(
+        policy,
+        max_concurrent_jobs=settings.max_concurrent_jobs,
+        job_timeout=settings.job_timeout_minutes * 60,
+        poll_interval=settings.poll_interval_seconds,
+        starts=replace(policy.starts, attempts=1 + settings.max_retries, timeout=timeout),
+    )
+
+
 class Coverage:
     """What a sync covers of each product, as the settings and STATE say."""
 
     def __init__(
         self, settings: Settings, states: Mapping[str, ProductState], logger: logging.Logger
     ) -> None:
-        """Read which products have sizes that an export of this request has taught."""
+        """Read the sizes that earlier runs with the same request learnt."""
         self.request = Request(settings.customer, settings.event_types, settings.delimiter)
         self._settings = settings
         self._states = states
@@ -168,8 +170,8 @@ class Coverage:
             )
         return spans
 
-    def log(self, spans: Mapping[str, Window]) -> None:
-        """Log what a sync would cover, but for empty ranges."""
+    def newest(self, spans: Mapping[str, Window]) -> dict[str, Window]:
+        """Log what a sync would cover; return the parts that a connection test reads."""
         for product, span in spans.items():
             if span.size:
                 self._logger.info(
@@ -182,6 +184,7 @@ class Coverage:
                     if product in self._known
                     else "no sizes learnt so far",
                 )
+        return {product: _newest(span, self._settings) for product, span in spans.items()}
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product takes the capacity of another one."""
