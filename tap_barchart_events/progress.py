@@ -136,9 +136,10 @@ class Progress:
     def _summarise(self, jobs: JobCounts, *, succeeded: bool) -> None:
         """Log what the sync did: as metrics, and as the closing line."""
         outside, waited = self._outside, self._exports.seconds_waited
+        total = jobs.started + jobs.taken_over
         numbers: dict[str, Any] = {
             "windows": self._windows,
-            "jobs": jobs.total,
+            "jobs": total,
             "jobs_too_large": jobs.too_large,
             "jobs_failed": jobs.failed,
             "jobs_taken_over": jobs.taken_over,
@@ -166,7 +167,7 @@ class Progress:
             line = (
                 f"{self._customer}: sync {'complete' if succeeded else 'stopped early'} · "
                 f"{counted(events, 'event')} in {counted(self._windows, 'window')} · "
-                f"{counted(jobs.total, 'export job')} ({jobs.too_large:,} too large, "
+                f"{counted(total, 'export job')} ({jobs.too_large:,} too large, "
                 f"{jobs.failed:,} failed, {jobs.taken_over:,} taken over from an earlier run) · "
                 f"{self._bytes / 1e6:,.2f} MB · waited {duration(waited)} for "
                 f"jobs, wrote for {duration(self._seconds_writing)}{dropped}"

@@ -1,9 +1,8 @@
 """The export jobs of a sync: which call comes next, and what follows from its outcome.
 
-A pure state machine: it makes no call and uses no thread, and times are arguments, in seconds of
-one monotonic clock. ``next_call`` returns the window whose call is to be made now, ``next_change``
-returns until when there is none, and ``finished`` applies the outcome of a call. Depends on neither
-Singer nor the content of a file.
+A pure state machine, without threads and Singer: times are arguments, in seconds of one monotonic
+clock. ``next_call`` returns the window whose call is to be made now, ``next_change`` returns until
+when there is none, and ``finished`` applies the outcome of a call.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ WINDOWS_PER_JOB = 4
 """Windows issued and not yet emitted, for each job that may be in flight."""
 
 MAX_PAUSE = 3600
-"""Longest wait for the end of a ``Retry-After`` while no job is in flight, in seconds. A longer one
-ends the sync: nothing else is left to do."""
+"""Longest ``Retry-After`` that is waited for while no job is in flight, in seconds."""
 
 LOGGED_PAUSE = 60
 """Seconds without new jobs, from which on the log says so."""
@@ -78,26 +76,18 @@ class JobPolicy:
 
     max_concurrent_jobs: int = 4
     """Jobs in flight at once; downloads at once, too."""
-
     job_timeout: float = 20 * 60
     """Seconds after which a running job counts as too large."""
-
     poll_interval: float = 2
     """Longest pause before the first poll while no job times are known, in seconds."""
-
     starts: RetryPolicy = field(default_factory=RetryPolicy)
     """How a start is retried that the service, or the network, did not answer as documented."""
-
     waits: tuple[float, ...] = (10, 60, 360)
     """Longest pauses after the failures of a window's jobs, in seconds; a further one is final."""
-
     forgotten_grace: float = 60
-    """Seconds after its start in which a job that the service does not know is asked for again:
-    no call can cancel it."""
-
+    """Seconds after its start in which an unknown job is asked for again: none can be cancelled."""
     forgotten_timeout: float = 3600
     """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
-
     job_seconds_max: float = 15 * 60
     """Seconds after its start in which a job ends, by the vendor's documentation. Until then a job
     that is no longer polled counts as in flight, because no call can cancel it."""
@@ -138,11 +128,6 @@ class JobCounts:
     too_large: int = 0
     failed: int = 0
     """Failed at the service, or forgotten by it."""
-
-    @property
-    def total(self) -> int:
-        """All jobs of the sync."""
-        return self.started + self.taken_over
 
 
 @dataclass(slots=True, eq=False)
@@ -271,8 +256,6 @@ class Scheduler:
         self.job_counts = JobCounts()
         """What became of the jobs by now."""
 
-    # For the reader of the files ----------------------------------------------------------
-
     @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
@@ -328,8 +311,6 @@ class Scheduler:
         """Return the jobs that a later run can take over, in the order of time."""
         exports = (export for _, export in sorted(self._by_product[product].exports.items()))
         return [export.job for export in exports if export.job and is_kept(export.job.source)]
-
-    # Which call comes next ----------------------------------------------------------------
 
     def next_call(self, now: float) -> Export | None:
         """Return a window whose call, which its state names, is to be made now; None if none."""
@@ -406,8 +387,6 @@ class Scheduler:
         export = Export(queue, window, self._directory / f"export-{self._files}")
         queue.exports[window.start] = export
         return export
-
-    # What follows from the outcome of a call ----------------------------------------------
 
     def finished(self, export: Export, outcome: Job | ExportFile | Exception, now: float) -> None:
         """Apply the outcome of the call that the window's state names."""
@@ -525,8 +504,6 @@ class Scheduler:
         )
         self._raised(export, TooLargeError(text), now)
 
-    # Failures -----------------------------------------------------------------------------
-
     def _start_raised(self, export: Export, error: Exception, now: float) -> None:
         """Apply an error of a start: wait for a job to end, start again after a pause, or fail."""
         in_flight, is_paused = self._in_flight(now), self._not_before > now
@@ -573,7 +550,7 @@ class Scheduler:
         export.tries += 1
         tries = min(MAX_REJECTIONS, self._policy.starts.attempts)
         if not error.is_final and export.tries < tries:
-            wait = self._jittered(self._policy.waits[export.tries - 1])
+            wait = self._policy.waits[export.tries - 1] * self._rng.uniform(0.5, 1)
             text = "%s: %s; the next start is in %.0f s"
             self._log(logging.WARNING, text, self._where(export), error, wait)
             self._pause_starts(wait, now)
@@ -597,7 +574,7 @@ class Scheduler:
         self.job_counts.failed += export.job is not None
         export.job = None
         if not is_last:
-            wait = self._jittered(self._policy.waits[min(count, len(self._policy.waits)) - 1])
+            wait = self._policy.waits[:count][-1] * self._rng.uniform(0.5, 1)
             export.state, export.due = State.WAITING, now + wait
             text = "%s: %s; the next job starts in %.0f s"
             self._log(logging.WARNING, text, self._where(export), error, wait)
@@ -618,9 +595,6 @@ class Scheduler:
 
     def _fail(self, export: Export, error: Exception) -> None:
         export.state, export.error = State.FAILED, error
-
-    def _jittered(self, wait: float) -> float:
-        return wait * self._rng.uniform(0.5, 1)
 
     def _where(self, export: Export) -> str:
         return f"{self._request.customer}/{export.product} {export.window}"

@@ -1,4 +1,4 @@
-"""The contracts on imports in ``pyproject.toml`` find what they forbid; `make lint` checks them."""
+"""Imports keep the contracts of ``pyproject.toml``, and these find what they forbid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from tests.project.commands import ran
 
 LINTER = Path(sys.executable).with_name("lint-imports")
 PACKAGES = [init.parent for init in PROJECT.glob("*/__init__.py")]
+
+
+def test_imports_keep_the_direction_of_the_architecture() -> None:
+    done = ran(str(LINTER), "--no-cache", "--no-logo")
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
