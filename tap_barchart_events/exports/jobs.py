@@ -507,6 +507,8 @@ class Scheduler:
     def _start_raised(self, export: Export, error: Exception, now: float) -> None:
         """Apply an error of a start: wait for a job to end, start again after a pause, or fail."""
         in_flight, is_paused = self._in_flight(now), self._not_before > now
+        if not export.tries:
+            export.first_try = export.called
         match error:
             case TransientError():
                 seconds = error.retry_after or 0.0
@@ -533,8 +535,6 @@ class Scheduler:
 
     def _start_again(self, export: Export, error: TransientError, now: float) -> None:
         """Send the start again, and no other one before."""
-        if not export.tries:
-            export.first_try = export.called
         export.tries += 1
         starts = self._policy.starts
         try:

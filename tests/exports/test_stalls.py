@@ -14,6 +14,8 @@ from tap_barchart_events.exceptions import (
     FileError,
     JobMismatchError,
     JobNotReadyError,
+    StartRejectedError,
+    TransientError,
 )
 from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
@@ -148,6 +150,17 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
 
     assert made.jobs("A") == []
     assert made.job_counts.started == 1
+
+
+def test_a_start_that_is_rejected_and_then_not_answered_is_sent_again() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
+    now = 10_000.0
+    for error in (StartRejectedError("a code"), TransientError("502")):
+        task = made.next_call(now)
+        assert task
+        made.finished(task, error, now)
+        now = made.next_change(now)
+        assert task.state is State.WAITING, task.error
 
 
 def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
