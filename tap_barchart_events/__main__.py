@@ -8,10 +8,10 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.stderr is None:
-        # stderr was closed. Otherwise the next opened file would get its number, and the log lines.
+        # stderr was closed. Otherwise the next file opened would get its number and the log lines.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8")
-    # The import takes half a second. Until handlers are set, Ctrl-C shows no traceback either.
+    # The import takes half a second. Ctrl-C must show no traceback before handlers are set.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from tap_barchart_events.settings import ENVIRONMENT_PREFIX

@@ -19,8 +19,8 @@ from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output.signals import CLOSED, Interrupted, Signals, handle_signals
 
 ERRORS_OF_NAMES = {"NameNotDefined", "FunctionNotDefined"}
-"""Errors of expressions whose text shows a name that the user wrote. That of others may show a
-value."""
+"""Errors of expressions whose text shows a name that the user wrote. The text of other errors may
+show a value."""
 
 
 HINTS = {
@@ -61,7 +61,7 @@ class Command(SingerCommand):
         except Interrupted as end:
             code = int(end.code or 0)
         # Python's exit would wait for threads that log to a stderr that nobody reads, let another
-        # signal kill the process, and write again what stdout has not taken.
+        # signal kill the process, and write again what stdout has not accepted.
         os._exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:

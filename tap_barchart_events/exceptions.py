@@ -4,21 +4,21 @@
     ├── SettingError            a setting, the catalog or STATE cannot be used
     ├── ServiceError            the service did not answer as documented
     │   ├── CredentialsError    401 or 403: never retried
-    │   ├── StartRejectedError  an error of the service's own: start again, a few times
+    │   ├── StartRejectedError  an error code from the service: start again, a few times
     │   ├── JobForgottenError   the service has no such job: start a new one
     │   ├── JobNotReadyError    the link was requested before the file was ready
     │   └── TransientError      a failure that may pass: retried
     ├── ExportError             an export is not available
     │   ├── TooLargeError       too many events for the smallest window
     │   └── JobFailedError      the job failed: start a new one, a few times
-    │       └── JobMismatchError    the job has another export: start a new one
+    │       └── JobMismatchError    the job is for another export: start a new one
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
-    │   ├── ResourceError       memory or disk do not suffice to read it; it may be right
+    │   ├── ResourceError       too little memory or disk to read it; it may be fine
     │   └── WrongRangeError     most of its events did not occur in the requested time range
     └── OutputError             stdout cannot be written to
 
-There is one class for each decision of a caller, not one for each place of origin. The message
+There is one class for each decision of a caller, not for each place of origin. The message
 is the last line that the user reads: what failed, why, and what to do. It never holds a
 password, an ``Authorization`` header or a link.
 """
@@ -33,7 +33,7 @@ class BarchartEventsError(Exception):
     """Whether the message says which product and window it is about."""
 
     status: int | None = None
-    """The HTTP status of the answer that it is about, if there is one."""
+    """The HTTP status of the response that caused it, if any."""
 
 
 class SettingError(BarchartEventsError):
@@ -49,7 +49,7 @@ class CredentialsError(ServiceError):
 
 
 class StartRejectedError(ServiceError):
-    """The service answers a start with an error code of its own, not a gateway's."""
+    """The service answers a start with its own error code, not a gateway's."""
 
     advice = "check customer, products, event_types and delimiter"
     """What to do when the tries are used up."""
@@ -105,7 +105,7 @@ class LayoutError(FileError):
 
 
 class ResourceError(FileError):
-    """Memory or disk do not suffice for an export file, which may be right."""
+    """There is too little memory or disk for an export file, which may be fine."""
 
 
 class WrongRangeError(FileError):
@@ -116,5 +116,5 @@ class OutputError(BarchartEventsError):
     """Messages cannot be written to stdout."""
 
 
-class SyncStopped(Exception):  # noqa: N818 - no error: the sync is ending
+class SyncStopped(Exception):  # noqa: N818 - not an error: the sync is ending
     """Ends a worker thread when the sync ends early. It is never shown to a user."""

@@ -20,7 +20,7 @@ LEADING = ("timestamp", "type")
 """The first two columns of every file."""
 
 RESERVED = ("event_id", "customer", "product", "timestamp", "type", "extra", "end")
-"""Properties that a record has whatever its product; a column of such a name goes to ``extra``."""
+"""Properties of every record, whatever its product; a column with such a name goes to ``extra``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Product:
 def snake_case(name: str) -> str:
     """Return the name that a column has in the stream, e.g. ``userId`` → ``user_id``.
 
-    Lower case words of letters and digits, joined by ``_``; a name of this form stays as it
-    is. Empty if the name holds no letter or digit.
+    Lower case words of letters and digits, joined by ``_``; such a name stays as it is.
+    Empty if the name holds no letter or digit.
     """
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
@@ -62,7 +62,7 @@ def snake_case(name: str) -> str:
 def columns_of(products: Sequence[str]) -> list[str]:
     """Return the union of the products' columns: those that are properties of the stream.
 
-    The order is that of the products in this module, not that of the settings; so a further
+    The order is that of the products in this module, not that of the settings; so another
     product only adds columns. An unknown product has none.
     """
     names = (
@@ -355,7 +355,7 @@ BARCHART-EXCEL-CUSTOM-VIEWS-LOADED: userId moduleType isSet
 """
 """The known products. ``identity columns`` are the columns that ``event_id`` covers: those of all
 layouts known at version 6.0.0. They are frozen, because tables are keyed by ``event_id``: a column
-that is added to a product later does not come here, and a further product has none.
+that is added to a product later is not listed, and a product that is added later has none.
 ``older layout`` is the column list of an earlier version of the service. All other lines are event
 types with the names of their contexts.
 """
@@ -364,7 +364,7 @@ PRODUCTS: dict[str, Product] = {}
 """The known products, by code. The service accepts others too: the set is open."""
 
 IDENTITY_COLUMNS: dict[str, tuple[str, ...]] = {}
-"""Product → the columns that ``event_id`` covers; of a product that is not here, it covers all."""
+"""Product → the columns that ``event_id`` covers; for a product that is not here, it covers all."""
 
 
 def _read_known_products() -> None:

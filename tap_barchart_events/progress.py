@@ -36,7 +36,7 @@ class Metric(str, enum.Enum):
 
 
 class Progress:
-    """Counts what a sync does, and logs how far it is."""
+    """Counts what a sync does, and logs its progress."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Progress:
             customer: Customer code.
             plans: The windows of each product.
             exports: Where the files of the sync come from.
-            calls: The endpoint of each request until now; it grows.
+            calls: The endpoint of each request so far; it grows.
         """
         self._logger = logger
         self._metrics = metrics.get_metrics_logger()
@@ -77,7 +77,7 @@ class Progress:
 
     @property
     def _total(self) -> int:
-        """What the sync covers over all products, in milliseconds."""
+        """The time that the sync covers over all products, in milliseconds."""
         return sum(plan.span.size for plan in self._plans.values())
 
     def __enter__(self) -> Self:
@@ -95,12 +95,12 @@ class Progress:
         self._summarise(self._exports.job_counts, succeeded=kind is None)
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
-        """Log that a window is finished: its events written, its bookmark moved.
+        """Log that a window is finished: its events are written, its bookmark moved.
 
         Args:
             export: The window's export.
             contents: What its file held.
-            seconds: From when its file was taken to be written, to its bookmark.
+            seconds: From the start of writing its file until its bookmark moved.
         """
         self._done += export.window.size
         self._windows += 1

@@ -1,4 +1,4 @@
-"""The schema of the stream, and the checks of what changes it: a catalog, and stream maps.
+"""The schema of the stream, and the checks of what changes it: a catalog and stream maps.
 
 The order of the properties never changes.
 """
@@ -35,7 +35,7 @@ MISSHAPEN = (
 )
 
 SELECTION = {"true": True, "false": False, "none": None}
-"""What the text of ``selected`` means: Meltano writes text, and the SDK takes any for true."""
+"""What the text of ``selected`` means: Meltano writes text, and the SDK reads any text as true."""
 
 
 def schema(products: Sequence[str]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def columns_with_property(
     metadata: Container[tuple[str, ...]],
     stream_maps: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Return the columns that have a property, or none on purpose: all others go to ``extra``.
+    """Return the columns that have a property, or deliberately none: all others go to ``extra``.
 
     A column that a catalog does not list goes to ``extra``. A column that was removed from its
     schema, but not from its metadata, is left out of the records, and so is one that a stream map
@@ -87,7 +87,7 @@ def columns_with_property(
 
     Args:
         products: The products configured.
-        named: The properties of the schema, with what a catalog has changed.
+        named: The properties of the schema, as a catalog changed them.
         metadata: The breadcrumbs of the catalog.
         stream_maps: The setting.
     """
@@ -105,7 +105,7 @@ def columns_with_property(
 
 
 def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a catalog that the stream can use: with its own keys, and booleans for their text.
+    """Return a catalog that the stream can use: with its keys, and booleans instead of text.
 
     Raises:
         SettingError: It differs in form from what --discover writes.
@@ -123,7 +123,7 @@ def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_selection(metadata: dict[str, Any], of: str) -> None:
-    """Read the text of a boolean, as Meltano writes it: the SDK takes any text for true."""
+    """Read the text of a boolean, as Meltano writes it: the SDK reads any text as true."""
     for key in {"selected", "selected-by-default"} & set(metadata):
         text = str(metadata[key]).strip().lower()
         if text not in SELECTION:
@@ -141,7 +141,7 @@ def _not_usable(why: str) -> SettingError:
 
 
 def check_stream_maps(maps: Mapping[str, Any] | None, properties: set[str]) -> None:
-    """Refuse maps of which a part would have no effect; the SDK passes over a misspelt name.
+    """Refuse maps of which any part would have no effect; the SDK ignores a misspelt name.
 
     Args:
         maps: The value of the setting.
@@ -168,7 +168,7 @@ def check_stream_maps(maps: Mapping[str, Any] | None, properties: set[str]) -> N
 
 
 def _check_stream_map(stream_map: Mapping[str, Any], properties: set[str]) -> None:
-    # The SDK takes any other name for a property, and an alias beside a source as well.
+    # The SDK reads any other name as a property, even an alias next to a source.
     naming = [SOURCE] if SOURCE in stream_map else [SOURCE, ALIAS]
     operators = [*naming, ELSE, "__filter__", "__key_properties__"]
     known = properties | {*columns_of([*PRODUCTS])}

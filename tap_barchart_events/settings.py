@@ -33,7 +33,7 @@ PRODUCTION = "https://events.aws.barchart.com"
 STAGING = "https://events-stage.aws.barchart.com"
 
 MINUTE = 60_000
-"""Milliseconds of a minute."""
+"""A minute, in milliseconds."""
 
 MAX_NUMBER = 1_000_000_000
 """Largest number that a setting accepts: over 30 years in seconds."""
@@ -86,7 +86,7 @@ _TEXTS = {
     "api_url": f"API URL: Base URL of the service. Staging is {STAGING}. The scheme is https, or "
     "http for a loopback host.",
 }
-"""Title and description of each setting of the tap's own."""
+"""Title and description of each of the tap's own settings."""
 
 
 def _setting(name: str, kind: Any, **more: Any) -> th.Property[Any]:
@@ -122,7 +122,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     _setting("layout_check", th.StringType, default="error", allowed_values=["error", "warning"]),
     _setting("api_url", th.StringType, default=PRODUCTION),
 ).to_dict()
-"""JSON schema of the configuration; from here on with the settings of the SDK's own."""
+"""JSON schema of the configuration; the next statement adds the SDK's own settings."""
 
 Tap.append_builtin_config(CONFIG_JSONSCHEMA)
 
@@ -201,8 +201,8 @@ def checked(config: Mapping[str, Any], *, must_be_complete: bool = True) -> dict
     """Return a configuration in its declared types, with defaults.
 
     Args:
-        config: As files and the environment hold it. Null, empty text and an empty object are none.
-        must_be_complete: Whether the required settings have to be there; discovery needs none.
+        config: As files and the environment hold it. Null, empty text and {} count as unset.
+        must_be_complete: Whether the required settings must be set; discovery needs none.
 
     Raises:
         SettingError: A setting is missing or cannot be used; the message names it and says which
@@ -234,7 +234,7 @@ _MAY_BE_EMPTY = ("quote_character", "flattening_separator")
 
 
 def _converted(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Return a value in its declared type; as it is, where that is not possible."""
+    """Return a value in its declared type, or unchanged if that is not possible."""
     kinds = {schema["type"]} if isinstance(schema.get("type"), str) else {*schema.get("type", ())}
     with suppress(OverflowError, RecursionError, TypeError, ValueError):
         if kinds & {"integer", "number"} and not isinstance(value, bool):
@@ -256,12 +256,12 @@ def _converted(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _check_by_schema(values: dict[str, Any]) -> None:
-    """Check types and bounds, by the SDK's validation, which adds the defaults as well."""
+    """Check types and bounds with the SDK's validation, which also adds the defaults."""
     for name, schema in _SCHEMAS.items():
         if not _is_json(values.get(name)):
             raise _refused(name, _wanted(schema), values[name])
     for error in JSONSchemaValidator(CONFIG_JSONSCHEMA).iter_errors(values):
-        if error.path:  # all others are of missing settings
+        if error.path:  # all others are about missing settings
             raise _refused(".".join(map(str, error.path)), _wanted(error.schema), error.instance)
 
 
@@ -318,14 +318,14 @@ def _wanted(schema: Mapping[str, Any]) -> str:
 
 def _refused(name: str, wanted: str, found: object) -> SettingError:
     schema = _SCHEMAS[name.partition(".")[0]]
-    # Maps and storages can hold secrets as well.
+    # Maps and storages can hold secrets, too.
     is_secret = schema.get("secret") or "object" in schema["type"] or "@" in str(found)
     shown = "" if is_secret else f", not {str(found)[:100]!r}"
     return SettingError(f"setting {name} must be {wanted}{shown}")
 
 
 def _rules(values: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
-    """Yield what the JSON schema cannot say: a setting, whether it is right, what would be."""
+    """Yield what the JSON schema cannot say: a setting, whether it is valid, what would be."""
     yield "username", ":" not in values["username"], "text with no colon"
     for name in ("customer", "products", "event_types"):
         is_printable = "".join(values.get(name, "")).isprintable()
@@ -381,7 +381,7 @@ _UNSAFE = re.compile(r"[%?#\x00-\x1f\x7f-\x9f]")
 
 
 def _refuse_misspelt_codes(values: Mapping[str, Any]) -> None:
-    """Refuse codes that are a known one with one misspelling; both are open sets."""
+    """Refuse codes that are one misspelling away from a known one; both sets are open."""
     products = [code for code in values["products"] if code not in values.get("columns", {})]
     for name, codes, known in (
         ("products", products, PRODUCTS),
@@ -408,7 +408,7 @@ def _variants(code: str) -> set[str]:
 def unknown_codes(
     products: Sequence[str], event_types: Sequence[str], described: Iterable[str]
 ) -> Iterator[str]:
-    """Yield a warning for each code that is passed on to the service although it is unknown.
+    """Yield a warning for each unknown code, which is passed on to the service.
 
     Args:
         products: Product codes.

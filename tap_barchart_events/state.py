@@ -1,4 +1,4 @@
-"""The STATE of one product: how it is read, moved on and written.
+"""The STATE of one product: how it is read, advanced and written.
 
 Only the bookmark decides what is extracted. Everything else may be missing, damaged or from
 another version, and is then ignored. Depends on neither the network nor files.
@@ -25,21 +25,21 @@ ALL_TYPES = "all"
 """The value of ``event_types`` in STATE if the setting names none."""
 
 MAX_NAMES = 20
-"""The most names of columns that STATE keeps of those that went to ``extra``."""
+"""The most names that STATE keeps of the columns that went to ``extra``."""
 
 MAX_LENGTH = 32
-"""The most characters of such a name; of a longer one, STATE keeps a hash."""
+"""The most characters of such a name; for a longer one, STATE keeps a hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenColumns:
-    """Which columns the files of a product had until now, for warnings of what has changed."""
+    """Which columns the files of a product had so far, for warnings about changes."""
 
     known: int = 0
-    """The known columns that the last file had, a bit for each in their frozen order."""
+    """The known columns that the last file had: a bit for each, in their frozen order."""
 
     extra: tuple[str, ...] = ()
-    """Columns that went to ``extra``, the first at the beginning; of a long name, its hash."""
+    """Columns that went to ``extra``, oldest first; for a long name, its hash."""
 
     @classmethod
     def from_json(cls, value: Any) -> SeenColumns:
@@ -57,7 +57,7 @@ class SeenColumns:
         return {name: value for name, value in entries.items() if value}
 
     def after(self, product: str, contents: FileContents) -> tuple[SeenColumns, list[str]]:
-        """Return what is known after a file, and warnings of what has changed with it."""
+        """Return what is known after a file, and warnings about what changed with it."""
         layout, known = contents.layout, IDENTITY_COLUMNS.get(product, ())
         if layout is None:
             return self, []
@@ -96,7 +96,7 @@ def _kept(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProductState:
-    """What STATE holds of one product."""
+    """What STATE holds for one product."""
 
     bookmark: int | None = None
     """End of the last finished window, in milliseconds; None before the first."""
@@ -114,7 +114,7 @@ class ProductState:
     """What was learnt for sizing windows, as JSON. Not checked here."""
 
     columns: SeenColumns = SeenColumns()
-    """Which columns the files had until now."""
+    """Which columns the files had so far."""
 
     @classmethod
     def read(cls, partition: Mapping[str, Any]) -> ProductState:
@@ -153,7 +153,7 @@ class ProductState:
             "learnt": self.learnt,
             "columns": self.columns.to_json(),
         }
-        for name in (*entries, "history_start"):  # which an earlier version wrote
+        for name in (*entries, "history_start"):  # an earlier version wrote the last
             partition.pop(name, None)
         if self.bookmark is not None:
             partition["replication_key"] = replication_key

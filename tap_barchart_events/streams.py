@@ -58,7 +58,7 @@ class EventsStream(Stream):
     # The query of files/queries.py types every value; a second conversion would change nothing.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     policy = JobPolicy()
-    """When jobs are replaced, and how calls are retried; settings replace a part of it."""
+    """When jobs are replaced, and how calls are retried; settings replace part of it."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class EventsStream(Stream):
         Args:
             tap: The tap.
             settings: The settings; ``None`` for discovery, which does not use them.
-            products: Codes of the products, whose columns the schema has.
+            products: Codes of the products whose columns the schema has.
             writer: Where messages go.
         """
         self.settings = cast("Settings", settings)
@@ -96,7 +96,7 @@ class EventsStream(Stream):
     # What is to be exported ---------------------------------------------------------------
 
     def _read_states(self) -> dict[str, ProductState]:
-        """Read what STATE holds of each product; warn of what the sync will not extract."""
+        """Read what STATE holds for each product; warn about what the sync will not extract."""
         settings = self.settings
         for warning in unknown_codes(settings.products, settings.event_types, settings.columns):
             self.logger.warning(warning)
@@ -151,10 +151,10 @@ class EventsStream(Stream):
                 if signals.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
                 if self._sync_now:
-                    with suppress(Interrupted):  # a signal, or nobody reads any more
+                    with suppress(Interrupted):  # a signal, or the reader has gone
                         self._write_state()  # so that the next run can use the jobs of this one
                 if signals.interrupted:
-                    # Whatever came after it was caused by it: a library may have replaced it.
+                    # Any later error was caused by it: a library may have replaced it.
                     raise signals.interrupted from None
                 raise
             finally:
@@ -213,7 +213,7 @@ class EventsStream(Stream):
             if self._sync_now:
                 state = self._sync_now.with_jobs_and_sizes(product, state)
             state.write_to(self.get_context_state(context), REPLICATION_KEY)
-        # The SDK's writer leaves out a STATE like the last one, though RECORDs may follow that.
+        # The SDK's writer skips a STATE equal to the last one, even with RECORDs in between.
         self._writer.write_message(StateMessage(value=self.tap_state))
 
     def test_connection(self) -> None:
@@ -245,7 +245,7 @@ class EventsStream(Stream):
             yield from file.records()
 
     def _write_in_bulk(self) -> None:
-        """Write finished RECORD messages; Python makes no record."""
+        """Write finished RECORD messages; Python builds no records."""
         for file in chain.from_iterable(map(self._files, self.partitions)):
             extracted = datetime.now(timezone.utc).isoformat()
             for lines, _ in file.record_lines(self.name, extracted):
@@ -272,10 +272,10 @@ class EventsStream(Stream):
             for url in store_all(paths, batch_config, stem=stem, what=what):
                 yield encoding, [url]
 
-    # The SDK's private names and wording are used from here on, with reasons. tap.py has one more.
+    # From here on, the SDK's private names and wording are used, with reasons. tap.py has one more.
 
     def _write_state_message(self) -> None:
-        # STATE is due when a window is finished; the SDK's own, after each manifest, lacks jobs.
+        # STATE is written after each window; the SDK's own, after each manifest, lacks jobs.
         pass
 
     def _sync_records(
@@ -306,7 +306,7 @@ class EventsStream(Stream):
 
 
 def is_no_sdk_notice(record: logging.LogRecord) -> bool:
-    """Return False for two log lines of the SDK, which has no other way to suppress them.
+    """Return False for two log lines of the SDK, which cannot be suppressed in any other way.
 
     The first is untrue here: the tap reads the environment itself. The second repeats that there
     was an error, which the command line reports in its last line.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tap_barchart_events.state import ProductState
 
 MAX_TEST_SIZE = HOUR
-"""Milliseconds that a connection test reads at most."""
+"""The most that a connection test reads, in milliseconds."""
 
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
@@ -46,7 +46,7 @@ class Sync:
     progress: Progress
 
     def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
-        """Return a product's state with the jobs under way and what was learnt by now."""
+        """Return a product's state with the jobs under way and what was learnt so far."""
         learnt = self.plans[product].known.to_json()
         return replace(
             state,
@@ -70,11 +70,11 @@ def open_sync(
 
     Args:
         settings: The settings.
-        states: What STATE holds of each product, in the order in which they will be read.
+        states: What STATE holds for each product, in the order in which they will be read.
         folder: An existing private folder.
         open_file: Returns the downloaded file of an export, unread.
         logger: Where progress goes.
-        policy: When jobs are replaced, and how calls are retried, but for what settings say.
+        policy: When jobs are replaced, and how calls are retried; settings replace part of it.
         is_connection_test: Whether one event is enough.
     """
     stopped, calls = threading.Event(), list[str]()
@@ -108,7 +108,7 @@ def open_sync(
 
 
 def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) -> JobPolicy:
-    """Return a policy with what the settings say."""
+    """Return a policy with the values of the settings."""
     timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else policy.starts.timeout
     return replace(
         policy,
@@ -120,7 +120,7 @@ def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) 
 
 
 class Coverage:
-    """What a sync covers of each product, as the settings and STATE say."""
+    """What a sync covers for each product, as the settings and STATE say."""
 
     def __init__(
         self, settings: Settings, states: Mapping[str, ProductState], logger: logging.Logger
@@ -159,7 +159,7 @@ class Coverage:
                     )
             spans[product] = Window(start, max(start, end))
         empty = {f"{settings.customer}/{p}": w.start for p, w in spans.items() if not w.size}
-        if len(empty) == len(spans) > 1:  # one line says it of all
+        if len(empty) == len(spans) > 1:  # one line covers all
             empty = {settings.customer: min(empty.values())}
         for what, start in empty.items():
             self._logger.info(
@@ -187,7 +187,7 @@ class Coverage:
         return {product: _newest(span, self._settings) for product, span in spans.items()}
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
-        """Return the windows of each product; a new product takes the capacity of another one."""
+        """Return the windows of each product; a new product starts with the capacity of another."""
         settings = self._settings
         other = next((one for one in self._known.values() if one.fits), Knowledge())
         return {
@@ -212,7 +212,7 @@ class Coverage:
 
 
 def _now(client: ReportsClient, logger: logging.Logger) -> int:
-    """Return the present time: the service's where it is behind this machine's."""
+    """Return the present time: the service's if it is behind this machine's."""
     machine = round(time.time() * 1000)
     service = machine + round((client.clock_offset or 0.0) * 1000)
     if abs(service - machine) > CLOCK_TOLERANCE:

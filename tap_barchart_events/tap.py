@@ -66,7 +66,7 @@ class TapBarchartEvents(Tap):
         catalog: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Read and check the settings; nothing is requested.
+        """Read and check the settings; no request is made.
 
         Args:
             config: The configuration, as it came from files.
@@ -86,7 +86,7 @@ class TapBarchartEvents(Tap):
         self._warn_of(values)
         values = checked(values, must_be_complete=validate_config)
         self.settings = Settings.from_config(values) if validate_config else None
-        # In discovery, these keep the SDK from warning of missing settings.
+        # In discovery, these keep the SDK from warning about missing settings.
         names = dict.fromkeys(CONFIG_JSONSCHEMA["required"], "")
         values = {**names, "products": list(PRODUCTS), **values}
         self.products = values["products"]
@@ -101,7 +101,7 @@ class TapBarchartEvents(Tap):
         )
 
     def _environment(self) -> dict[str, str]:
-        """Return setting → text, as the environment and a file .env, here or above, hold them."""
+        """Return setting → text, from the environment and a file .env, here or above."""
         path = find_dotenv(usecwd=True)
         for variable, text in dotenv_values(path, interpolate=False).items():
             if variable in SECRETS and "${" in (text or ""):
@@ -111,14 +111,14 @@ class TapBarchartEvents(Tap):
                     variable,
                     path,
                 )
-        # Meltano's variables beside the settings, such as __SELECT, begin with two underscores.
+        # Meltano's variables other than settings, such as __SELECT, begin with two underscores.
         ours = re.compile(f"{ENVIRONMENT_PREFIX}(?!LOGLEVEL$|_)(.+)")
         variables = {**dotenv_values(path), **os.environ}
         found = [(ours.fullmatch(name), text) for name, text in variables.items()]
         return {name[1].lower(): text for name, text in found if name and text is not None}
 
     def _warn_of(self, values: dict[str, Any]) -> None:
-        """Warn of what is no setting, and of line breaks around credentials, which are removed."""
+        """Warn about unknown settings, and about line breaks around credentials; remove these."""
         known = CONFIG_JSONSCHEMA["properties"]
         for name in sorted(values.keys() - known):
             meant = did_you_mean(name, known)
@@ -152,7 +152,7 @@ class TapBarchartEvents(Tap):
                     f"STATE holds two bookmarks of {customer}/{product}; remove one of the two "
                     "partitions"
                 )
-        # The SDK also reads what this tap never writes, and expects it to be in order.
+        # The SDK also reads what this tap never writes, and expects it to be valid.
         kept = [{k: v for k, v in p.items() if k != "progress_markers"} for p in partitions]
         # A lone surrogate cannot be written as UTF-8 again.
         text = json.dumps(kept, ensure_ascii=False, default=str).encode(errors="replace")
@@ -163,7 +163,7 @@ class TapBarchartEvents(Tap):
         """Check the stream maps, and have the SDK read them.
 
         Raises:
-            SettingError: A map would lose events, or write what it was to hide, without a word.
+            SettingError: A map would lose events, or write what it should hide, without an error.
         """
         listed = self.catalog[STREAM].schema.properties or {}
         properties = {*schema(self.products)["properties"], *listed}
@@ -189,7 +189,7 @@ class TapBarchartEvents(Tap):
 
     @classmethod
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Run ``--test``; the SDK's own writes a SCHEMA, ends as a failed sync, ignores STATE."""
+        """Run ``--test``; the SDK's writes a SCHEMA, ends as a failed sync, and ignores STATE."""
         if value in {CliTestOptionValue.Disabled.value, CliTestOptionValue.Schema.value}:
             super().cb_test(ctx, param, value)
             return

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 def is_safe(url: str) -> bool:
     """Return whether a URL is https, or http on a loopback host."""
-    # A library may read these as the end of the host, this check as a part of it.
+    # A library may read these as the end of the host, but this check as part of it.
     if "\\" in url or not url.isprintable():
         return False
     try:

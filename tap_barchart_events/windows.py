@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 HOUR = 3_600_000
-"""Milliseconds of an hour."""
+"""An hour, in milliseconds."""
 
 SECOND = 1000
-"""Milliseconds of a second."""
+"""A second, in milliseconds."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -38,7 +38,7 @@ def from_iso(text: str) -> int:
     Raises:
         ValueError: It is not ISO 8601, or lies outside the years 1 to 9999 in UTC.
     """
-    # Python 3.10 reads neither a "Z" nor fractions of other than three or six digits.
+    # Python 3.10 reads neither a "Z" nor fractions without exactly three or six digits.
     head, dot, tail = text.strip().replace("Z", "+00:00").partition(".")
     digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
     instant = datetime.fromisoformat(
@@ -79,7 +79,7 @@ def _readable(milliseconds: int) -> str:
 
 
 def cut_unit(smallest: int) -> int:
-    """Return of how many milliseconds each cut that the tap chooses is a multiple.
+    """Return the unit of which the tap's cuts are multiples, in milliseconds.
 
     It is a second, in case the service drops milliseconds: it would then leave out the events
     between a whole second and a window's end. Windows below a second are cut at milliseconds.

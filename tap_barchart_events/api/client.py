@@ -1,4 +1,4 @@
-"""The service's calls over HTTP: start, poll, link, download. Depends on no window and no Singer.
+"""The service's HTTP calls: start, poll, link, download. Depends on neither windows nor Singer.
 
 Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public documentation.
 """
@@ -54,7 +54,7 @@ UNREACHABLE_TIMEOUT = 10
 """Seconds within which the last try begins if the host of a first sync cannot be reached."""
 
 CONNECT_TIMEOUT = 5
-"""Longest time to connect in a first sync, in seconds: it ends within 15 seconds."""
+"""Longest time to connect in a first sync, in seconds, so that it ends within 15 seconds."""
 
 PROGRESS = 1 << 20
 """Bytes that a series of tries must have received for another series to follow."""
@@ -70,13 +70,13 @@ ERRORS = {
     "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
     "EVENT_JOB_GET_FAILED": JobFailedError,
 }
-"""Documented codes of polls and links; the special ones first."""
+"""Documented codes of polls and links; the most specific ones first."""
 
 UNREADABLE = ("SCHEMA_VALIDATION", "MALFORMED")
 """Parts of the codes by which the service says that it cannot read a request."""
 
 URL = re.compile(r"\S*(//|\?\S*=)\S*")
-"""A word that is, or holds, a URL with a scheme, a host or a query."""
+"""A word that is, or contains, a URL with a scheme, a host or a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Job:
     """``RUNNING``, ``COMPLETE`` (or ``COMPLETED``), ``TIMEOUT``, ``FAILED`` or a new one."""
 
     seconds: float | None
-    """How long it ran, once it has ended, by the service's clock; None if that is not known."""
+    """How long it ran, once it has ended, by the service's clock; None if not known."""
 
     filter: Mapping[str, Any] = field(default_factory=dict)
     """What it exports, as the service echoes it: the keys that are there, unchecked."""
@@ -102,7 +102,7 @@ class Job:
 
 
 def parse_job(value: Any) -> Job:
-    """Return the job of a job object; its status in upper case, without blanks."""
+    """Return the job that a JSON value describes; its status stripped, in upper case."""
     source, status, seconds = value["source"], value["status"].strip().upper(), None
     if not is_source(source):
         raise ValueError
@@ -145,7 +145,7 @@ def filter_of(
 
 
 def _code(value: Any) -> str | None:
-    """Return a code to compare, also one of an object: empty if null, None if unreadable."""
+    """Return a code, or that of an object, to compare: empty if null, None if unreadable."""
     if isinstance(value, dict):
         value = value.get("code", [])
     if value is None:
@@ -172,7 +172,7 @@ def _said(body: bytes) -> tuple[list[str], str]:
 
 
 def _instant(value: Any) -> float:
-    """Return milliseconds since the epoch, also of text; NaN if they cannot be read."""
+    """Return a number or text as milliseconds since the epoch; NaN if it cannot be read."""
     for read in (float, from_iso):
         with suppress(AttributeError, OverflowError, TypeError, ValueError):
             return read(value)
@@ -185,7 +185,7 @@ class ReportsClient:
     clock_offset: float | None = None
     """Seconds that the service's clock is ahead of the machine's; negative if behind.
 
-    It is 0 if the clocks may agree; ``None`` as long as no answer had a ``Date``.
+    It is 0 if the clocks may agree; ``None`` until a response has a ``Date``.
     """
 
     def __init__(
@@ -241,18 +241,18 @@ class ReportsClient:
         """Check the credentials, and get the service's time: ``GET /service/authenticate``.
 
         A sync makes this call before all others, so that wrong credentials are refused before a job
-        is started. Any other answer than 401 or the documented one is a warning.
+        is started. Any answer but 401 or the documented one only leads to a warning.
 
         Args:
-            is_first_sync: Whether to give up soon if the host cannot be reached: it may not be
-                there at all.
+            is_first_sync: Whether to give up soon if the host cannot be reached: it may not
+                exist.
 
         Returns:
             Whether the service accepts the credentials.
 
         Raises:
             CredentialsError: The credentials are wrong.
-            ServiceError: The service gave no answer at any try.
+            ServiceError: The service did not answer at any try.
         """
         retry, timeout = self._retry, self._timeout
         if is_first_sync:
@@ -284,7 +284,7 @@ class ReportsClient:
 
         Raises:
             CredentialsError: The credentials are wrong.
-            JobMismatchError: The service answered with the job of another export.
+            JobMismatchError: The service answered with a job for another export.
             StartRejectedError: The service answered with an error code of its own.
             TransientError: The service failed, or starts no more jobs.
             ServiceError: The answer is not documented.
@@ -305,7 +305,7 @@ class ReportsClient:
         Raises:
             CredentialsError: The credentials are wrong.
             JobForgottenError: The service has no such job.
-            JobMismatchError: The service answered with a job of another export.
+            JobMismatchError: The service answered with a job for another export.
             ServiceError: The service failed at each try.
         """
         path = f"/reports/{quote(source, safe='')}/availability"
@@ -317,7 +317,7 @@ class ReportsClient:
         return self._retry.run(lambda: self._call("poll", path, what, parse), self._stopped)
 
     def _job(self, value: Any, what: str, asked: dict[str, Any], source: str | None = None) -> Job:
-        """Return the job of a response, if it is the one of this source, and for this export."""
+        """Return the job in a response, if it has this source and is for this export."""
         job = parse_job(value)
         others = self._differences(asked, job.filter)
         if source not in {None, job.source}:
@@ -332,7 +332,7 @@ class ReportsClient:
         return job
 
     def _differences(self, asked: dict[str, Any], echo: Mapping[str, Any]) -> list[str]:
-        """Return the keys in which an echoed filter names another export; warn of other doubts.
+        """Return the keys in which an echoed filter names another export; warn of unknown codes.
 
         A range that covers the requested one is no difference; its end may be the last millisecond.
         A key that the echo leaves out, or whose value cannot be read, is skipped.
@@ -454,7 +454,7 @@ class ReportsClient:
     def _error(
         self, call: str, what: str, response: requests.Response, body: bytes
     ) -> BarchartEventsError:
-        """Return what a response that is an error means."""
+        """Return the error that a response means."""
         codes, message = _said(body)
         status = response.status_code
         if message == http.client.responses.get(status):  # as a gateway says
@@ -481,8 +481,8 @@ class ReportsClient:
     def _presentable(self, text: str) -> str:
         """Return what the service says in a form that may be logged.
 
-        Without URLs and credentials, which a gateway may repeat, percent-encoded too; in printable
-        characters.
+        It has only printable characters, and no URLs or credentials, percent-encoded or not: a
+        gateway may repeat them.
         """
         for secret in self._secrets:
             text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
@@ -491,5 +491,5 @@ class ReportsClient:
 
     def _warn_once(self, text: str) -> None:
         own = object()
-        if self._warnings.setdefault(text, own) is own:  # also if two threads come at once
+        if self._warnings.setdefault(text, own) is own:  # even if two threads come at once
             logger.warning("%s", text)

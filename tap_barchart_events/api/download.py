@@ -1,7 +1,7 @@
 """Downloads the complete export file that a link leads to. Does not depend on the service's API.
 
 A broken transfer resumes if object storage still has the same file. The bytes decide whether a file
-is compressed; labels matter for an empty one only. The link is a secret: no error and no log holds
+is compressed; labels matter only for an empty one. The link is a secret: no error and no log holds
 it.
 """
 
@@ -42,7 +42,7 @@ MAX_FILE_BYTES = 4 << 30
 """Bytes of one export, as transferred and decompressed: 50 million events of 80 bytes."""
 
 MIN_RATE = 100
-"""Bytes a second, after ``MAX_TIMEOUTS`` request timeouts: a slower transfer is broken."""
+"""Bytes a second, after ``MAX_TIMEOUTS`` request timeouts: a slower transfer counts as broken."""
 
 GZIP = b"\x1f\x8b"
 """First bytes of a gzip file, and of no text in UTF-8."""
@@ -57,7 +57,7 @@ ERROR_CODE = re.compile(rb"<Code>\s*(\w{1,60})\s*</Code>")
 """The code in an error of object storage; shorter than a signature."""
 
 TWO_CREDENTIALS = frozenset({"InvalidArgument", "InvalidRequest"})
-"""Codes of requests with an ``Authorization`` header beside the signature of the link."""
+"""Codes for requests with both an ``Authorization`` header and the link's signature."""
 
 NO_FILE = (
     "the job is complete but object storage has no file, as it may be after an export without "
@@ -94,7 +94,7 @@ class Download:
     """Bytes of the file, as announced; 0 if the size is not known."""
 
     _headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the response whose body began at the first byte."""
+    """Headers of the response whose body began at the first byte."""
 
     def run(self, link: str) -> None:
         """Transfer what is missing, with one request, and check the file.
@@ -116,7 +116,7 @@ class Download:
             ) from None
 
     def _transfer(self, link: str) -> None:
-        # Object storage may compress all the same. Without compression a broken transfer can
+        # Object storage may still compress. Without compression, a broken transfer can
         # resume at any byte.
         headers = {"Accept-Encoding": "identity"}
         etag = self._headers.get("ETag", "")
@@ -242,7 +242,7 @@ class Download:
             return file.read(1 << 16).lstrip(BLANKS)
 
     def _inflate(self) -> None:
-        """Replace the file by what it inflates to."""
+        """Replace the file with what it inflates to."""
         plain = self.path.with_name(f"{self.path.name}.plain")
         size = 0
         try:

@@ -1,4 +1,4 @@
-"""One HTTP request, and when it is repeated: errors mapped once, without links and credentials.
+"""One HTTP request, and when it is repeated: errors mapped once, without links or credentials.
 
 A link is a secret: it gives access to the file. The libraries put whole URLs into their errors and
 logs, so their errors are replaced here, and their loggers are silenced.
@@ -41,8 +41,8 @@ MAX_BODY = 1 << 20
 """Bytes of an answer of the API; a longer one is an error."""
 
 MAX_TIMEOUTS = 3
-"""Multiples of the request timeout within which a body of the API is read, and from which on a
-download may be too slow: three minutes, if the setting has its default."""
+"""Multiples of the request timeout within which an API body must be read, and after which a
+download may count as too slow: three minutes by default."""
 
 MAX_INTERIM_RESPONSES = 100
 
@@ -62,13 +62,13 @@ REASONS: dict[type[Exception], str] = {
     ReadTimeoutError: "no response within request_timeout_seconds",
     SSLError: "TLS failed; check that the host serves https, and REQUESTS_CA_BUNDLE if it is set",
 }
-"""Kind of an error, or of one of its causes → what it means; the first one that fits."""
+"""Kind of an error, or of one of its causes → what it means; the first match counts."""
 
 REFUSALS = frozenset({429, 503})
-"""Statuses by which the service refuses one more job, beside those in flight."""
+"""Statuses by which the service refuses one more job in addition to those in flight."""
 
 TRANSIENT = REFUSALS | {408, 425, 500, 502, 504}
-"""Statuses of failures that may pass."""
+"""Statuses of failures that may be temporary."""
 
 NEXT_TRY = "%s; try %d of %d in %.1f s"
 """The log line of a failure that is retried."""
@@ -79,7 +79,7 @@ NEXT_TRY = "%s; try %d of %d in %.1f s"
 
 @contextmanager
 def mapped_errors(what: str, host: str) -> Iterator[None]:
-    """Replace errors of the network.
+    """Replace network errors.
 
     Args:
         what: What fails with it, for errors: ``poll job …``.
@@ -120,7 +120,7 @@ def _mapped(error: Exception, what: str, host: str) -> ServiceError:
 
 
 def _causes(error: object) -> Iterator[BaseException]:
-    """Yield an error and what has led to it."""
+    """Yield an error and what led to it."""
     if isinstance(error, BaseException):
         yield error
         reason = getattr(error, "reason", None)
@@ -133,7 +133,7 @@ class _FinalResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        self.will_close = True  # also if the server would keep the connection
+        self.will_close = True  # even if the server would keep the connection
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MAX_INTERIM_RESPONSES):
@@ -156,7 +156,7 @@ CONNECTIONS = {HTTPConnection: _Connection, HTTPSConnection: _TLSConnection}
 
 
 class _Adapter(HTTPAdapter):
-    """Makes such connections, also through an HTTP proxy."""
+    """Makes these connections, even through an HTTP proxy."""
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
@@ -175,7 +175,7 @@ class Session(requests.Session):
         # Not None: requests would look for credentials in .netrc.
         self.auth = auth or (lambda request: request)
         self.headers["User-Agent"] = f"tap-barchart-events/{version('tap-barchart-events')}"
-        # A late answer can then be taken for that of no other request.
+        # A late response then cannot be taken for another request's.
         self.headers["Connection"] = "close"
         self.mount("https://", _Adapter())
         self.mount("http://", _Adapter())

@@ -52,7 +52,7 @@ class Exporter:
     """
 
     seconds_waited = 0.0
-    """For how long the caller has waited for exports by now."""
+    """How long the caller has waited for exports so far."""
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class Exporter:
         self._open_file = open_file
         self._stopped = stopped
         self._changed = threading.Condition()
-        """Anything has changed: for the caller and for all threads."""
+        """Notified of every change: for the caller and for all threads."""
         self._checking = threading.Lock()
         """Held by the thread that checks a file: one at a time bounds the memory."""
         self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
         self._thread_limit = 2 * policy.max_concurrent_jobs  # one half may download
         self._lines: list[tuple[Any, ...]] = []
-        """Lines to log when the lock is free: their reader may delay them without end."""
+        """Lines to log once the lock is free: their reader may block without end."""
         self._defect: Exception | None = None
         self._scheduler = Scheduler(
             plans,
@@ -98,15 +98,15 @@ class Exporter:
             log=lambda *line: self._lines.append(line),
         )
         self.job_counts = self._scheduler.job_counts
-        """What became of the jobs by now."""
+        """What became of the jobs so far."""
 
     def take_over(self, product: str, job: SavedJob) -> None:
-        """Use a job that an earlier run has started, if there is a place for its window."""
+        """Use a job that an earlier run has started, if there is room for its window."""
         if self._scheduler.take_over(product, job):
             self._client.expect(job.source, **self._request.of(product, job.window))
 
     def start_first(self) -> None:
-        """Start the first job, and no other one; the response shows the service's time."""
+        """Start the first job, and no other; the response shows the service's time."""
         with self._changed:
             if export := self._scheduler.next_call(time.monotonic()):
                 threading.Thread(target=self._make, args=(export,), daemon=True).start()
@@ -132,7 +132,7 @@ class Exporter:
     def of(self, product: str) -> Generator[tuple[Export, ExportFile]]:
         """Yield the exports of one product and their checked files, in time order.
 
-        The request for the next one removes a file.
+        Requesting the next export removes the file.
 
         Raises:
             BarchartEventsError: The next export is not available. All earlier ones have been
@@ -157,7 +157,7 @@ class Exporter:
         export.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End all work; a thread that hangs in a call is abandoned, being a daemon."""
+        """End all work; a daemon thread that hangs in a call is abandoned."""
         self._stopped.set()
         began = time.monotonic()
         with self._changed:
@@ -196,9 +196,9 @@ class Exporter:
     # Threads ------------------------------------------------------------------------------
 
     def _add_thread(self) -> None:
-        """Start a thread if there may be more. The lock is held."""
+        """Start a thread unless there are enough. The lock is held."""
         if len(self._threads) < self._thread_limit:
-            # A daemon: a call that hangs must not hold the process when the sync ends.
+            # A daemon: a call that hangs must not keep the process alive when the sync ends.
             thread = threading.Thread(target=self._work, daemon=True)
             thread.start()
             self._threads.append(thread)

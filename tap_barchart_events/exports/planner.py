@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 WEEK_HOURS = 168
 
 FIRST_SIZE = 24 * HOUR
-"""Size of the first window of a product that nothing is known about."""
+"""Size of the first window of a product about which nothing is known."""
 FIRST_STEP = 4
 """While nothing is known, each window in flight is this many times smaller than the one before, and
 so are the parts of one that was too large."""
 
 LIMIT_SHARE = 0.7
-"""Share of the limit that a window aims at: forecasts are wrong by some tens of per cent."""
+"""Share of the limit that a window aims at: forecasts are off by tens of per cent."""
 GROWTH = 2
-"""While no export was too large, a window aims at this many times what has fitted."""
+"""Until an export is too large, a window aims at this many times what has fitted."""
 FAR_FROM_LIMIT = 0.35
 """An export that holds less than this share of the limit shows nothing about the limit."""
 LOWERED, RAISED = 0.97, 1.002
-"""Factors to the limit after a window that was too large unexpectedly, and after one that fitted.
-In balance one window in 16 is too large."""
+"""Factors applied to the limit after a window that was unexpectedly too large, and after one that
+fitted. In balance, one window in 16 is too large."""
 NEW_SHARE = 0.9
-"""How much of an hour's earlier count a new one replaces."""
+"""Share of an hour's earlier count that a new count replaces."""
 MIN_SHARE = 1 / 60
-"""Share of an hour below which its first count is not extrapolated further: a burst of a second
-would make each such hour of later weeks a thousand windows."""
+"""Share of an hour below which its first count is not extrapolated further: a one-second
+burst would split each such hour of later weeks into a thousand windows."""
 TREND_POWER = 0.1
 """How strongly a window's ratio of counted to expected events changes the trend."""
 MAX_RATIO = 2.0
 """Upper bound of the trend and of the ratios that change it; the lower one is its inverse."""
 
 MAX_EVENTS = 1e12
-"""More events in an export than any service holds."""
+"""More events than any export holds."""
 
 
 @dataclass(slots=True)
@@ -54,9 +54,9 @@ class Knowledge:
     fits: float = 0.0
     """The most events that an export was seen to hold, at least 1; 0 before the first export."""
     limit: float | None = None
-    """The events that are believed to be too many; None before a window was too large."""
+    """How many events are believed to be too many; None until a window was too large."""
     trend: float = 1.0
-    """How many times more events than expected came lately."""
+    """Ratio of recent events to expected events."""
     hours: list[float | None] = field(default_factory=lambda: [None] * WEEK_HOURS)
     """Events by hour of the week, which begins on Thursday as the epoch does; None: unknown."""
 
@@ -92,14 +92,14 @@ class Knowledge:
         self.trend = _bounded(self.trend * ratio**TREND_POWER)
 
     def fitted(self, events: int) -> None:
-        """Learn that an export held so many events."""
+        """Learn that an export held this many events."""
         self.fits = max(self.fits, events, 1.0)
         if self.limit is not None:
             raised = RAISED if events > FAR_FROM_LIMIT * self.limit else 1.0
             self.limit = max(self.limit * raised, events)
 
     def failed(self, expected: float) -> None:
-        """Learn that a window was too large that was expected to hold so many events."""
+        """Learn that a window expected to hold this many events was too large."""
         if not self.fits:
             return
         if expected > self.fits:
@@ -122,7 +122,7 @@ class Knowledge:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Knowledge:
-        """Read what `to_json` wrote. What is damaged, or missing, counts as not learnt."""
+        """Read what `to_json` wrote. Anything damaged or missing counts as not learnt."""
         numbers = [_number(text) for text in str(value.get("sizes")).split()]
         if len(numbers) != WEEK_HOURS + 3 or not numbers[0]:
             return cls()
@@ -168,7 +168,7 @@ class WindowPlanner:
         self._jobs = jobs
         self._trend_from = span.start if bookmark is None else bookmark
         self._left = [(span, largest)] if span.size else []
-        """What is not issued, in the order of time, and how large a window of it may be."""
+        """What is not issued, in time order, and how large a window of it may be."""
         self._in_flight: set[Window] = set()
 
     @property
@@ -204,7 +204,7 @@ class WindowPlanner:
         """Do not issue a window whose export exists already.
 
         Returns:
-            False if it is no window of what is left, or larger than one may be.
+            False if it does not lie within what is left, or is larger than allowed.
         """
         for at, (part, largest) in enumerate(self._left):
             if part.start <= window.start < window.end <= part.end and window.size <= largest:
@@ -214,7 +214,7 @@ class WindowPlanner:
         return False
 
     def give_back(self, window: Window) -> None:
-        """Issue a range again whose export turned out to be unusable."""
+        """Take back a window whose export turned out to be unusable, to issue it again."""
         bisect.insort(self._left, (window, self._largest))
 
     def end_at(self, instant: int) -> None:
@@ -253,7 +253,7 @@ class WindowPlanner:
 
     @property
     def _is_taken_to_fit(self) -> bool:
-        """Whether ``window_hours`` states the size of windows, and none was too large yet."""
+        """Whether ``window_hours`` states the size of windows, and none was too large so far."""
         return self.known.limit is None and self._largest <= FIRST_SIZE
 
     def _largest_by_time(self) -> int:
@@ -263,7 +263,7 @@ class WindowPlanner:
         return int(FIRST_SIZE / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
 
     def _end_by_events(self, start: int, end: int) -> int:
-        """Return where the events end that a window aims at."""
+        """Return where a window reaches the events that it aims at."""
         known, rates = self.known, self.known.rates()
         missing = GROWTH * known.fits if known.limit is None else LIMIT_SHARE * known.limit
         for hour, share in _hours(start, end):
@@ -281,7 +281,7 @@ def _hours(start: int, end: int) -> Iterator[tuple[int, float]]:
 
 
 def _events(rates: Sequence[float], start: int, end: int) -> float:
-    """Return the expected events of a range, quickly for years too; 0 without rates."""
+    """Return the expected events of a range, quickly even for years; 0 without rates."""
     if not rates:
         return 0.0
     weeks = (end - start) // (WEEK_HOURS * HOUR)

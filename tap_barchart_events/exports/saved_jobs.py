@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_SOURCE = 64
-"""Characters of a ``source`` that is kept; the service's have 40."""
+"""Most characters of a ``source`` that is kept; the service's have 40."""
 
 MAX_AGE = 3600
-"""Seconds between the start of a job and now within which it is taken over.
+"""Seconds after its start within which a job is taken over.
 
-An export holds the events that were there when it was made. Events that arrive later come with a
-new export only, so an old one is not used. An hour covers the 15 minutes that a job may run and
+An export holds the events that were there when it was made. Events that arrive later come only
+with a new export, so an old one is not used. An hour covers the 15 minutes that a job may run and
 the retries of an orchestrator; a run that comes later is a new one. A clock that was set back
 meanwhile makes the start later than now.
 """
@@ -45,7 +45,7 @@ class Request:
         }
 
     def fingerprint(self, product: str = "", source: str = "", window: Window | None = None) -> str:
-        """Return eight hex digits that differ where requests, or jobs of them, may differ."""
+        """Return eight hex digits that differ if requests, or their jobs, differ."""
         request = [self.customer, product, sorted(self.types), self.delimiter]
         job = [source, window.start, window.end] if window else []
         text = json.dumps([*request, *job])
@@ -88,10 +88,10 @@ class SavedJob:
         Args:
             request: What all exports of the run have in common.
             product: The product in whose STATE the job is.
-            span: What the run covers of it.
+            span: What the run covers for it.
             now: Seconds since the epoch.
             lag: How long after it occurs an event may arrive, in milliseconds (``lag_minutes``).
-            lookback: How much before its bookmark a run reads again (``lookback_hours``).
+            lookback: How far before its bookmark a run reads again (``lookback_hours``).
         """
         # The next run reads again what lies within ``lookback`` before the end of this one. What
         # arrives late elsewhere is found by this run only.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GZIP = isal_zlib.MAX_WBITS | 16
 
 PARQUET_CODECS = {None: "snappy", "gzip": "gzip", "none": "uncompressed"}
-"""The setting's compression → DuckDB's name of the compression inside Parquet."""
+"""The setting's compression → DuckDB's name for the compression inside Parquet."""
 
 
 def write_jsonl(
@@ -29,10 +29,10 @@ def write_jsonl(
     """Write lines to files of at most ``batch_size`` records; yield each when complete.
 
     Args:
-        lines: Finished lines, many at once, and how many they are; an item never straddles a
+        lines: Finished lines, many at once, and their number; an item never straddles a
             multiple of ``batch_size`` lines.
         directory: Where the files go.
-        compression: ``gzip``; anything else is none.
+        compression: ``gzip``; anything else means none.
         batch_size: At least 1.
     """
     for number in count(1):
@@ -58,7 +58,7 @@ def write_parquet(
     """Write the result of a query to files of at most ``batch_size`` records; yield each.
 
     Args:
-        engine: It runs the query; the files go to its directory.
+        engine: Runs the query; the files go to its directory.
         query: The query of the events.
         compression: ``gzip``, ``none``, or None for Snappy; it is inside the file.
         batch_size: At least 1.

@@ -39,7 +39,7 @@ DAY = 86_400_000
 """An event that is later than now by more than this, in milliseconds, has no true timestamp."""
 
 UNITS = {"seconds": (1_000, 1), "microseconds": (1, 1_000), "nanoseconds": (1, 1_000_000)}
-"""Units that a timestamp may have by mistake: so many milliseconds are so many of the unit."""
+"""Units that a timestamp may have by mistake → how many milliseconds equal how many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class FileContents:
     """Hours since the epoch → rows inside the window."""
 
     outside: Dropped = Dropped()
-    """Rows outside the window, but for those at its ``end``, which belongs to the next one."""
+    """Rows outside the window, except those at its ``end``, which belongs to the next one."""
 
     impossible: Dropped = Dropped()
     """Those of them that no window of any sync can hold."""
@@ -102,7 +102,7 @@ class FileContents:
     """Those of them whose timestamps are probably in another unit."""
 
     bad: int = 0
-    """Rows that cannot be read, or whose timestamp is no integer in its shortest form."""
+    """Rows that cannot be read, or whose timestamp is not an integer in its shortest form."""
 
     duplicates: DuplicateStrategy = DuplicateStrategy.NONE
     """What the order of the timestamps requires."""
@@ -111,7 +111,7 @@ class FileContents:
     """Bytes of all values and of the delimiters between them."""
 
     filled: Counter[str] = field(default_factory=Counter)
-    """For each column but the timestamp, the rows with a value."""
+    """For each column except the timestamp, the number of rows with a value."""
 
     by_type: list[TypeCount] = field(default_factory=list)
     """For each event type counted separately: its code, its rows, and ``filled`` of these."""
@@ -137,7 +137,7 @@ class FileContents:
         """Return the sums over all rows.
 
         Args:
-            engine: It reads the file.
+            engine: Reads the file.
             source: The rows of the file.
             window: The window that the file was exported for.
             possible: What all windows lie in: from ``start_date`` to now.
@@ -178,8 +178,8 @@ class FileContents:
             now: The present time, in milliseconds.
 
         Raises:
-            WrongRangeError: All rows are on one side of the window, but for those exactly at its
-                ``end``, or more rows have timestamps in another unit than are inside.
+            WrongRangeError: All rows, except those exactly at its ``end``, are on one side of the
+                window, or more rows seem to be in another unit than are inside.
         """
         span = "from {} to {}".format(*self.outside.between)
         if self.absurd > self.events:
@@ -199,7 +199,7 @@ class FileContents:
             )
 
     def _unit(self, now: int) -> str:
-        """Return in which unit the first or the last row lies between the year 2000 and now."""
+        """Return the unit in which the first or the last row lies between the year 2000 and now."""
         for unit, (milliseconds, units) in UNITS.items():
             for instant in (self.outside.first or 0, self.outside.last or 0):
                 if YEAR_2000 <= instant * milliseconds // units <= now + DAY:

@@ -63,14 +63,14 @@ class Engine:
 
     @property
     def directory(self) -> Path:
-        """A directory of its own, which is removed when it is closed."""
+        """The engine's own directory, which ``close`` removes."""
         if self._own is None:
             self._own = tempfile.TemporaryDirectory(dir=self._parent, prefix="events-")
         return Path(self._own.name)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The connection: without network, extensions, and other files.
+        """The connection: without network, extensions or other files.
 
         Raises:
             ResourceError: DuckDB cannot start.
@@ -119,7 +119,7 @@ class Engine:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raise an error of this package for each of DuckDB's."""
+        """Replace each of DuckDB's errors with one of this package."""
         try:
             with _interruptible():
                 yield
@@ -128,7 +128,7 @@ class Engine:
         except duckdb.InterruptException:
             raise SyncStopped from None
         except duckdb.OutOfMemoryException as error:
-            # DuckDB raises the same for memory that cannot be spilled and for a full disk.
+            # DuckDB raises the same error for memory that cannot be spilled and for a full disk.
             raise ResourceError(
                 f"its rows need more than {self._memory >> 20:,} MB of memory and "
                 f"{self._free >> 20:,} MB of temporary files, or the process may not use that much "

@@ -51,7 +51,7 @@ class ExportFile:
         text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
         event_id = hashlib.md5(text.encode()).hexdigest()
 
-    A signal handler that raises while DuckDB works ends it with ``KeyboardInterrupt``, see
+    A signal handler that raises while DuckDB works ends it with ``KeyboardInterrupt``; see
     ``Engine``.
     """
 
@@ -80,7 +80,7 @@ class ExportFile:
             properties: The properties selected, in the order of the schema.
             schema_columns: The schema's columns; a file's other columns go to ``extra``.
             file_format: What the settings say.
-            directory: An existing private directory, for what DuckDB spills and batch files.
+            directory: An existing private directory, for batch files and what DuckDB spills.
             has_null_product: Whether rows with an event type of another product are an error.
         """
         self.path = path
@@ -103,7 +103,7 @@ class ExportFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free memory and disk; the file can be read again all the same."""
+        """Free memory and disk; the file can still be read again."""
         if self._engine:
             self._engine.close()
 
@@ -124,10 +124,10 @@ class ExportFile:
         """Read the whole file once, before anything of it is emitted.
 
         Raises:
-            FileError: A row has a wrong number of fields, a timestamp that is no integer, is not
-                UTF-8, or cannot be read with certainty. The message names its line.
+            FileError: A row has a wrong number of fields or a non-integer timestamp, is not UTF-8,
+                or cannot be read with certainty. The message names its line.
             LayoutError: The columns are not certain, or event types contradict them.
-            WrongRangeError: The rows are not of the window, or most have another unit.
+            WrongRangeError: The rows are not from the window, or most have another unit.
         """
         if self._contents is None:
             # many files may wait, and a connection takes memory
@@ -212,7 +212,7 @@ class ExportFile:
                 yield record
 
     def record_lines(self, stream: str, time_extracted: str) -> Iterator[tuple[bytes, int]]:
-        """Yield finished RECORD messages, many lines at once, and how many they are.
+        """Yield finished RECORD messages, many lines at once, and their number.
 
         Args:
             stream: The stream's name.
@@ -233,7 +233,7 @@ class ExportFile:
 
         Args:
             encoding: ``jsonl`` or ``parquet``.
-            compression: ``gzip``, ``none``, or None: the usual one of the encoding, which for
+            compression: ``gzip``, ``none``, or None: the encoding's default, which for
                 Parquet is Snappy, inside the file.
             batch_size: At least 1.
         """
@@ -251,7 +251,7 @@ class ExportFile:
     def _lines(
         self, engine: Engine, query: EventsQuery, before: str, after: str, *, cut: int = 0
     ) -> Iterator[tuple[bytes, int]]:
-        """Yield records as JSON, each between two texts, many at once and how many they are.
+        """Yield records as JSON, each between two texts, many at once, and their number.
 
         What is yielded never straddles a multiple of ``cut`` records.
         """
@@ -265,7 +265,7 @@ class ExportFile:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Engine, EventsQuery] | None]:
-        """Check the file; give what its events are read with, None if there are none."""
+        """Check the file; yield what reads its events, or None if it has none."""
         self.check()
         with self._with_context():
             if self._readable:

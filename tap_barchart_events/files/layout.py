@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     TypeCount = tuple[str, int, Mapping[str, int]]
-    """The code of an event type, its rows, and per column those of them with a value."""
+    """The code of an event type, its rows and, for each column, those with a value."""
 
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 """The form of a timestamp: a whole number in its shortest form, of 19 digits at most."""
 
 EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
-"""All known event types; a row with one of them is no header."""
+"""All known event types; a row with one of them is not a header."""
 
 EXCERPT_LENGTH = 50
 """How many characters of a field an error shows."""
 
 STRAY_LIMIT = 3
-"""Up to so many values in foreign columns are stray values, unless they are half of all rows."""
+"""Up to this many values in foreign columns are stray values, unless they are half of all rows."""
 
 STRAY_SHARE = 0.001
-"""Up to this share of the rows, values in foreign columns are stray values as well."""
+"""Up to this share of the rows may have stray values in foreign columns, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Layout:
     names: tuple[str, ...]
     """Their names, snake_case, in the file's order; ``timestamp`` and ``type`` among them.
 
-    A column without a name is called ``column 3`` by its place, as no other can be.
+    A nameless column is named after its place, such as ``column 3``; no other name has a space.
     """
 
     header: bool
-    """Whether the file's first row is a header, which is no event."""
+    """Whether the file's first row is a header, not an event."""
 
     by_position: bool
-    """Whether the names are not those of the header, but of the setting or of a known layout."""
+    """Whether the names come from the setting or a known layout, not from the header."""
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -71,10 +71,10 @@ def detect_layout(
     """Return the layout of a file by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, and holds no known event type,
-    is a header. Its names apply, unless the setting ``columns`` has the same and one more, or they
-    are of no use, or one is empty, and the setting has as many. Without such a row, the setting of
-    the product applies, also to a file with another header; without the setting, the one known
-    layout with that many columns.
+    is a header. Its names apply, unless the setting ``columns`` has the same names and one more, or
+    has as many names and the header's are unusable or one of them is empty. Without such a row, the
+    product's setting applies, even to a file with another header; without the setting, the one
+    known layout with that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event.
@@ -110,9 +110,9 @@ def detect_layout(
 
 
 def expected_columns(product: str, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the columns by the setting, or else those that each known layout has at least.
+    """Return the columns by the setting, or else those of the shortest known layout.
 
-    Which layout a file has is not certain from its first row: a quoted value may hold other rows.
+    The first row does not determine the layout of a file: a quoted value may hold other rows.
     """
     return _names(columns.get(product) or min(_layouts(product), key=len), product)
 
@@ -124,8 +124,8 @@ def _layouts(product: str) -> Sequence[Sequence[str]]:
 def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
     """Return the names of columns in the stream.
 
-    A known column has the one of its names, camelCase or snake_case, or else the first that has its
-    letters and digits. Columns of a product whose ids depend on all names are not known.
+    A known column is the field with one of its names, camelCase or snake_case, or else the first
+    with its letters and digits. Columns of a product whose ids depend on all names are not known.
     """
     layouts = _layouts(product) if product in IDENTITY_COLUMNS else [LEADING]
     exact = {name: snake_case(name) for layout in layouts for name in layout}
@@ -155,7 +155,7 @@ def _is_unnamed(name: str) -> bool:
 
 
 def _fault(names: Sequence[str], product: str) -> str:
-    """Return why the names of a header are of no use; empty if they are."""
+    """Return why the names of a header are unusable; empty if they are usable."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         return f"names {', '.join(map(excerpt, repeated[:5]))} more than once"
@@ -165,7 +165,7 @@ def _fault(names: Sequence[str], product: str) -> str:
 
 
 def _may_be_header(row: Sequence[str], timestamp: str) -> bool:
-    """Return whether a first row that is no event is certainly no damaged event either."""
+    """Return whether a first row that is not an event is certainly not a damaged one either."""
     named = row if row[-1].strip() else row[:-1]
     return (
         len(set(row)) == len(row)
@@ -216,7 +216,7 @@ def check_layout(
     filled: Mapping[str, int],
     by_type: Iterable[TypeCount],
 ) -> tuple[str, ...]:
-    """Check columns by the values of all rows; return warnings.
+    """Check columns against the values of all rows; return warnings.
 
     Args:
         layout: The columns.

@@ -20,10 +20,10 @@ VECTOR_ROWS = 2_048
 """Rows that DuckDB works on at once: a constant of DuckDB."""
 
 BUFFER_COPIES = 12
-"""How often DuckDB holds the rows of a vector: an upper bound, found by trial."""
+"""How many times DuckDB holds the rows of a vector: an upper bound, found by trial."""
 
 BASE_MEMORY = 48 << 20
-"""DuckDB's limit for ordinary rows, in bytes: it sorts and joins within that, by spilling."""
+"""DuckDB's limit for ordinary rows, in bytes: it sorts and joins within that by spilling."""
 
 MEMORY_PER_COLUMN = 256 << 10
 """Bytes beyond that for each column: its buffers, and the sums over it."""

@@ -26,7 +26,7 @@ EVENT_ID, FIRST_ID, OTHERS = '"event id"', '"first id"', '"other values"'
 ORDINALS = '"all ordinals"'
 
 TIE_LOOKBACK = 3
-"""Rows before an event, in a file in time order, among which its duplicates usually are."""
+"""Rows before an event among which its duplicates usually are, in a file in time order."""
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 
@@ -34,7 +34,7 @@ INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
 class DuplicateStrategy(IntEnum):
     """How the ordinals of events that are equal in the identity columns are found.
 
-    The order of the timestamps decides; for a file, the highest of its rows.
+    The order of the timestamps decides; the highest value of any row applies to the file.
     """
 
     NONE = 0
@@ -42,20 +42,20 @@ class DuplicateStrategy(IntEnum):
 
     LOOKBACK = 1
     """Some timestamps are equal, at most ``TIE_LOOKBACK`` rows apart: each row is compared with
-    so many."""
+    that many."""
 
     TABLE = 2
     """Some are equal further apart, or earlier than the one before: a table has all ordinals, in
-    the order of the rows, and is read side by side with the file."""
+    row order, and is read side by side with the file."""
 
 
 def literal(text: str) -> str:
-    """Return a text as a literal of SQL."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """Return a name as an identifier of SQL."""
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -65,7 +65,7 @@ class Part(NamedTuple):
     text: str
 
     literal: bool = True
-    """Whether the text is the part itself, or an expression of SQL."""
+    """Whether the text is the part itself, or an SQL expression."""
 
 
 def concat(parts: Iterable[Part]) -> str:
@@ -90,7 +90,7 @@ class Source:
     """Lines before the first event."""
 
     def relation(self, timestamp: str) -> str:
-        """Return the relation of its rows, the timestamp in the type given, all else text."""
+        """Return the relation of its rows, the timestamp in the type given, the others as text."""
         types = dict.fromkeys(self.names, "VARCHAR") | {"timestamp": timestamp}
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
         quote = self.file_format.quote_character if self.stats.quoted else ""
@@ -106,7 +106,7 @@ class Source:
             "parallel": "false",
             "max_line_size": str(buffer_size),
             "buffer_size": str(buffer_size),
-            # Strict mode refuses, or silently drops, rows with another line break than the first.
+            # Strict mode refuses, or silently drops, rows with a line break unlike the first.
             # What the other mode accepts without an error is found by Rows and FileContents.
             "strict_mode": "false",
         }
@@ -128,7 +128,7 @@ class EventsQuery:
     product: str
 
     filled: Mapping[str, bool]
-    """The columns that have a value in some row, by name, sorted; and whether in all."""
+    """The columns that have a value in some row, by name, sorted; and whether in every row."""
 
     extra: Sequence[str]
     """Those of them that go to ``extra``."""
@@ -154,7 +154,7 @@ class EventsQuery:
         return f"(SELECT *, md5({self._canonical(ordinal)}) AS {EVENT_ID} FROM {rows})"
 
     def _with_lookback(self, rows: str) -> str:
-        """Number equal events by the other values, and by the order of the file."""
+        """Number equal events by their other values, then by file order."""
         first = f"*, md5({self._canonical('0')}) AS {FIRST_ID}"
         conditions = [f"{FIRST_ID} = lag({FIRST_ID}, %d) OVER ()"]
         if values := ", ".join(f"coalesce({identifier(name)}, '')" for name in self._others):
@@ -202,7 +202,7 @@ class EventsQuery:
         return f"(SELECT * FROM {rows} WHERE timestamp >= {start} AND timestamp < {end})"
 
     def _canonical(self, ordinal: str) -> str:
-        """Return the text that an event's id is the hash of."""
+        """Return the text whose hash is an event's id."""
         head = "".join(text.replace("\n", "\n\n") + "\n" for text in (self.customer, self.product))
         parts = [Part(head), Part("timestamp", literal=False), Part("\n")]
         parts += [Part(self._line("type"), literal=False), Part("\n")]
@@ -263,8 +263,8 @@ class EventsQuery:
     def as_json(self, properties: Sequence[str]) -> tuple[str, str, str]:
         """Return the query of the events as records in JSON, UTF-8 bytes, one column.
 
-        The text that all records begin and end with is returned beside the query. The caller puts
-        it around each result.
+        The text that all records begin and end with is returned separately. The caller puts it
+        around each result.
 
         Returns:
             The beginning, the query, the end.

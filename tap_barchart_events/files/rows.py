@@ -1,7 +1,7 @@
 """The rows of an export file as bytes, and the line of an error.
 
-DuckDB is fast, and reads some malformed rows as if they were others. So the bytes are counted, and
-the rows with quotes matched, before DuckDB reads the file. It does not depend on DuckDB or Singer.
+DuckDB is fast, but misreads some malformed rows without an error. So the bytes are counted, and the
+rows with quotes matched, before DuckDB reads the file. Does not depend on DuckDB or Singer.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class ByteStats(NamedTuple):
     """Bytes of all values and of the delimiters between them."""
 
     longest_row: int
-    """An upper bound of the bytes of a row."""
+    """An upper bound on the bytes of a row."""
 
     vector_bytes: int
-    """About the most bytes that ``VECTOR_ROWS`` rows in succession hold."""
+    """About the most bytes that ``VECTOR_ROWS`` consecutive rows hold."""
 
 
 class Rows:
@@ -78,14 +78,14 @@ class Rows:
         """Take a file; nothing is read yet."""
         self.path = path
         self.stopped = False
-        """Set by another thread: nothing more is to be read."""
+        """Set by another thread, to stop reading."""
         self._format = file_format
         self._delimiter = file_format.delimiter.encode()
         self._quote = file_format.quote_character.encode()
         delimiter, quote = re.escape(self._delimiter), re.escape(self._quote)
         field = b"[^%b\r\n]*" % delimiter + POSSESSIVE
         if quote:
-            # DuckDB drops a blank before a quote, and takes what follows for a quoted value
+            # DuckDB drops a blank before a quote, and reads what follows as a quoted value
             plain = b"(?! *%b)[^%b\r\n]+" % (quote, delimiter) + POSSESSIVE
             inner = b"[^%b]*" % quote + POSSESSIVE
             pairs = b"(?:%b%b%b)*" % (quote, quote, inner) + POSSESSIVE
@@ -94,7 +94,7 @@ class Rows:
         self._row = re.compile(b"(%b%b)(?:\r?\n|\\Z)" % (field, more))
 
     def _chunks(self) -> Iterator[bytes]:
-        """Yield whole lines, about a megabyte at a time; of a line that is too long, a part."""
+        """Yield whole lines, about a megabyte at a time; only part of a line that is too long."""
         with self.path.open("rb") as file:
             file.seek(len(BOM) if file.read(len(BOM)) == BOM else 0)
             while chunk := file.read(CHUNK_BYTES):
@@ -144,7 +144,7 @@ class Rows:
             yield from (row for row in rows if row[1])
 
     def line(self, place: int) -> int:
-        """Return the number of the line, from 1, that a place in the file is in."""
+        """Return the number, from 1, of the line that contains a place in the file."""
         line = 1
         for chunk in self._chunks():
             line += chunk.count(b"\n", 0, place)
@@ -231,7 +231,7 @@ class Rows:
             columns: The names of the columns, or those of the shortest layout that may apply.
 
         Raises:
-            FileError: One does. The message has the lines of both.
+            FileError: There is one. The message names both lines.
         """
         begin, body = row
         first, place = body.find(b"\n"), columns.index("timestamp")
@@ -280,11 +280,11 @@ class Rows:
         raise FileError(f"the ends of its fields are not certain; {NO_QUOTES}")
 
     def quoting_hint(self, row: Row) -> str:
-        """Return what to do if the quotes of a row, which is wrong, are data; or an empty text."""
+        """Return what to do if the quotes of a wrong row are data; empty if it has none."""
         return f"; {NO_QUOTES}" if self._quote and self._quote in row[1] else ""
 
     def _malformed(self, begin: int, rest: bytes) -> FileError:
-        """Return the reason why bytes do not begin with a row."""
+        """Return an error that says why bytes do not begin with a row."""
         row = begin, rest.partition(b"\n")[0]
         hint = self.quoting_hint(row)
         reason = "a carriage return that ends no line"

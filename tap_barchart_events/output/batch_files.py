@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_storage(storage: StorageTarget) -> None:
-    """Check that there is a package for the protocol of ``storage.root``; nothing is requested.
+    """Check that there is a package for the protocol of ``storage.root``; make no request.
 
     Raises:
         SettingError: There is none.
@@ -29,7 +29,7 @@ def check_storage(storage: StorageTarget) -> None:
     try:
         get_filesystem_class(get_protocol(storage.root))
     except (ImportError, ValueError) as error:
-        # The text of a ValueError has a part of the value.
+        # The text of a ValueError contains part of the value.
         why = error if isinstance(error, ImportError) else "its protocol is not known"
         raise SettingError(
             f"setting batch_config: storage.root: {why}; for s3:// install "
@@ -44,7 +44,7 @@ def store_all(
 
     Args:
         paths: The files; each is removed once it is stored.
-        batch_config: Where to, and which suffix the files get.
+        batch_config: Where the files go, and which suffix they get.
         stem: What the names of all files begin with.
         what: Customer, product and window, for errors.
 
@@ -79,8 +79,8 @@ def _store(path: Path, storage: StorageTarget, name: str) -> str:
     filesystem.makedirs(root, exist_ok=True)
     target = f"{root.rstrip('/')}/{name}"
     filesystem.put_file(str(path), target)
-    # Targets of the SDK do not decode URLs. In a file's, the SDK's own get_url encodes some names,
-    # and leaves ~ as it is.
+    # Targets of the SDK do not decode URLs. For a local file, the SDK's own get_url encodes some
+    # names, and leaves ~ unchanged.
     if isinstance(filesystem, LocalFileSystem):
         return f"file://{Path(target).resolve().as_posix()}"
     return f"{storage.root.rstrip('/')}/{name}"

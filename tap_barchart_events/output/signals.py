@@ -28,7 +28,7 @@ CLOSED = 141
 """Exit code when stdout was closed: 128 + SIGPIPE."""
 
 ONE_SIGNAL_SECONDS = 1.0
-"""Signals that come so soon after the first one count as that one: after one Ctrl-C a tap under
+"""Signals this soon after the first one count as the same signal: after one Ctrl-C, a tap under
 Meltano gets SIGINT and, 27 ms later, SIGTERM."""
 
 
@@ -63,7 +63,7 @@ class Signals:
             self._came = time.monotonic()
             self._number = signum
             if not _stderr_is_writable():
-                logging.disable()  # a log line would wait for the reader without end
+                logging.disable()  # a log line could wait forever for its reader
             if not self._is_deferred:
                 raise Interrupted(128 + signum)
         elif time.monotonic() - self._came >= ONE_SIGNAL_SECONDS:
@@ -71,7 +71,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let a block come to its end before the first signal takes effect.
+        """Let a block finish before the first signal takes effect.
 
         Raises:
             Interrupted: A signal came, in the block or before it.
@@ -105,7 +105,7 @@ class Signals:
     def _end_at_once(self, signum: int) -> None:
         if self.folder:
             removed = self.folder.with_name(f"{self.folder.name}-removed")
-            with suppress(OSError):  # a thread that still works then adds no file
+            with suppress(OSError):  # a thread still at work then adds no file
                 self.folder.rename(removed)
             shutil.rmtree(removed, ignore_errors=True)
         os._exit(128 + signum)
@@ -114,7 +114,7 @@ class Signals:
 def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """Set the handler of each signal; only the main thread can do so.
 
-    A signal that the caller has set to be ignored, as nohup does, stays ignored; but not SIGTERM.
+    A signal that the caller has set to be ignored, as nohup does, stays ignored, except SIGTERM.
     """
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:

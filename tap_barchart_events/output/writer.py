@@ -52,7 +52,7 @@ class MessageWriter(MsgSpecWriter):
             Interrupted: A signal came, or stdout is closed.
             OutputError: stdout cannot be written to.
         """
-        # Without a buffer of Python's, nothing is left that would be written again at exit.
+        # Without Python's buffer, nothing is left to be written again at exit.
         stdout = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         left = memoryview(lines)
         with self.signals.deferred():
