@@ -34,7 +34,7 @@ MISSHAPEN = (
     'null or "__NULL__", and everything else to an expression'
 )
 
-SELECTION = {"true": True, "false": False, "none": None}
+SELECTION = {"true": True, "false": False}
 """What the text of ``selected`` means: Meltano writes text, and the SDK reads any text as true."""
 
 
@@ -126,6 +126,8 @@ def _read_selection(metadata: dict[str, Any], of: str) -> None:
     """Read the text of a boolean, as Meltano writes it: the SDK reads any text as true."""
     for key in {"selected", "selected-by-default"} & set(metadata):
         text = str(metadata[key]).strip().lower()
+        if metadata[key] is None:
+            continue
         if text not in SELECTION:
             raise _not_usable(
                 f"has {metadata[key]!r:.100} as {key} of {of:.100}, which is neither true nor false"

@@ -162,12 +162,14 @@ class Exporter:
         began = time.monotonic()
         with self._changed:
             self._changed.notify_all()
+            if file := self._in_check:
+                file.interrupt()
             while self._scheduler.open_starts:
                 left = began + START_SECONDS - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
-        until = began + CLOSE_SECONDS
+        until = time.monotonic() + CLOSE_SECONDS
         for thread in self._threads:
             while thread.is_alive() and (left := until - time.monotonic()) > 0:
                 if file := self._in_check:

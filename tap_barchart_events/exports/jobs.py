@@ -124,7 +124,6 @@ class JobCounts:
 
     started: int = 0
     taken_over: int = 0
-    """Of an earlier run, and used."""
     too_large: int = 0
     failed: int = 0
     """Failed at the service, or forgotten by it."""
@@ -157,6 +156,8 @@ class Export:
     """When the first of the present tries to start a job was made."""
     tries: int = 0
     """Starts of its next job that failed."""
+    rejections: int = 0
+    """Starts of its next job that the service answered with a code of its own."""
     failures: int = 0
     """Jobs that failed."""
     forgotten: int = 0
@@ -254,7 +255,6 @@ class Scheduler:
         self._current = 0
         self._files = 0
         self.job_counts = JobCounts()
-        """What became of the jobs by now."""
 
     @property
     def events_left(self) -> float | None:
@@ -458,7 +458,7 @@ class Scheduler:
                 self._drop(export, error)
             case JobNotReadyError() | JobForgottenError() | JobFailedError():
                 self._job_lost(export, error, now)
-            case FileError():
+            case FileError() | TooLargeError():
                 self._fail(export, error)
                 export.job = None
             case _:
@@ -467,7 +467,7 @@ class Scheduler:
     def _new_job(self, export: Export, source: str) -> SavedJob:
         if export.began is None:
             export.began = export.called
-        export.job_began, export.tries = export.called, 0
+        export.job_began, export.tries, export.rejections = export.called, 0, 0
         self.job_counts.started += 1
         started = math.ceil(export.called + self._unix_time)
         fingerprint = self._request.fingerprint(export.product, source, export.window)
@@ -547,10 +547,10 @@ class Scheduler:
 
     def _start_rejected(self, export: Export, error: StartRejectedError, now: float) -> None:
         """Send the start again, and no other one before, unless the service cannot read it."""
-        export.tries += 1
+        export.rejections += 1
         tries = min(MAX_REJECTIONS, self._policy.starts.attempts)
-        if not error.is_final and export.tries < tries:
-            wait = self._policy.waits[export.tries - 1] * self._rng.uniform(0.5, 1)
+        if not error.is_final and export.rejections < tries:
+            wait = self._policy.waits[export.rejections - 1] * self._rng.uniform(0.5, 1)
             text = "%s: %s; the next start is in %.0f s"
             self._log(logging.WARNING, text, self._where(export), error, wait)
             self._pause_starts(wait, now)

@@ -191,7 +191,7 @@ class WindowPlanner:
         start = part.start
         size = max(self._smallest, min(largest, self._largest_by_time()))
         end = min(start + size, part.end)
-        if self.known.fits and not self._is_taken_to_fit:
+        if self.known.rates() and not self._is_taken_to_fit:
             end = min(max(self._end_by_events(start, end), start + self._smallest), part.end)
         if end < part.end:
             end = end // self._unit * self._unit

@@ -262,13 +262,16 @@ class Rows:
         for row in islice(self, int(layout.header), None):
             fields = self.fields(row)
             if len(fields) != width:
-                advice = self.quoting_hint(row) or (
+                advice = (
                     "; if all rows have as many, name them all, in the file's order, in the "
                     f"setting columns; if values hold the delimiter {self._format.delimiter}, set "
                     "delimiter to a character that no value holds, or quote_character to the one "
                     "that encloses them; if the row is cut short, ask Barchart's support"
                 )
-                raise self._error(row, f"has {len(fields)} instead of {width} fields{advice}")
+                raise self._error(
+                    row,
+                    f"has {len(fields)} instead of {width} fields{advice}{self.quoting_hint(row)}",
+                )
             timestamp = fields[place]
             if not TIMESTAMP.fullmatch(timestamp) or abs(int(timestamp)) >= 1 << 63:
                 raise self._error(

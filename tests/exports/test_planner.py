@@ -165,6 +165,14 @@ def test_a_burst_in_the_first_window_does_not_make_later_weeks_small_windows() -
     assert service.jobs < 500
 
 
+def test_what_fits_another_product_is_no_forecast_without_hours() -> None:
+    span = Window(START, START + 100 * DAY)
+    planner = WindowPlanner(span, largest=31 * DAY, smallest=1000, known=Knowledge(500.0, 900.0))
+    sizes = [window.size for _ in range(4) if (window := planner.next())]
+    assert sizes[0] == DAY
+    assert sizes[3] < sizes[0]
+
+
 def test_the_first_windows_are_each_a_quarter_of_the_one_before() -> None:
     planner = WindowPlanner(Window(START, START + 100 * DAY), largest=31 * DAY, smallest=1000)
     sizes = [window.size for _ in range(4) if (window := planner.next())]
