@@ -15,7 +15,7 @@
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
     │   ├── ResourceError       too little memory or disk to read it; it may be fine
-    │   └── WrongRangeError     most of its events did not occur in the requested time range
+    │   └── WrongRangeError     its rows are of another range, or in another unit of time
     └── OutputError             stdout cannot be written to
 
 There is one class for each decision of a caller, not for each place of origin. The message

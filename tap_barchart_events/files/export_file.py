@@ -46,7 +46,7 @@ class ExportFile:
     ordinal among the events equal in these, in the order of their other values and of the file;
     docs/event_id.md explains it. In Python, for the identity columns of a row as a dict::
 
-        lines = [customer, product, str(timestamp), type]
+        lines = [customer, product, str(timestamp), type or ""]
         lines += [f"{name}={row[name]}" for name in sorted(row) if row[name]]
         text = "\n".join(line.replace("\n", "\n\n") for line in [*lines, str(ordinal)])
         event_id = hashlib.md5(text.encode()).hexdigest()

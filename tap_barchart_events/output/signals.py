@@ -54,7 +54,7 @@ class Signals:
         return Interrupted(128 + self._number) if self._number else None
 
     def handle(self, signum: int, frame: FrameType | None = None) -> None:
-        """Handle a signal.
+        """Handle a signal; a second one, a second after the first or later, ends at once.
 
         Raises:
             Interrupted: It is the first one, and not deferred.

@@ -97,7 +97,7 @@ def test_the_architecture_page_names_every_module(package: str) -> None:
 
 def test_each_place_that_the_architecture_page_names_exists() -> None:
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = page.partition("## Where is decided")[2].partition("## Dependencies")[0]
+    table = page.partition("## Where each decision")[2].partition("## Dependencies")[0]
     places = re.findall(r"(`[\w.]+`(?: and `[\w.]+`)?)\s+in\s+`([\w/]+\.py)`", table)
 
     assert len(places) > 10
