@@ -328,8 +328,10 @@ def _rules(values: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     """Yield what the JSON schema cannot say: a setting, whether it is valid, what would be."""
     yield "username", ":" not in values["username"], "text with no colon"
     for name in ("customer", "products", "event_types"):
-        is_printable = "".join(values.get(name, "")).isprintable()
-        yield name, is_printable, "text without control characters"
+        value = values.get(name, [])
+        codes = [value] if isinstance(value, str) else value
+        is_right = all(code.strip() and code.isprintable() for code in codes)
+        yield name, is_right, "text without control characters, and not blank"
     delimiter, quote = values["delimiter"], values["quote_character"]
     yield (
         "delimiter",

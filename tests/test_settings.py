@@ -149,6 +149,7 @@ BAD_NUMBERS: list[Any] = [*NAN, "many", "inf", True, [], 10**400]
         ("customer", "TG\x85AM", "without control characters"),
         ("products", ["WATCH\tLIST"], "without control characters"),
         ("event_types", ["WATCHLIST\x00"], "without control characters"),
+        ("products", ["WATCHLIST", " "], "and not blank"),
         ("products", [], "a list of text, not empty, all different"),
         ("products", ["A", "A"], "all different"),
         ("products", "A,", ".1 must be text in UTF-8, not empty"),
