@@ -150,7 +150,7 @@ class EventsStream(Stream):
             except (Exception, Interrupted, KeyboardInterrupt):
                 if signals.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
-                if self._sync_now or signals.interrupted:
+                if self._sync_now:
                     with suppress(Interrupted):  # a signal, or the reader has gone
                         self._write_state()  # so that the next run can use the jobs of this one
                 if signals.interrupted:

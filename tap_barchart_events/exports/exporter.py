@@ -169,7 +169,7 @@ class Exporter:
                 if left <= 0:
                     break
                 self._changed.wait(left)
-        until = time.monotonic() + CLOSE_SECONDS
+        until = max(began + CLOSE_SECONDS, time.monotonic() + 0.2)
         for thread in self._threads:
             while thread.is_alive() and (left := until - time.monotonic()) > 0:
                 if file := self._in_check:
