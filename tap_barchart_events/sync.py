@@ -99,11 +99,11 @@ def open_sync(
         exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
         progress = Progress(logger, settings.customer, plans, exports, calls)
         with nullcontext() if is_connection_test else progress, closing(exports):
+            for product, job in coverage.jobs(spans, int(client.now)):
+                exports.take_over(product, job)
             if client.clock_offset is None and not is_connection_test:
                 exports.start_first()
                 exports.end_at(_latest(_now(client, logger), settings))
-            for product, job in coverage.jobs(spans, int(client.now)):
-                exports.take_over(product, job)
             yield Sync(exports, plans, coverage.request, progress)
 
 
