@@ -91,9 +91,9 @@ class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before
         except (OSError, RecursionError, ValueError) as error:
             why = f": {getattr(error, 'strerror', error)}"
         if not isinstance(content, dict):
+            name = "" if str(value).lstrip().startswith("{") else f" {str(value)!r}"
             raise SettingError(
-                f"the file {str(value)!r}, given as --{option}, is not a JSON object{why}; "
-                f"{HINTS[option]}"
+                f"the file{name}, given as --{option}, is not a JSON object{why}; {HINTS[option]}"
             )
         return value if option == "config" else io.StringIO(text)
 

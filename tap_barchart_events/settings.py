@@ -353,8 +353,8 @@ def _rules(values: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     yield "api_url", is_safe(url) and not set(" @?#") & set(url), _URL
     start, end = values["start_date"], values.get("end_date")
     yield "end_date", end is None or end > start, f"after start_date, {start}"
-    largest = values["window_hours"] * 3_600
-    yield "min_window_seconds", values["min_window_seconds"] <= largest, "at most window_hours"
+    is_right = round(values["min_window_seconds"] * SECOND) <= round(values["window_hours"] * HOUR)
+    yield "min_window_seconds", is_right, "at most window_hours"
     if "batch_config" in values:
         yield from _rules_of_batches(values["batch_config"])
 

@@ -146,6 +146,8 @@ class EventsStream(Stream):
                     policy=self.policy,
                     is_connection_test=self._is_connection_test,
                 ) as self._sync_now:
+                    if not self._is_connection_test:
+                        self._sync_now.begin()
                     yield
             except (Exception, Interrupted, KeyboardInterrupt):
                 if signals.interrupted:

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import ReportsClient
@@ -17,7 +18,7 @@ from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tap_barchart_events.exports.exporter import OpenFile
@@ -44,6 +45,8 @@ class Sync:
     request: Request
     """What all exports of the sync have in common."""
     progress: Progress
+    begin: Callable[[], None]
+    """If the service's time is unknown, bound all ranges by the answer to a first start."""
 
     def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt so far."""
@@ -101,10 +104,16 @@ def open_sync(
         with nullcontext() if is_connection_test else progress, closing(exports):
             for product, job in coverage.jobs(spans, int(client.now)):
                 exports.take_over(product, job)
-            if client.clock_offset is None and not is_connection_test:
-                exports.start_first()
-                exports.end_at(_latest(_now(client, logger), settings))
-            yield Sync(exports, plans, coverage.request, progress)
+            begin = partial(_bound_by_first_start, client, exports, settings, logger)
+            yield Sync(exports, plans, coverage.request, progress, begin)
+
+
+def _bound_by_first_start(
+    client: ReportsClient, exports: Exporter, settings: Settings, logger: logging.Logger
+) -> None:
+    if client.clock_offset is None:
+        exports.start_first()
+        exports.end_at(_latest(_now(client, logger), settings))
 
 
 def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) -> JobPolicy:

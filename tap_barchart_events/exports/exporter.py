@@ -101,14 +101,14 @@ class Exporter:
         """What became of the jobs so far."""
 
     def take_over(self, product: str, job: SavedJob) -> None:
-        """Use a job that an earlier run has started, if there is room for its window."""
+        """Use a job that an earlier run has started, unless too many windows are issued."""
         if self._scheduler.take_over(product, job):
             self._client.expect(job.source, **self._request.of(product, job.window))
 
     def start_first(self) -> None:
-        """Start the first job, and no other; the response shows the service's time."""
+        """Start a job before any other call; the response shows the service's time."""
         with self._changed:
-            if export := self._scheduler.next_call(time.monotonic()):
+            if export := self._scheduler.next_call(time.monotonic(), only_start=True):
                 threading.Thread(target=self._make, args=(export,), daemon=True).start()
             while self._scheduler.open_starts:
                 self._changed.wait(SIGNAL_CHECK_SECONDS)

@@ -165,7 +165,6 @@ class Export:
     first_forgotten: float = 0.0
     """When the first one of these was started."""
     file: ExportFile | None = None
-    """Its file, once it is checked."""
     size: int = 0
     """Bytes transferred."""
     download_seconds: float = 0.0
@@ -312,11 +311,11 @@ class Scheduler:
         exports = (export for _, export in sorted(self._by_product[product].exports.items()))
         return [export.job for export in exports if export.job and is_kept(export.job.source)]
 
-    def next_call(self, now: float) -> Export | None:
+    def next_call(self, now: float, *, only_start: bool = False) -> Export | None:
         """Return a window whose call, which its state names, is to be made now; None if none."""
         downloads = sum(export.state is State.DOWNLOADING for export in self._exports())
-        export = self._first_due(State.RUNNING, now)
-        if not export and downloads < self._policy.max_concurrent_jobs:
+        export = None if only_start else self._first_due(State.RUNNING, now)
+        if not (export or only_start) and downloads < self._policy.max_concurrent_jobs:
             export = self._first_due(State.EXPORTED, now)
         export = export or self._next_start(now)
         if export:
@@ -516,7 +515,8 @@ class Scheduler:
                     text = "no export job starts for %.0f min (Retry-After of the service)"
                     self._log(logging.WARNING, text, seconds / 60)
                 if error.status in REFUSALS and (in_flight or is_paused):
-                    self._limit, self._completed = max(1, min(self._limit, in_flight)), 0
+                    self._limit = max(1, min(self._limit, in_flight))
+                    self._completed = export.tries = 0
                     self._log(logging.DEBUG, "%s: %s", self._where(export), error)
                 else:
                     self._start_again(export, error, now)

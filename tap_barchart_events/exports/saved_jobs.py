@@ -103,7 +103,7 @@ class SavedJob:
             # An old export lacks the events that have arrived since.
             and abs(now - self.started) <= MAX_AGE
             # So does one that was started before all events of its window had arrived.
-            and self.window.end <= self.started * 1000 - late
+            and self.window.end <= min(self.started, now) * 1000 - late
         )
 
 

@@ -33,6 +33,9 @@ TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
 """All known event types; a row with one of them is not a header."""
 
+MAX_COLUMNS = 1_000
+"""The most columns of a file; the widest known layout has 64."""
+
 EXCERPT_LENGTH = 50
 """How many characters of a field an error shows."""
 
@@ -77,9 +80,11 @@ def detect_layout(
     known layout with that many columns.
 
     Raises:
-        FileError: The row is neither a header nor an event.
+        FileError: The row is neither a header nor an event, or has too many columns.
         LayoutError: It is not certain which column is which.
     """
+    if len(first_row) > MAX_COLUMNS:
+        raise FileError(f"the first row has {len(first_row):,} columns; set delimiter")
     names = _names(first_row, product)
     configured = _names(columns.get(product, ()), product)
     if set(LEADING) <= set(names) and not EVENT_TYPES & set(first_row):

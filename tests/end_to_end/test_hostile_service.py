@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.raw_server import http
 from tests.tap_runs import END, Tap, settings_of, sync, synced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.raw_server import RawServer, Request
@@ -75,14 +79,21 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
     assert "no export job starts for 120 min" in outcome.log
 
 
+def without_date(_: Request, usual: bytes) -> bytes:
+    return re.sub(rb"Date: .*\r\n", b"", usual)
+
+
+@pytest.mark.parametrize(
+    "authenticate", [lambda _, usual: usual, without_date], ids=["dated", "undated"]
+)
 def test_a_start_that_is_answered_after_a_signal_is_in_state(
-    server: RawServer, tmp_path: Path
+    server: RawServer, tmp_path: Path, authenticate: Callable[[Request, bytes], bytes]
 ) -> None:
     def respond(_: Request, usual: bytes) -> bytes:
         time.sleep(1)
         return usual
 
-    server.responses["start"] = respond
+    server.responses |= {"authenticate": authenticate, "start": respond}
     tap = Tap(tmp_path, settings_of(server, max_concurrent_jobs=1))
     while not server.calls("start"):
         time.sleep(0.01)
@@ -91,6 +102,28 @@ def test_a_start_that_is_answered_after_a_signal_is_in_state(
     assert outcome.code == 128 + signal.SIGTERM
     (partition,) = outcome.states[-1]["bookmarks"]["events"]["partitions"]
     assert [job[0] for job in partition["jobs"]] == ["JOB-0"]
+
+
+def test_the_first_start_bounds_all_ranges_though_a_job_of_an_earlier_run_is_used(
+    server: RawServer, tmp_path: Path
+) -> None:
+    now = round(time.time() * 1000)
+    begin, behind = now - 5 * HOUR, now - 2 * HOUR
+
+    def start(_: Request, usual: bytes) -> bytes:
+        time.sleep(0.5)
+        date = formatdate(behind / 1000, usegmt=True).encode()
+        return re.sub(rb"Date: .*\r\n", b"Date: " + date + b"\r\n", usual)
+
+    server.responses = {"authenticate": without_date, "poll": without_date, "start": start}
+    settings = settings_of(server, start_date=to_iso(begin), end_date=None, window_hours=1)
+    tap = Tap(tmp_path, settings | {"max_concurrent_jobs": 1})
+    while not server.calls("start"):
+        time.sleep(0.01)
+    tap.process.send_signal(signal.SIGTERM)
+    outcome = synced(settings | {"max_concurrent_jobs": 2}, tap.end().states[-1])
+    assert "JOB-0" in {call.source for call in server.calls("poll")}
+    assert from_iso(outcome.bookmarks["WATCHLIST"]) <= behind
 
 
 # Proxies and certificates --------------------------------------------------------------------

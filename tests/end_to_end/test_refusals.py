@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.tap_runs import Outcome, Run
 
-SECONDS = 30
+SECONDS = 10
 """Where no wait is due, a refusal takes seconds: one of a million columns takes most of them."""
 
 BATCHES: dict[str, Any] = {
