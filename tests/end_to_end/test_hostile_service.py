@@ -55,7 +55,9 @@ def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
 
     server.responses["start"] = run
     server.responses["poll"] = lambda _, __: http({"message": "Unauthorized"}, "401 Unauthorized")
-    outcome = sync(settings_of(server, window_hours=0.25, max_concurrent_jobs=16))
+    # So long an interval spreads the first polls over seconds, on a busy machine, too.
+    more = {"window_hours": 0.25, "max_concurrent_jobs": 16, "poll_interval_seconds": 8}
+    outcome = sync(settings_of(server, **more))
     assert "401" in outcome.reason
     assert len(server.calls("poll")) <= 3
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.tap_runs import Outcome, Run
 
 SECONDS = 10
-"""Where no wait is due, a refusal takes seconds: one of a million columns takes most of them."""
+"""Where no wait is due, a refusal takes seconds: the start of Python included."""
 
 BATCHES: dict[str, Any] = {
     "encoding": {"format": "jsonl"},
