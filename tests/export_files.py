@@ -68,6 +68,16 @@ class File:
         self._folder.cleanup()
 
 
+def row(timestamp: int, event_type: str = "WATCHLIST-ACCESSED", *values: str) -> list[str]:
+    """Return a row of WATCHLIST."""
+    return [str(timestamp), event_type, *values, *[""] * (len(WATCHLIST) - 2 - len(values))]
+
+
+def text(rows: Sequence[Sequence[str]], line_break: str = "\n") -> bytes:
+    """Return the file of rows, without quotes."""
+    return "".join("|".join(values) + line_break for values in rows).encode()
+
+
 def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
     """Return the records of a file."""
     with File(data, **options) as export:

@@ -14,7 +14,7 @@ from tap_barchart_events import products
 from tap_barchart_events.files.queries import TIE_LOOKBACK
 from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, Product
-from tests.export_files import START, WATCHLIST, File, by_id, events_of
+from tests.export_files import START, WATCHLIST, File, by_id, events_of, text
 
 if TYPE_CHECKING:
     import random
@@ -26,10 +26,6 @@ WIDTH = len(WATCHLIST)
 
 def row(at: int, user: str, *others: str) -> list[str]:
     return [str(START + at), "T", user, *[""] * (WIDTH - 3), *others]
-
-
-def text(rows: Sequence[Sequence[str]]) -> bytes:
-    return "".join("|".join(values) + "\n" for values in rows).encode()
 
 
 def read(rows: Sequence[Sequence[str]], **options: Any) -> list[dict[str, Any]]:
