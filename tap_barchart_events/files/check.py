@@ -168,18 +168,15 @@ class FileContents:
                 contents.by_type.append((code, rows, filled))
         return contents
 
-    def check_range(self, window: Window, now: int) -> None:
+    def check_range(self, now: int) -> None:
         """Check that the rows, if there are any, are those of the window.
 
-        Rows on both sides of a window without events show that the export covers it.
-
         Args:
-            window: The window that the file was exported for.
             now: The present time, in milliseconds.
 
         Raises:
-            WrongRangeError: All rows, except those exactly at its ``end``, are on one side of the
-                window, or more rows seem to be in another unit than are inside.
+            WrongRangeError: No row is inside the window or exactly at its ``end``, or more rows
+                have timestamps in another unit than are inside.
         """
         span = "from {} to {}".format(*self.outside.between)
         if self.absurd > self.events:
@@ -189,9 +186,7 @@ class FileContents:
                 f"rows are {span}; ask Barchart's support for timestamps in milliseconds, or check "
                 "the order in the setting columns, if it is set"
             )
-        first, last = self.outside.first or 0, self.outside.last or 0
-        is_covered = first < window.start and window.end < last
-        if self.rows and self.outside.rows == self.rows and not is_covered:
+        if self.rows and self.outside.rows == self.rows:
             raise WrongRangeError(
                 f"none of its {self.rows:,} rows is inside this window: their timestamps are "
                 f"{span}. The service, or a cache in between, sent another export; run again; if "

@@ -159,7 +159,7 @@ class ExportFile:
         contents = FileContents.read(self._engine, source, self.window, self._possible, types)
         if contents.bad or contents.content_bytes != content_bytes:
             self._rows.locate_error(layout)
-        contents.check_range(self.window, self._possible.end)
+        contents.check_range(self._possible.end)
         contents.check_types(self.product, self._types_of_others)
         contents.layout = layout
         contents.warnings = check_layout(
