@@ -153,7 +153,7 @@ class EventsStream(Stream):
                 if signals.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
                 if self._sync_now:
-                    with suppress(Interrupted):  # a signal, or the reader has gone
+                    with suppress(Interrupted):  # a signal, or stdout is closed
                         self._write_state()  # so that the next run can use the jobs of this one
                 if signals.interrupted:
                     # Any later error was caused by it: a library may have replaced it.

@@ -101,7 +101,7 @@ class Exporter:
         """What became of the jobs so far."""
 
     def take_over(self, product: str, job: SavedJob) -> None:
-        """Use a job that an earlier run has started, unless too many windows are issued."""
+        """Use a job that an earlier run has started, if its window may be issued."""
         if self._scheduler.take_over(product, job):
             self._client.expect(job.source, **self._request.of(product, job.window))
 
@@ -157,7 +157,7 @@ class Exporter:
         export.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End all work; a daemon thread that hangs in a call is abandoned."""
+        """End all work; a thread that hangs in a call is not waited for."""
         self._stopped.set()
         began = time.monotonic()
         with self._changed:

@@ -268,7 +268,7 @@ class Scheduler:
         return sum(export.state is State.STARTING for export in self._exports())
 
     def take_over(self, product: str, job: SavedJob) -> bool:
-        """Use a job that an earlier run has started, if there is a place for its window."""
+        """Use a job that an earlier run has started, if its window may be issued."""
         queue = self._by_product[product]
         issued = sum(len(other.exports) for other in self._queues)
         places = WINDOWS_PER_JOB * self._policy.max_concurrent_jobs

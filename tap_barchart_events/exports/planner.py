@@ -52,9 +52,9 @@ class Knowledge:
     """What sizes the windows of a product; nothing in it changes what is extracted."""
 
     fits: float = 0.0
-    """The most events that an export was seen to hold, at least 1; 0 before the first export."""
+    """The most events that an export held, at least 1; 0 before the first export."""
     limit: float | None = None
-    """How many events are believed to be too many; None until a window was too large."""
+    """From how many events on an export counts as too large; None until a window was too large."""
     trend: float = 1.0
     """Ratio of recent events to expected events."""
     hours: list[float | None] = field(default_factory=lambda: [None] * WEEK_HOURS)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.exceptions import FileError, ResourceError
 from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.check import FileContents
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
@@ -281,6 +281,11 @@ class ExportFile:
             yield
         except UnreadableRowError:
             error = FileError(f"{self.path.name} changed while it was read")
+        except MemoryError:
+            error = ResourceError(
+                "a row needs more memory than the process may use; raise its limit (ulimit -v, or "
+                "that of the container)"
+            )
         except FileError as raised:
             error = raised
         else:

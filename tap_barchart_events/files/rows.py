@@ -242,10 +242,14 @@ class Rows:
             # delimiters in the values before it can only move a timestamp back
             places = fields[place:] if place else fields[:1]
             if len(fields) >= len(columns) and any(map(self._is_whole_number, places)):
-                line = self.line(begin)
+                line, before = self.line(begin), 0
+                for breaks in (value.count("\n") for value in self.fields(row)):
+                    if before + breaks >= number:
+                        break
+                    before += breaks
                 raise FileError(
-                    f"line {line} opens a quoted value that holds line {line + number}, which "
-                    f"looks like a row of its own; {NO_QUOTES}"
+                    f"line {line + before} opens a quoted value that holds line {line + number}, "
+                    f"which looks like a row of its own; {NO_QUOTES}"
                 )
 
     def _is_whole_number(self, text: bytes) -> bool:

@@ -273,7 +273,7 @@ def test_a_host_name_that_cannot_be_resolved_is_given(
         *(None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"),
     ],
 )
-def test_a_date_that_is_none_tells_no_clock(
+def test_a_date_that_is_none_sets_no_clock(
     client: ReportsClient, server: RawServer, date: str | None
 ) -> None:
     server.responses["authenticate"] = lambda _, __: http({}, Date=date)

@@ -61,7 +61,7 @@ def test_without_the_accept_header_the_link_comes_as_a_redirect(client: Client) 
     assert client.download(response.headers["Location"]).status_code == 200
 
 
-def test_service_calls_tell_version_and_user(client: Client) -> None:
+def test_service_calls_return_version_and_user(client: Client) -> None:
     who = client.get("/service/authenticate").json()
     assert who["user"] == {"id": client.emulator.username}
     assert set(who["service"]) == {"version", "name", "description", "environment"}

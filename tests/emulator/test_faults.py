@@ -154,7 +154,7 @@ ASKED = {
 }
 
 
-def test_a_job_tells_its_filter_in_every_response(client: Client) -> None:
+def test_a_job_has_its_filter_in_every_response(client: Client) -> None:
     job = client.start(types=TYPES, start=START, end=START + HOUR).json()
     assert job["filter"] == ASKED
     client.finish(job["source"])
@@ -169,7 +169,7 @@ def test_a_job_tells_its_filter_in_every_response(client: Client) -> None:
     [{"customer": "BARCHART"}, {"start": 0, "end": 1}, {"types": ["A"]}, {"left_out": ["types"]}],
 )
 @pytest.mark.parametrize("call", ["start", "poll"])
-def test_a_job_can_tell_another_filter(client: Client, call: str, details: dict[str, Any]) -> None:
+def test_a_job_can_have_another_filter(client: Client, call: str, details: dict[str, Any]) -> None:
     client.emulator.fault(call, "filter", **details)
     absent = details.get("left_out", ())
     echoed = {key: details.get(key, ASKED[key]) for key in ASKED if key not in absent}

@@ -159,7 +159,7 @@ def test_the_matrix_has_a_row_for_each_fault_at_each_call() -> None:
 
 
 @pytest.mark.parametrize("row", MATRIX, ids=str)
-def test_all_events_come_or_an_error_tells_why(
+def test_all_events_come_or_an_error_says_why(
     service: Emulator, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that the bomb need not fill gigabytes before it is known for what it is.

@@ -141,7 +141,7 @@ def test_a_file_that_is_too_large_for_the_disk_or_for_memory(
     assert said in outcome.reason
 
 
-def test_no_room_for_a_batch_file(service: Emulator, refused: Run, tmp_path: Path) -> None:
+def test_no_space_for_a_batch_file(service: Emulator, refused: Run, tmp_path: Path) -> None:
     first = from_iso(START)
     quiet, busy = (
         [Event(first + at, "WATCHLIST-CREATED", {}) for at in some]

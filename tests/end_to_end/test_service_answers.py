@@ -359,7 +359,7 @@ def test_a_status_is_compared_without_case_and_blanks(server: RawServer, status:
 @pytest.mark.parametrize(
     "status", [ERROR, "400 Bad Request", "404 Not Found", "422 Unprocessable Content"]
 )
-def test_a_refused_start_tells_what_the_service_said(server: RawServer, status: str) -> None:
+def test_a_refused_start_says_what_the_service_said(server: RawServer, status: str) -> None:
     body = [
         tree(
             "REPORT_START_FAILED",
