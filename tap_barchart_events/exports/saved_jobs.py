@@ -21,9 +21,11 @@ MAX_AGE = 3600
 
 An export holds the events that were there when it was made. Events that arrive later come only
 with a new export, so an old one is not used. An hour covers the 15 minutes that a job may run and
-the retries of an orchestrator; a run that comes later is a new one. A clock that was set back
-meanwhile makes the start later than now.
+the retries of an orchestrator; a run that comes later is a new one.
 """
+
+CLOCK_STEP = 60
+"""Seconds by which a start may be later than now: clocks are set back by seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class SavedJob:
             # another window.
             self.fingerprint == request.fingerprint(product, self.source, self.window)
             # An old export lacks the events that have arrived since.
-            and abs(now - self.started) <= MAX_AGE
+            and -CLOCK_STEP <= now - self.started <= MAX_AGE
             # So does one that was started before all events of its window had arrived.
             and self.window.end <= min(self.started, now) * 1000 - late
         )

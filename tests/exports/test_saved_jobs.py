@@ -35,7 +35,7 @@ def test_a_job_of_this_request_is_used() -> None:
         (replace(JOB, source="JOB-2"), {}),
         (replace(JOB, window=Window(0, HOUR - 1)), {}),
         (JOB, {"after": 3601}),
-        (JOB, {"after": -3601}),
+        (JOB, {"after": -61}),
         (JOB, {"lag": 3 * HOUR + 1}),
     ],
 )

@@ -152,6 +152,39 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     assert made.job_counts.started == 1
 
 
+def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
+    now, pauses = 100.0, []
+    while now < 600:
+        task = made.next_call(now)
+        assert task
+        made.finished(task, Job("J", "RUNNING", None), now)
+        pauses.append(made.next_change(now) - now)
+        now += pauses[-1]
+    assert 0.5 <= pauses[0] <= 2
+    assert max(pauses) == pytest.approx(30)
+    assert pauses[-1] == pytest.approx(30)
+
+
+def test_where_jobs_are_quick_a_poll_follows_after_a_tenth_of_an_interval_at_least() -> None:
+    made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=1)
+    first = made.next_call(100.0)
+    assert first
+    made.finished(first, Job("J", "COMPLETE", 0.001), 100.001)
+    now = 100.001
+    pauses: list[float] = []
+    while len(pauses) < 5:
+        task = made.next_call(now)
+        assert task
+        if task is first:
+            made.finished(task, checked_file({}), now)
+            continue
+        made.finished(task, Job("K", "RUNNING", None), now)
+        pauses.append(task.due - now)
+        now = task.due
+    assert min(pauses) == pytest.approx(0.2)
+
+
 def test_a_start_that_is_rejected_and_then_not_answered_is_sent_again() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
     now = 10_000.0
