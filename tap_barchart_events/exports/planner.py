@@ -131,6 +131,7 @@ class Knowledge:
         return cls(max(1.0, fits or 0.0), limit, _bounded(trend or 1.0), hours)
 
 
+@dataclass(eq=False)
 class WindowPlanner:
     """The windows of one product, split off one by one from the range that a sync covers.
 
@@ -140,34 +141,22 @@ class WindowPlanner:
     most half of it. `next` returns a window as long as `upcoming` is not None.
     """
 
-    def __init__(
-        self,
-        span: Window,
-        *,
-        largest: int,
-        smallest: int,
-        known: Knowledge | None = None,
-        bookmark: int | None = None,
-        jobs: int = 4,
-    ) -> None:
-        """Plan a range.
+    span: Window
+    """What is covered, in milliseconds."""
+    largest: int
+    """Largest size of a window, in milliseconds (``window_hours``)."""
+    smallest: int
+    """Size below which no window is split (``min_window_seconds``)."""
+    known: Knowledge = field(default_factory=Knowledge)
+    """What earlier runs have learnt; it is updated."""
+    bookmark: int | None = None
+    """Where an earlier run ended: hours before it do not change the trend."""
+    jobs: int = 4
+    """How many jobs may be in flight at once."""
 
-        Args:
-            span: What is covered, in milliseconds.
-            largest: Largest size of a window, in milliseconds (``window_hours``).
-            smallest: Size below which no window is split (``min_window_seconds``).
-            known: What earlier runs have learnt; it is updated.
-            bookmark: Where an earlier run ended: hours before it do not change the trend.
-            jobs: How many jobs may be in flight at once.
-        """
-        self.span = span
-        self.known = known or Knowledge()
-        self._largest = largest
-        self._smallest = smallest
-        self._unit = cut_unit(smallest)
-        self._jobs = jobs
-        self._trend_from = span.start if bookmark is None else bookmark
-        self._left = [(span, largest)] if span.size else []
+    def __post_init__(self) -> None:
+        """Issue nothing yet."""
+        self._left = [(self.span, self.largest)] if self.span.size else []
         """What is not issued, in time order, and how large a window of it may be."""
         self._in_flight: set[Window] = set()
 
@@ -189,12 +178,13 @@ class WindowPlanner:
             return None
         part, largest = self._left[0]
         start = part.start
-        size = max(self._smallest, min(largest, self._largest_by_time()))
+        size = max(self.smallest, min(largest, self._largest_by_time()))
         end = min(start + size, part.end)
         if self.known.rates() and not self._is_taken_to_fit:
-            end = min(max(self._end_by_events(start, end), start + self._smallest), part.end)
+            end = min(max(self._end_by_events(start, end), start + self.smallest), part.end)
         if end < part.end:
-            end = end // self._unit * self._unit
+            unit = cut_unit(self.smallest)
+            end = end // unit * unit
         window = Window(start, end)
         self._left[:1] = [(Window(end, part.end), largest)] if end < part.end else []
         self._in_flight.add(window)
@@ -215,7 +205,7 @@ class WindowPlanner:
 
     def give_back(self, window: Window) -> None:
         """Take back a window whose export turned out to be unusable, to issue it again."""
-        bisect.insort(self._left, (window, self._largest))
+        bisect.insort(self._left, (window, self.largest))
 
     def end_at(self, instant: int) -> None:
         """Issue nothing from an instant on."""
@@ -235,7 +225,8 @@ class WindowPlanner:
         """
         self._in_flight.discard(window)
         self.known.fitted(sum(events_by_hour.values()))
-        self.known.observe_hours(window, events_by_hour, self._trend_from)
+        trend_from = self.span.start if self.bookmark is None else self.bookmark
+        self.known.observe_hours(window, events_by_hour, trend_from)
 
     def too_large(self, window: Window) -> bool:
         """Take back a window whose job was too large, to issue it in smaller ones.
@@ -244,7 +235,7 @@ class WindowPlanner:
             False if the window may not be split any further.
         """
         self._in_flight.discard(window)
-        if window.size <= self._smallest:
+        if window.size <= self.smallest:
             return False
         parts = 2 if self.known.fits else FIRST_STEP
         self.known.failed(_events(self.known.rates(), window.start, window.end))
@@ -254,13 +245,13 @@ class WindowPlanner:
     @property
     def _is_taken_to_fit(self) -> bool:
         """Whether ``window_hours`` states the size of windows, and none was too large so far."""
-        return self.known.limit is None and self._largest <= FIRST_SIZE
+        return self.known.limit is None and self.largest <= FIRST_SIZE
 
     def _largest_by_time(self) -> int:
         """Return how large a window may be, however few events are expected."""
         if self._is_taken_to_fit or self.known.rates():
-            return self._largest
-        return int(FIRST_SIZE / FIRST_STEP ** min(len(self._in_flight), self._jobs - 1))
+            return self.largest
+        return int(FIRST_SIZE / FIRST_STEP ** min(len(self._in_flight), self.jobs - 1))
 
     def _end_by_events(self, start: int, end: int) -> int:
         """Return where a window reaches the events that it aims at."""
