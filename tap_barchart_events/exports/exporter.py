@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tap_barchart_events.exceptions import BarchartEventsError, SyncStopped
+from tap_barchart_events.exceptions import SyncStopped
 from tap_barchart_events.exports.jobs import Scheduler, State
 
 if TYPE_CHECKING:
@@ -33,17 +34,12 @@ SIGNAL_CHECK_SECONDS = 0.5
 """Longest wait of the main thread, in seconds: if two signals come at once, Python may run no
 handler before the wait ends."""
 
-MAX_WAIT = 3600
-"""Longest wait of a thread, in seconds: the next change may be infinitely far away."""
-
-CLOSE_SECONDS = 1
-"""How long ``close`` waits for threads, in seconds."""
-
-START_SECONDS = 2
-"""How long ``close`` waits for the responses to starts of jobs, in seconds, so that STATE has the
-jobs."""
+CLOSE_SECONDS = 2
+"""How long ``close`` waits for threads, in seconds: STATE gets the jobs whose starts are answered
+until then."""
 
 
+@dataclass(eq=False)
 class Exporter:
     """The exports of a sync, as checked files; those of a product come in time order.
 
@@ -51,51 +47,38 @@ class Exporter:
     that has downloaded a file checks it, one file at a time.
     """
 
-    seconds_waited = 0.0
+    client: ReportsClient
+    """The service."""
+    plans: Mapping[str, WindowPlanner]
+    """The windows of each product, in the order in which they will be read."""
+    request: Request
+    """What all exports have in common."""
+    policy: JobPolicy
+    """How many jobs run at once, how they are polled, and when they are replaced."""
+    directory: Path
+    """Where files go."""
+    stopped: threading.Event
+    """Ends everything when set."""
+    open_file: OpenFile
+    """Returns the downloaded file of an export, unread."""
+    seconds_waited: float = 0.0
     """How long the caller has waited for exports so far."""
 
-    def __init__(
-        self,
-        client: ReportsClient,
-        plans: Mapping[str, WindowPlanner],
-        request: Request,
-        policy: JobPolicy,
-        directory: Path,
-        stopped: threading.Event,
-        open_file: OpenFile,
-    ) -> None:
-        """Start nothing yet.
-
-        Args:
-            client: The service.
-            plans: The windows of each product, in the order in which they will be read.
-            request: What all exports have in common.
-            policy: How many jobs run at once, how they are polled, and when they are replaced.
-            directory: Where files go.
-            stopped: Ends everything when set.
-            open_file: Returns the downloaded file of an export, unread.
-        """
-        self._client = client
-        self._request = request
-        self._open_file = open_file
-        self._stopped = stopped
+    def __post_init__(self) -> None:
+        """Start nothing yet."""
         self._changed = threading.Condition()
         """Notified of every change: for the caller and for all threads."""
         self._checking = threading.Lock()
         """Held by the thread that checks a file: one at a time bounds the memory."""
         self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
-        self._thread_limit = 2 * policy.max_concurrent_jobs  # one half may download
-        self._lines: list[tuple[Any, ...]] = []
-        """Lines to log once the lock is free: their reader may block without end."""
         self._defect: Exception | None = None
         self._scheduler = Scheduler(
-            plans,
-            request=request,
-            policy=policy,
-            directory=directory,
-            unix_time=client.now - time.monotonic(),
-            log=lambda *line: self._lines.append(line),
+            self.plans,
+            self.request,
+            self.policy,
+            self.directory,
+            unix_time=self.client.now - time.monotonic(),
         )
         self.job_counts = self._scheduler.job_counts
         """What became of the jobs so far."""
@@ -103,7 +86,7 @@ class Exporter:
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
         if self._scheduler.take_over(product, job):
-            self._client.expect(job.source, **self._request.of(product, job.window))
+            self.client.expect(job.source, **self.request.of(product, job.window))
 
     def start_first(self) -> None:
         """Start a job before any other call; the response shows the service's time."""
@@ -132,7 +115,7 @@ class Exporter:
     def of(self, product: str) -> Generator[tuple[Export, ExportFile]]:
         """Yield the exports of one product and their checked files, in time order.
 
-        Requesting the next export removes the file.
+        Call ``emitted`` for each export before the next one is requested.
 
         Raises:
             BarchartEventsError: The next export is not available. All earlier ones have been
@@ -141,13 +124,15 @@ class Exporter:
         with self._changed:
             self._scheduler.set_current(product)
             self._changed.notify_all()
-            self._add_thread()
+            while len(self._threads) < 2 * self.policy.max_concurrent_jobs:  # half may download
+                # A daemon: a call that hangs must not keep the process alive when the sync ends.
+                self._threads.append(threading.Thread(target=self._work, daemon=True))
+                self._threads[-1].start()
         while export := self._wait_for_next(product):
             if export.error:
-                raise self._with_context(export, export.error) from None
+                raise export.error from None
             if export.file:
                 yield export, export.file
-                self.emitted(export)
 
     def emitted(self, export: Export) -> None:
         """Mark a window whose events have all been written; remove its file."""
@@ -158,23 +143,16 @@ class Exporter:
 
     def close(self) -> None:
         """End all work; a thread that hangs in a call is not waited for."""
-        self._stopped.set()
-        began = time.monotonic()
+        self.stopped.set()
+        until = time.monotonic() + CLOSE_SECONDS
         with self._changed:
             self._changed.notify_all()
-            if file := self._in_check:
-                file.interrupt()
-            while self._scheduler.open_starts:
-                left = began + START_SECONDS - time.monotonic()
-                if left <= 0:
+            while self._scheduler.open_starts or any(t.is_alive() for t in self._threads):
+                if time.monotonic() > until:
                     break
-                self._changed.wait(left)
-        until = max(began + CLOSE_SECONDS, time.monotonic() + 0.2)
-        for thread in self._threads:
-            while thread.is_alive() and (left := until - time.monotonic()) > 0:
                 if file := self._in_check:
                     file.interrupt()
-                thread.join(min(left, 0.05))
+                self._changed.wait(0.01)
 
     def _wait_for_next(self, product: str) -> Export | None:
         """Wait for a product's next window to be ready or failed; None at the end."""
@@ -190,20 +168,7 @@ class Exporter:
                 self.seconds_waited += time.monotonic() - began
         return None
 
-    def _with_context(self, export: Export, error: Exception) -> Exception:
-        if not isinstance(error, BarchartEventsError) or error.names_window:
-            return error
-        return type(error)(f"{self._request.customer}/{export.product} {export.window}: {error}")
-
     # Threads ------------------------------------------------------------------------------
-
-    def _add_thread(self) -> None:
-        """Start a thread unless there are enough. The lock is held."""
-        if len(self._threads) < self._thread_limit:
-            # A daemon: a call that hangs must not keep the process alive when the sync ends.
-            thread = threading.Thread(target=self._work, daemon=True)
-            thread.start()
-            self._threads.append(thread)
 
     def _work(self) -> None:
         """Make calls until the sync ends. Runs in a thread."""
@@ -218,12 +183,12 @@ class Exporter:
     def _next_call(self) -> Export | None:
         """Wait for the next call to make; None at the end."""
         with self._changed:
-            while not self._stopped.is_set():
+            while not self.stopped.is_set():
                 now = time.monotonic()
                 if export := self._scheduler.next_call(now):
-                    self._add_thread()  # it makes the next call
                     return export
-                self._changed.wait(min(self._scheduler.next_change(now) - now, MAX_WAIT))
+                change = self._scheduler.next_change(now)
+                self._changed.wait(min(change - now, threading.TIMEOUT_MAX))
         return None
 
     def _make(self, export: Export) -> None:
@@ -235,28 +200,28 @@ class Exporter:
             outcome = error
         with self._changed:
             self._scheduler.finished(export, outcome, time.monotonic())
-            lines, self._lines = self._lines, []
+            lines, self._scheduler.lines = self._scheduler.lines, []
             self._changed.notify_all()
-        for line in lines:
+        for line in lines:  # without the lock: their reader may block without end
             logger.log(*line)
 
     def _call(self, export: Export) -> Job | ExportFile:
         if export.job is None:
-            of = self._request.of(export.product, export.window)
-            return self._client.start(**of, delimiter=self._request.delimiter)
+            asked = self.request.of(export.product, export.window)
+            return self.client.start(**asked, delimiter=self.request.delimiter)
         if export.state is State.POLLING:
-            return self._client.poll(export.job.source)
+            return self.client.poll(export.job.source)
         return self._fetch(export, export.job.source)
 
     def _fetch(self, export: Export, source: str) -> ExportFile:
         """Download the file of a job, and check it."""
         began = time.monotonic()
-        export.size = self._client.download(source, export.path)
+        export.size = self.client.download(source, export.path)
         export.download_seconds = time.monotonic() - began
         with self._checking:
-            if self._stopped.is_set():
+            if self.stopped.is_set():
                 raise SyncStopped
-            self._in_check = file = self._open_file(export)
+            self._in_check = file = self.open_file(export)
             try:
                 file.check()
             finally:

@@ -13,27 +13,15 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import NEXT_TRY, REFUSALS, RetryPolicy
-from tap_barchart_events.exceptions import (
-    FileError,
-    JobFailedError,
-    JobForgottenError,
-    JobNotReadyError,
-    LayoutError,
-    ResourceError,
-    ServiceError,
-    StartRejectedError,
-    SyncStopped,
-    TooLargeError,
-    TransientError,
-)
-from tap_barchart_events.exports.saved_jobs import SavedJob, is_kept
+from tap_barchart_events.exports.saved_jobs import MAX_SOURCE, SavedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tap_barchart_events.exports.planner import WindowPlanner
@@ -41,13 +29,8 @@ if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import ExportFile
     from tap_barchart_events.windows import Window
 
-logger = logging.getLogger(__name__)
-
 WINDOWS_PER_JOB = 4
 """Windows issued and not yet emitted, for each job that may be in flight."""
-
-MAX_PAUSE = 3600
-"""Longest ``Retry-After`` that is waited for while no job is in flight, in seconds."""
 
 LOGGED_PAUSE = 60
 """Seconds without new jobs, from which on the log says so."""
@@ -60,8 +43,6 @@ MIN_POLL_PAUSE = 0.1
 
 MAX_REJECTIONS = 3
 """Tries of a start that the service answers with a code of its own."""
-
-RUN_LATER = "run again later: the next run continues from the bookmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +68,7 @@ class JobPolicy:
     forgotten_grace: float = 60
     """Seconds after its start in which an unknown job is asked for again: none can be cancelled."""
     forgotten_timeout: float = 3600
-    """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
+    """Seconds after the start of a window's first job in which new jobs replace forgotten ones."""
     job_seconds_max: float = 15 * 60
     """Seconds after its start in which a job ends, by the vendor's documentation. Until then a job
     that is no longer polled counts as in flight, because no call can cancel it."""
@@ -141,7 +122,7 @@ class Export:
     """When the next call may be made, where the state says so."""
     called: float = 0.0
     """When its last call was issued."""
-    began: float | None = None
+    began: float = 0.0
     """When its first job was started."""
     job: SavedJob | None = None
     job_began: float = 0.0
@@ -156,14 +137,10 @@ class Export:
     """When the first of the present tries to start a job was made."""
     tries: int = 0
     """Starts of its next job that failed."""
-    rejections: int = 0
-    """Starts of its next job that the service answered with a code of its own."""
     failures: int = 0
-    """Jobs that failed."""
+    """Jobs that failed, and starts that the service answered with a code of its own."""
     forgotten: int = 0
     """Jobs that the service has forgotten."""
-    first_forgotten: float = 0.0
-    """When the first one of these was started."""
     file: ExportFile | None = None
     size: int = 0
     """Bytes transferred."""
@@ -179,7 +156,7 @@ class Export:
     @property
     def job_seconds(self) -> float:
         """From the start of the window's first job until its file was ready."""
-        return self.ready - (self.ready if self.began is None else self.began)
+        return self.ready - self.began
 
 
 @dataclass(slots=True, eq=False)
@@ -193,12 +170,12 @@ class ProductQueue:
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
 
-    def first(self, state: State, due: float = math.inf) -> float:
-        """Return the start of the first window in a state whose call is due; infinity if none."""
-        found = (e for e in self.exports.values() if e.state is state and e.due <= due)
-        return min((export.window.start for export in found), default=math.inf)
+    def in_order(self) -> list[Export]:
+        """Return the windows in the order of time."""
+        return [self.exports[start] for start in sorted(self.exports)]
 
 
+@dataclass(eq=False)
 class Scheduler:
     """Chooses the next call over the windows of all products. Not thread-safe.
 
@@ -212,37 +189,27 @@ class Scheduler:
     from then on, at least 1. When as many jobs as the limit have completed, one more is tried.
     """
 
-    def __init__(
-        self,
-        plans: Mapping[str, WindowPlanner],
-        *,
-        request: Request,
-        policy: JobPolicy,
-        directory: Path,
-        unix_time: float,
-        rng: random.Random | None = None,
-        log: Callable[..., None] = logger.log,
-    ) -> None:
-        """Start nothing yet.
+    plans: Mapping[str, WindowPlanner]
+    """The windows of each product, in the order in which they will be read."""
+    request: Request
+    """What all exports have in common."""
+    policy: JobPolicy
+    """How many jobs run at once, how they are polled, and when they are replaced."""
+    directory: Path
+    """Where files go."""
+    unix_time: float
+    """When the clock was 0, in seconds since the epoch."""
+    rng: random.Random = field(default_factory=random.Random)
+    """For jitter."""
 
-        Args:
-            plans: The windows of each product, in the order in which they will be read.
-            request: What all exports have in common.
-            policy: How many jobs run at once, how they are polled, and when they are replaced.
-            directory: Where files go.
-            unix_time: When the clock was 0, in seconds since the epoch.
-            rng: For jitter.
-            log: Takes level, text and arguments of a line; it must not wait for a reader.
-        """
-        self._queues = [ProductQueue(p, plan, plan.span.start) for p, plan in plans.items()]
-        self._by_product = {queue.product: queue for queue in self._queues}
-        self._request = request
-        self._policy = policy
-        self._directory = directory
-        self._unix_time = unix_time
-        self._log = log
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self._limit = self._reported_limit = policy.max_concurrent_jobs
+    def __post_init__(self) -> None:
+        """Start nothing yet."""
+        self.lines: list[tuple[Any, ...]] = []
+        """Level, text and arguments of the lines that the caller has to log."""
+        self.job_counts = JobCounts()
+        self._queues = {p: ProductQueue(p, plan, plan.span.start) for p, plan in self.plans.items()}
+        self._current = next(iter(self.plans))
+        self._limit = self._lowest_limit = self.policy.max_concurrent_jobs
         self._completed = 0
         """Jobs since the limit has changed."""
         self._not_before = -math.inf
@@ -251,14 +218,11 @@ class Scheduler:
         """When jobs that are no longer polled must have ended."""
         self._job_seconds: deque[float] = deque(maxlen=9)
         """What recent jobs took."""
-        self._current = 0
-        self._files = 0
-        self.job_counts = JobCounts()
 
     @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
-        left = [queue.plan.expected_after(queue.position) for queue in self._queues]
+        left = [queue.plan.expected_after(queue.position) for queue in self._queues.values()]
         known = [events for events in left if events is not None]
         return sum(known) if len(known) == len(left) else None
 
@@ -269,53 +233,52 @@ class Scheduler:
 
     def take_over(self, product: str, job: SavedJob) -> bool:
         """Use a job that an earlier run has started, if its window may be issued."""
-        queue = self._by_product[product]
-        issued = sum(len(other.exports) for other in self._queues)
-        places = WINDOWS_PER_JOB * self._policy.max_concurrent_jobs
-        if issued >= places or not queue.plan.take(job.window):
+        queue = self._queues[product]
+        places = WINDOWS_PER_JOB * self.policy.max_concurrent_jobs
+        if len([*self._exports()]) >= places or not queue.plan.take(job.window):
             return False
         export = self._new_export(queue, job.window)
         export.state, export.job, export.is_taken_over = State.RUNNING, job, True
-        export.began = export.job_began = job.started - self._unix_time
+        export.began = export.job_began = job.started - self.unix_time
         return True
 
     def end_at(self, instant: int) -> None:
         """Export nothing from an instant on; drop the jobs of windows that end later."""
-        for queue in self._queues:
-            for export in [*queue.exports.values()]:
+        for queue in self._queues.values():
+            for export in queue.in_order():
                 if export.window.end > instant:
                     self._drop(export, "its window ends too late")
             queue.plan.end_at(instant)
 
     def set_current(self, product: str) -> None:
         """Set the product being read: its windows come first from now on."""
-        self._current = self._queues.index(self._by_product[product])
+        self._current = product
 
     def following(self, product: str) -> Export | None:
         """Return the product's next window in the order of time, if it is issued."""
-        queue = self._by_product[product]
+        queue = self._queues[product]
         return queue.exports.get(queue.position)
 
     def is_at_end(self, product: str) -> bool:
         """Return whether all windows of a product have been emitted."""
-        queue = self._by_product[product]
+        queue = self._queues[product]
         return queue.position >= queue.plan.span.end
 
     def emitted(self, export: Export) -> None:
         """Mark a product's next window, whose events have all been written."""
         export.queue.position = export.window.end
-        export.queue.exports.pop(export.window.start, None)
+        del export.queue.exports[export.window.start]
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the jobs that a later run can take over, in the order of time."""
-        exports = (export for _, export in sorted(self._by_product[product].exports.items()))
-        return [export.job for export in exports if export.job and is_kept(export.job.source)]
+        jobs = [export.job for export in self._queues[product].in_order() if export.job]
+        return [job for job in jobs if len(job.source) <= MAX_SOURCE]
 
     def next_call(self, now: float, *, only_start: bool = False) -> Export | None:
         """Return a window whose call, which its state names, is to be made now; None if none."""
         downloads = sum(export.state is State.DOWNLOADING for export in self._exports())
         export = None if only_start else self._first_due(State.RUNNING, now)
-        if not (export or only_start) and downloads < self._policy.max_concurrent_jobs:
+        if not (export or only_start) and downloads < self.policy.max_concurrent_jobs:
             export = self._first_due(State.EXPORTED, now)
         export = export or self._next_start(now)
         if export:
@@ -330,10 +293,9 @@ class Scheduler:
         return min((time for time in times if time > now), default=math.inf)
 
     def _exports(self) -> Iterator[Export]:
-        """Yield the windows issued, from the product being read on, each product's in order."""
-        for queue in self._queues[self._current :]:
-            for start in sorted(queue.exports):
-                yield queue.exports[start]
+        """Yield the windows issued and not yet emitted, in the order in which they will be read."""
+        for queue in self._queues.values():
+            yield from queue.in_order()
 
     def _in_flight(self, now: float) -> int:
         """Return how many jobs are starting, running, or given up but not ended."""
@@ -345,56 +307,43 @@ class Scheduler:
         return next(due, None)
 
     def _next_start(self, now: float) -> Export | None:
-        pause, in_flight = self._not_before - now, self._in_flight(now)
-        is_too_long = pause > MAX_PAUSE and not in_flight
-        if in_flight >= self._limit or (pause > 0 and not is_too_long):
+        if self._not_before > now or self._in_flight(now) >= self._limit:
             return None
-        export = self._next_to_start(now)
-        if export and is_too_long:
-            text = f"could not start an export job: Retry-After of the service is {pause:.0f} s"
-            self._fail(export, ServiceError(f"{text}; {RUN_LATER}"))
-            return None
-        return export
-
-    def _next_to_start(self, now: float) -> Export | None:
-        for queue in self._queues[self._current :]:
-            failed, waiting = queue.first(State.FAILED), queue.first(State.WAITING, now)
+        for queue in self._queues.values():
+            exports = (e for e in queue.in_order() if e.state in {State.WAITING, State.FAILED})
+            first = next((e for e in exports if e.due <= now), None)
             upcoming = queue.plan.upcoming
-            if upcoming is not None and upcoming < min(waiting, failed):
+            if upcoming is not None and (first is None or upcoming < first.window.start):
                 window = queue.plan.next() if self._has_place(queue, upcoming) else None
                 if window:
                     return self._new_export(queue, window)
-            if waiting < math.inf:
-                return queue.exports[int(waiting)]
-            if failed < math.inf:
-                return None
+            if first:
+                return first if first.state is State.WAITING else None
         return None
 
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
         """Return whether one more window, from an instant on, may be issued."""
-        jobs = self._policy.max_concurrent_jobs
+        jobs = self.policy.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
-        is_current = queue is self._queues[self._current]
+        is_current = queue.product == self._current
         if is_current and start == queue.position:
             return True  # no place gets free before this window is emitted
         if is_current and (len(queue.exports) < jobs or start < max(queue.exports)):
             places += jobs
-        return sum(len(other.exports) for other in self._queues) < places
+        return len([*self._exports()]) < places
 
     def _new_export(self, queue: ProductQueue, window: Window) -> Export:
-        self._files += 1
-        export = Export(queue, window, self._directory / f"export-{self._files}")
+        number = [*self._queues].index(queue.product)
+        export = Export(queue, window, self.directory / f"export-{number}-{window.start}")
         queue.exports[window.start] = export
         return export
 
     def finished(self, export: Export, outcome: Job | ExportFile | Exception, now: float) -> None:
         """Apply the outcome of the call that the window's state names."""
-        call, export.state = export.state, BEFORE[export.state]
+        export.state = BEFORE[export.state]
         match outcome:
-            case SyncStopped():
+            case errors.SyncStopped():
                 pass
-            case Exception() if call is State.STARTING:
-                self._start_raised(export, outcome, now)
             case Exception():
                 self._raised(export, outcome, now)
             case Job():
@@ -402,10 +351,6 @@ class Scheduler:
             case file:
                 export.state, export.file = State.READY, file
                 export.queue.plan.counted(export.window, file.contents.events_by_hour)
-        if self._limit < self._reported_limit and not self.open_starts:
-            self._reported_limit = self._limit
-            text = "the service accepts %d export jobs at once (max_concurrent_jobs is %d)"
-            self._log(logging.INFO, text, self._limit, self._policy.max_concurrent_jobs)
 
     def _answered(self, export: Export, reported: Job, now: float) -> None:
         if export.job is None:
@@ -418,7 +363,7 @@ class Scheduler:
                 self._job_seconds.append(min(reported.seconds or elapsed, elapsed))
                 self.job_counts.taken_over += export.is_taken_over
                 self._completed += 1
-                if self._completed >= self._limit < self._policy.max_concurrent_jobs:
+                if self._completed >= self._limit < self.policy.max_concurrent_jobs:
                     self._limit, self._completed = self._limit + 1, 0
                 export.state, export.due, export.ready = State.EXPORTED, now, now
             case "TIMEOUT":
@@ -426,50 +371,53 @@ class Scheduler:
                 self._too_large(export, reason, now)
             case "FAILED":
                 text = f"job {job.source} failed at the service (FAILED)"
-                self._raised(export, JobFailedError(text), now)
-            case "RUNNING" if elapsed >= self._policy.job_timeout:
-                self._given_up.append(export.job_began + self._policy.job_seconds_max)
-                minutes = self._policy.job_timeout / 60
+                self._raised(export, errors.JobFailedError(text), now)
+            case "RUNNING" if elapsed >= self.policy.job_timeout:
+                self._given_up.append(export.job_began + self.policy.job_seconds_max)
+                minutes = self.policy.job_timeout / 60
                 reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
                 self._too_large(export, reason, now)
             case "RUNNING":
                 self._poll_again(export, elapsed, now)
             case status:
-                text = (
-                    f"job {job.source} has the status {status[:40]!r}, which is not "
-                    "documented; a newer version of this tap may know it"
-                )
-                self._raised(export, ServiceError(text), now)
+                what = f"job {job.source} has the status {status[:40]!r}, which is not documented"
+                text = f"{what}; a newer version of this tap may know it"
+                self._raised(export, errors.ServiceError(text), now)
 
     def _raised(self, export: Export, error: Exception, now: float) -> None:
-        """Apply an error of a poll, a download or a check."""
+        """Apply an error of a call or of a check."""
         match error:
-            case JobNotReadyError() if export.job and export.state is State.RUNNING:
+            case errors.TransientError():
+                self._start_failed(export, error, now)
+            case errors.JobNotReadyError() if export.job and export.state is State.RUNNING:
                 self._answered(export, Job(export.job.source, "RUNNING", None), now)
-            case JobNotReadyError() if now - export.ready < self._policy.job_timeout:
-                export.due = now + self._policy.poll_interval
-            case JobForgottenError() if now - export.job_began < self._policy.forgotten_grace:
-                self._log(logging.DEBUG, "%s: %s", self._where(export), error)
-                export.due = now + self._policy.poll_interval
-            case LayoutError() | ResourceError():
+            case errors.JobNotReadyError() if now - export.ready < self.policy.job_timeout:
+                export.due = now + self.policy.poll_interval
+            case errors.JobForgottenError() if now - export.job_began < self.policy.forgotten_grace:
+                export.due = now + self.policy.poll_interval
+            case errors.LayoutError() | errors.ResourceError():
                 self._fail(export, error)  # the file may be right, so the next run gets its job
             case _ if export.is_taken_over:
                 self._drop(export, error)
-            case JobNotReadyError() | JobForgottenError() | JobFailedError():
+            case (
+                errors.JobNotReadyError()
+                | errors.JobForgottenError()
+                | errors.JobFailedError()
+                | errors.StartRejectedError()
+            ):
                 self._job_lost(export, error, now)
-            case FileError() | TooLargeError():
+            case errors.FileError() | errors.TooLargeError():
                 self._fail(export, error)
                 export.job = None
             case _:
                 self._fail(export, error)
 
     def _new_job(self, export: Export, source: str) -> SavedJob:
-        if export.began is None:
-            export.began = export.called
-        export.job_began, export.tries, export.rejections = export.called, 0, 0
+        export.began = export.began or export.called
+        export.job_began, export.tries = export.called, 0
         self.job_counts.started += 1
-        started = math.ceil(export.called + self._unix_time)
-        fingerprint = self._request.fingerprint(export.product, source, export.window)
+        started = math.ceil(export.called + self.unix_time)
+        fingerprint = self.request.fingerprint(export.product, source, export.window)
         return SavedJob(source, export.window, started, fingerprint)
 
     def _poll_again(self, export: Export, elapsed: float, now: float) -> None:
@@ -479,14 +427,14 @@ class Scheduler:
         first one lasts until a quarter of the recent jobs had ended, and the next ones are shorter:
         an early poll costs a request, a late one delays a window.
         """
-        interval, jitter = self._policy.poll_interval, self._rng.random()
+        interval, jitter = self.policy.poll_interval, self.rng.random()
         if self._job_seconds:
             expected = sorted(self._job_seconds)[len(self._job_seconds) // 4] * (1 + jitter / 50)
             shortest, share = MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20
             pause = max(expected - elapsed, shortest, share)
         else:
             pause = max(interval, elapsed) * (1 + 3 * jitter) / 4
-        until = now - elapsed + self._policy.job_timeout
+        until = now - elapsed + self.policy.job_timeout
         export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 
     def _too_large(self, export: Export, reason: str, now: float) -> None:
@@ -497,104 +445,75 @@ class Scheduler:
             self._log(logging.INFO, "%s is split: %s%s", self._where(export), reason, learnt)
             del export.queue.exports[export.window.start]
             return
-        text = (
-            f"{reason}, and the window may not be split further; lower min_window_seconds, or "
-            "name fewer event_types"
-        )
-        self._raised(export, TooLargeError(text), now)
+        advice = "lower min_window_seconds, or name fewer event_types"
+        text = f"{reason}, and the window may not be split further; {advice}"
+        self._raised(export, errors.TooLargeError(text), now)
 
-    def _start_raised(self, export: Export, error: Exception, now: float) -> None:
-        """Apply an error of a start: wait for a job to end, start again after a pause, or fail."""
-        in_flight, is_paused = self._in_flight(now), self._not_before > now
-        if not export.tries:
-            export.first_try = export.called
-        match error:
-            case TransientError():
-                seconds = error.retry_after or 0.0
-                if self._pause_starts(seconds, now) >= LOGGED_PAUSE:
-                    text = "no export job starts for %.0f min (Retry-After of the service)"
-                    self._log(logging.WARNING, text, seconds / 60)
-                if error.status in REFUSALS and (in_flight or is_paused):
-                    self._limit = max(1, min(self._limit, in_flight))
-                    self._completed = export.tries = 0
-                    self._log(logging.DEBUG, "%s: %s", self._where(export), error)
-                else:
-                    self._start_again(export, error, now)
-            case StartRejectedError():
-                self._start_rejected(export, error, now)
-            case JobFailedError():  # the service has answered with another job
-                self._job_lost(export, error, now)
-            case _:
-                self._fail(export, error)
-
-    def _pause_starts(self, seconds: float, now: float) -> float:
-        """Start no job for some seconds; return by how many the pause gets longer."""
-        before = max(self._not_before, now)
-        self._not_before = max(before, now + seconds)
-        return self._not_before - before
-
-    def _start_again(self, export: Export, error: TransientError, now: float) -> None:
-        """Send the start again, and no other one before."""
-        export.tries += 1
-        starts = self._policy.starts
-        try:
-            pause = starts.pause(error, export.tries, now - export.first_try, self._rng.random())
-        except ServiceError as final:
-            self._fail(export, final)
-            return
-        self._log(logging.WARNING, NEXT_TRY, error, export.tries + 1, starts.attempts, pause)
-        self._pause_starts(pause, now)
-
-    def _start_rejected(self, export: Export, error: StartRejectedError, now: float) -> None:
-        """Send the start again, and no other one before, unless the service cannot read it."""
-        export.rejections += 1
-        tries = min(MAX_REJECTIONS, self._policy.starts.attempts)
-        if not error.is_final and export.rejections < tries:
-            wait = self._policy.waits[export.rejections - 1] * self._rng.uniform(0.5, 1)
-            text = "%s: %s; the next start is in %.0f s"
-            self._log(logging.WARNING, text, self._where(export), error, wait)
-            self._pause_starts(wait, now)
-            return
-        given_up = ""
-        if not error.is_final:
-            given_up = f"given up after {tries} {'try' if tries == 1 else 'tries'}; "
-        self._fail(export, ServiceError(f"{error}; {given_up}{error.advice}"))
+    def _start_failed(self, export: Export, error: errors.TransientError, now: float) -> None:
+        """Start the job again: when another one has ended, or after a pause."""
+        in_flight, pause = self._in_flight(now), error.retry_after or 0.0
+        is_refusal = error.status in REFUSALS and (in_flight or self._not_before > now)
+        if is_refusal and pause <= self.policy.starts.timeout:
+            self._limit = max(1, min(self._limit, in_flight))
+            self._completed = export.tries = 0
+            is_news = self._limit < self._lowest_limit or pause >= LOGGED_PAUSE
+            self._lowest_limit = min(self._limit, self._lowest_limit)
+            level = logging.INFO if is_news else logging.DEBUG
+            text = "the service refused an export job: at most %d at once from now on%s"
+            waits = f"; no new one for {pause:.0f} s (Retry-After)" if pause else ""
+            self._log(level, text, self._limit, waits)
+        else:
+            if not export.tries:
+                export.first_try = export.called
+            export.tries += 1
+            starts, seconds = self.policy.starts, now - export.first_try
+            try:
+                pause = starts.pause(error, export.tries, seconds, self.rng.random())
+            except errors.ServiceError as final:
+                self._fail(export, final)
+                return
+            self._log(logging.WARNING, NEXT_TRY, error, export.tries + 1, starts.attempts, pause)
+        self._not_before = max(self._not_before, now + pause)
 
     def _job_lost(self, export: Export, error: Exception, now: float) -> None:
-        """Replace a job that failed or was forgotten, after a pause, a bounded number of times."""
-        if isinstance(error, JobForgottenError):
-            export.first_forgotten = export.first_forgotten or export.job_began
-            is_last = now - export.first_forgotten >= self._policy.forgotten_timeout
+        """Start a new job after a pause, unless there have been enough."""
+        advice = (
+            "run again later: the next run continues from the bookmark; if the error persists, "
+            "ask Barchart's support"
+        )
+        if isinstance(error, errors.JobForgottenError):
             export.forgotten += 1
-            count = export.forgotten
+            is_last = now - export.began >= self.policy.forgotten_timeout
         else:
             export.failures += 1
-            count = export.failures
-            is_last = count > len(self._policy.waits)
+            is_last = export.failures > len(self.policy.waits)
+        if isinstance(error, errors.StartRejectedError):
+            tries, advice = min(MAX_REJECTIONS, self.policy.starts.attempts), error.advice
+            is_last = error.is_final or export.failures >= tries
         self.job_counts.failed += export.job is not None
-        export.job = None
-        if not is_last:
-            wait = self._policy.waits[:count][-1] * self._rng.uniform(0.5, 1)
-            export.state, export.due = State.WAITING, now + wait
-            text = "%s: %s; the next job starts in %.0f s"
-            self._log(logging.WARNING, text, self._where(export), error, wait)
+        export.job, lost = None, export.failures + export.forgotten
+        if is_last:
+            given_up = f"; given up after {lost} tries" if lost > 1 else ""
+            self._fail(export, errors.JobFailedError(f"{error}{given_up}; {advice}"))
             return
-        outcome = "failed or were forgotten" if export.forgotten else "failed"
-        text = (
-            f"{export.failures + export.forgotten} export jobs {outcome}; the last error: {error}; "
-            f"{RUN_LATER}; if the error persists, ask Barchart's support"
-        )
-        self._fail(export, JobFailedError(text))
+        wait = self.policy.waits[:lost][-1] * self.rng.uniform(0.5, 1)
+        export.state, export.due = State.WAITING, now + wait
+        text = "%s: %s; the next job starts in %.0f s"
+        self._log(logging.WARNING, text, self._where(export), error, wait)
 
     def _drop(self, export: Export, reason: object) -> None:
         """Give the window of a job that an earlier run has started back to the planner."""
-        text = "%s: its job is not used: %s"
-        self._log(logging.DEBUG, text, self._where(export), reason)
+        self._log(logging.DEBUG, "%s: its job is not used: %s", self._where(export), reason)
         del export.queue.exports[export.window.start]
         export.queue.plan.give_back(export.window)
 
     def _fail(self, export: Export, error: Exception) -> None:
+        if isinstance(error, errors.BarchartEventsError) and not error.names_window:
+            error.args = (f"{self._where(export)}: {error}",)
         export.state, export.error = State.FAILED, error
 
+    def _log(self, *line: Any) -> None:
+        self.lines.append(line)
+
     def _where(self, export: Export) -> str:
-        return f"{self._request.customer}/{export.product} {export.window}"
+        return f"{self.request.customer}/{export.product} {export.window}"

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_barchart_events.api.client import is_source
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ class SavedJob:
         """Return the job of a JSON value; None if it holds none."""
         match value:
             case [str(source), int(start), int(end), int(started), str(fingerprint)]:
-                window = Window(start, end)
-                return cls(source, window, started, fingerprint) if is_kept(source) else None
+                return cls(source, Window(start, end), started, fingerprint)
         return None
 
     def to_json(self) -> list[str | int]:
@@ -107,8 +105,3 @@ class SavedJob:
             # So does one that was started before all events of its window had arrived.
             and self.window.end <= min(self.started, now) * 1000 - late
         )
-
-
-def is_kept(source: str) -> bool:
-    """Return whether a job of this name is kept in STATE."""
-    return is_source(source) and len(source) <= MAX_SOURCE

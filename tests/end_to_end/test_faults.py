@@ -112,12 +112,12 @@ MATRIX = [
     *rows(("start", "poll"), "filter", nulls=["customer", "product", "start", "end"]),
     *(
         row
-        for error in (None, "4 export jobs failed.*of another export")
+        for error in (None, "of another export.*after 4 tries")
         for echo in ({"customer": "OTHER"}, {"product": "ALERT"}, {"start": 1 << 50}, {"end": 1})
         for row in rows(("start", "poll"), "filter", error, **echo)
     ),
     *rows("start", "same-job"),
-    *rows("start", "same-job", "4 export jobs failed.*of another export"),
+    *rows("start", "same-job", "of another export.*after 4 tries"),
     *rows("start", "other-range", "none of its .* rows is inside this window"),
     # Links.
     *rows("link", "link-seconds"),

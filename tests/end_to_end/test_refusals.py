@@ -76,7 +76,7 @@ def refused_at_the_third_window(
     [
         ("status", {"code": 403}, "could not start an export job: the service answered 403"),
         ("job-status", {"status": "ARCHIVED"}, "status 'ARCHIVED', which is not documented"),
-        ("job-failed", {}, "4 export jobs failed.*ask Barchart's support"),
+        ("job-failed", {}, "given up after 4 tries; run again.*ask Barchart's support"),
         ("job-timeout", {}, "lower min_window_seconds, or name fewer event_types"),
     ],
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -15,14 +17,13 @@ from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import BarchartEventsError
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.jobs import JobPolicy
+from tap_barchart_events.exports.jobs import JobPolicy, Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from barchart_events_emulator import Emulator
     from tap_barchart_events.exports.jobs import Export
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
+REQUEST = Request("TGAM", (), "|")
 
 QUICK = JobPolicy(
     poll_interval=0.02,
@@ -41,33 +43,34 @@ QUICK = JobPolicy(
 )
 
 
-class CountedFile:
-    """A file whose rows are counted by hour when it is checked, and not checked at all."""
-
-    def __init__(self, export: Export) -> None:
-        """Take the export; nothing is read yet."""
-        self._path = export.path
-        self.contents: Any = None
-
-    def check(self) -> None:
-        """Count the rows."""
-        stamps = (line.partition(b"|")[0] for line in self._path.read_bytes().splitlines())
-        counts = Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit())
-        self.contents = SimpleNamespace(events_by_hour=counts)
-
-    def interrupt(self) -> None:
-        """Do nothing: a check takes no time."""
-
-
-def counted_file(export: Export) -> ExportFile:
-    """Return such a file as what it stands for."""
-    return cast("ExportFile", CountedFile(export))
-
-
 def checked_file(events_by_hour: Mapping[int, int]) -> ExportFile:
     """Return a checked file with such events."""
     contents = SimpleNamespace(events_by_hour=events_by_hour)
-    return cast("ExportFile", SimpleNamespace(contents=contents))
+    return cast("ExportFile", SimpleNamespace(contents=contents, check=lambda: None))
+
+
+def counted_file(export: Export) -> ExportFile:
+    """Return a file whose rows are counted by hour, and not checked at all."""
+    stamps = (line.partition(b"|")[0] for line in export.path.read_bytes().splitlines())
+    return checked_file(Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit()))
+
+
+def scheduler_of(
+    spans: Mapping[str, Window],
+    policy: JobPolicy,
+    *,
+    largest: int = HOUR,
+    unix_time: float = 0.0,
+    rng: random.Random | None = None,
+) -> Scheduler:
+    """Return a scheduler of products with such ranges, whose files are doubles."""
+    jobs = policy.max_concurrent_jobs
+    plans = {
+        product: WindowPlanner(span, largest=largest, smallest=1000, jobs=jobs)
+        for product, span in spans.items()
+    }
+    rng = rng or random.Random(0)  # noqa: S311 - seeded on purpose
+    return Scheduler(plans, REQUEST, policy, Path("no", "such", "folder"), unix_time, rng)
 
 
 @dataclass
@@ -114,8 +117,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
             for product in products
         }
         used = replace(policy, max_concurrent_jobs=jobs, job_timeout=job_timeout)
-        request = Request("TGAM", (), "|")
-        exports = Exporter(client, plans, request, used, tmp_path, stopped, counted_file)
+        exports = Exporter(client, plans, REQUEST, used, tmp_path, stopped, counted_file)
         made.append((exports, client))
         return exports
 
@@ -130,7 +132,6 @@ def read(
     products: tuple[str, ...] = ("WATCHLIST",),
     *,
     between: Callable[[], object] = lambda: None,
-    seconds: float = 30,
 ) -> Result:
     """Read everything, in a thread, so that a deadlock fails the test and does not hang it."""
     result = Result()
@@ -144,11 +145,12 @@ def read(
                     result.windows[product].append(export.window)
                     result.contents[product].append(export.path.read_bytes())
                     between()
+                    exports.emitted(export)
         except BarchartEventsError as error:
             result.error = error
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(30)
     assert not thread.is_alive(), "deadlock"
     return result

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.exceptions import TransientError
-from tap_barchart_events.exports.jobs import JobPolicy, Scheduler, State
-from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.exports.jobs import JobPolicy, State
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, checked_file
+from tests.exports.conftest import HOUR, checked_file, scheduler_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,18 +73,16 @@ class SimulatedSync:
         self._calls: list[tuple[float, int, Export]] = []
         self._numbers = itertools.count()
         span = Window(0, self.windows * HOUR)
-        self._scheduler = Scheduler(
-            {"A": WindowPlanner(span, largest=HOUR, smallest=1000, jobs=self.jobs)},
-            request=Request("TGAM", (), "|"),
-            policy=JobPolicy(self.jobs),
-            directory=Path("no", "such", "folder"),
-            unix_time=0.0,
-            rng=self._rng,
-        )
+        self._scheduler = scheduler_of({"A": span}, JobPolicy(self.jobs), rng=self._rng)
         self._scheduler.set_current("A")
         while not self._scheduler.is_at_end("A"):
             self._step()
         return self.now
+
+    def logged(self) -> list[str]:
+        """Return the lines of the log, but those at debug level."""
+        lines = self._scheduler.lines
+        return [text % tuple(more) for level, text, *more in lines if level > logging.DEBUG]
 
     def busiest(self) -> int:
         """Return how many jobs ran at once at most."""
@@ -100,27 +96,27 @@ class SimulatedSync:
             self.emitted.append((self.now, following.window))
             self._scheduler.emitted(following)
             return
-        while len(self._calls) < 2 * self.jobs and (task := self._scheduler.next_call(self.now)):
-            seconds = DOWNLOAD if task.state is State.DOWNLOADING else LATENCY
-            heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), task))
+        while len(self._calls) < 2 * self.jobs and (export := self._scheduler.next_call(self.now)):
+            seconds = DOWNLOAD if export.state is State.DOWNLOADING else LATENCY
+            heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), export))
         change = self._scheduler.next_change(self.now)
         if self._calls and self._calls[0][0] <= change:
-            self.now, _, task = heapq.heappop(self._calls)
-            self._scheduler.finished(task, self._answer(task), self.now)
+            self.now, _, export = heapq.heappop(self._calls)
+            self._scheduler.finished(export, self._answer(export), self.now)
         else:
             assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
             self.now = change
 
-    def _answer(self, task: Export) -> Job | ExportFile | Exception:
+    def _answer(self, export: Export) -> Job | ExportFile | Exception:
         """Return what a call led to."""
-        match task.state, task.job:
+        match export.state, export.job:
             case State.STARTING, _:
-                return self._start(task)
+                return self._start(export)
             case State.POLLING, job if job:
                 return self._job(job.source)
-        return checked_file({task.window.start // HOUR: 60})
+        return checked_file({export.window.start // HOUR: 60})
 
-    def _start(self, task: Export) -> Job | Exception:
+    def _start(self, export: Export) -> Job | Exception:
         running = sum(job.ends > self.now for job in self._running.values())
         if running >= self.limit(self.now):
             self.refused += 1
@@ -131,8 +127,8 @@ class SimulatedSync:
         self.started += 1
         spread = self._rng.uniform(-self.job_variation, self.job_variation)
         ends = self.now + self.job_seconds * (1 + spread)
-        self._running[source] = _Running(task.window, self.now, ends)
-        self.in_flight.append((self.now, running + 1, task.window))
+        self._running[source] = _Running(export.window, self.now, ends)
+        self.in_flight.append((self.now, running + 1, export.window))
         return self._job(source)
 
     def _job(self, source: str) -> Job:

@@ -10,28 +10,17 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exceptions import (
-    JobFailedError,
-    JobForgottenError,
-    JobMismatchError,
-    JobNotReadyError,
-    ServiceError,
-    SyncStopped,
-    TooLargeError,
-    TransientError,
-)
-from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy, Scheduler, State
-from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import MAX_AGE, Request, SavedJob
+from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy, State
+from tap_barchart_events.exports.saved_jobs import MAX_AGE, SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, START, checked_file
+from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of
 
 if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import ExportFile
@@ -41,7 +30,6 @@ if TYPE_CHECKING:
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
 RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
 """Interleavings, one a seed; many thousands of each test in `make soak`."""
-REQUEST = Request("TGAM", (), "|")
 UNIX_TIME = 1_800_000_000
 NEVER_FAILS = JobPolicy(
     poll_interval=60,
@@ -75,40 +63,39 @@ class Service:
     """Product and start of a window about whose job all calls fail."""
     names: itertools.count[int] = field(default_factory=itertools.count)
 
-    def answer(self, task: Export, now: float) -> Outcome:
+    def answer(self, export: Export, now: float) -> Outcome:
         """Return what a call of the client leads to."""
-        if task.state is State.STARTING:
-            return self._start(task, now)
-        assert task.job
-        source = task.job.source
-        if (task.queue.product, task.window.start) == self.broken:
-            return ServiceError("given up after 9 tries")
+        if export.state is State.STARTING:
+            return self._start(export, now)
+        assert export.job
+        source = export.job.source
+        if (export.queue.product, export.window.start) == self.broken:
+            return errors.ServiceError("given up after 9 tries")
         if self.rng.random() < self.faults:
-            return self._fault(task, source)
+            return self._fault(export, source)
         if source not in self.ends:
-            return JobForgottenError(source)
-        if task.state is State.POLLING:
+            return errors.JobForgottenError(source)
+        if export.state is State.POLLING:
             return Job(source, self._status(source, now), None)
         return checked_file({0: 1} if self.rng.random() < 0.5 else {})
 
-    def _start(self, task: Export, now: float) -> Outcome:
+    def _start(self, export: Export, now: float) -> Outcome:
         refused, until = self.refusal
-        assert not refused < task.called < until, "started before Retry-After had passed"
+        assert not refused < export.called < until, "started before Retry-After had passed"
         running = sum(end > now for end in self.ends.values())
         if running >= self.accepts:
             if self.retry_after is not None:
                 self.refusal = now, max(self.refusal[1], now + self.retry_after)
-            refusal = TransientError("429", self.retry_after)
+            refusal = errors.TransientError("429", self.retry_after)
             refusal.status = 429
             return refusal
         if self.rng.random() < self.faults:
-            errors: list[Exception] = [JobMismatchError("another export"), JobFailedError("FAILED")]
-            return self.rng.choice(errors)
+            return errors.JobFailedError("FAILED, or another export")
         source = f"JOB-{next(self.names)}"
-        long = self.longest if task.window.size > HOUR / 6 else 60  # not too large for ever
-        self.ends[source] = task.called + self.rng.choice([0, 30, 60, 60, long])
-        self.windows[source] = task.window
-        self.started[task.queue.product, task.window] += 1
+        long = self.longest if export.window.size > HOUR / 6 else 60  # not too large for ever
+        self.ends[source] = export.called + self.rng.choice([0, 30, 60, 60, long])
+        self.windows[source] = export.window
+        self.started[export.queue.product, export.window] += 1
         self.busiest = max(self.busiest, running + 1)
         return Job(source, self._status(source, now), None)
 
@@ -118,18 +105,13 @@ class Service:
         too_large = self.most is not None and self.windows[source].size / 60_000 > self.most
         return "TIMEOUT" if too_large else self.rng.choice(["COMPLETE", "COMPLETED"])
 
-    def _fault(self, task: Export, source: str) -> Outcome:
-        if task.state is State.DOWNLOADING:
-            return self.rng.choice(
-                [JobForgottenError(source), JobFailedError(source), JobNotReadyError(source)]
-            )
-        self.ends[source] = -math.inf
-        outcomes: list[Outcome] = [
-            JobForgottenError(source),
-            JobMismatchError(source),
-            Job(source, "FAILED", None),
-        ]
-        return self.rng.choice(outcomes)
+    def _fault(self, export: Export, source: str) -> Outcome:
+        other: Outcome = errors.JobNotReadyError(source)
+        if export.state is State.POLLING:
+            self.ends[source] = -math.inf
+            other = Job(source, "FAILED", None)
+        lost = errors.JobForgottenError(source), errors.JobFailedError(source)
+        return self.rng.choice([*lost, other])
 
 
 @dataclass
@@ -174,16 +156,9 @@ class Run:
             for job in jobs
             if job.started < oldest
         }
-        self.scheduler = Scheduler(
-            {
-                product: WindowPlanner(span, largest=HOUR, smallest=1000, jobs=self.jobs)
-                for product, span in spans.items()
-            },
-            request=REQUEST,
-            policy=replace(
-                NEVER_FAILS, max_concurrent_jobs=self.jobs, job_timeout=self.job_timeout
-            ),
-            directory=Path("no", "such", "folder"),
+        self.scheduler = scheduler_of(
+            spans,
+            replace(NEVER_FAILS, max_concurrent_jobs=self.jobs, job_timeout=self.job_timeout),
             unix_time=UNIX_TIME,
             rng=self.rng,
         )
@@ -201,12 +176,12 @@ class Run:
 
     def check(self) -> None:
         """Check what holds at any moment."""
-        tasks = list(self.scheduler._exports())  # noqa: SLF001 - all of them, to count
-        assert len(tasks) <= WINDOWS_PER_JOB * self.jobs
-        downloads = [task for task in tasks if task.state is State.DOWNLOADING]
+        exports = list(self.scheduler._exports())  # noqa: SLF001 - all of them, to count
+        assert len(exports) <= WINDOWS_PER_JOB * self.jobs
+        downloads = [export for export in exports if export.state is State.DOWNLOADING]
         assert len(downloads) <= self.jobs
         states = {State.STARTING, State.RUNNING, State.POLLING}
-        assert sum(task.state in states for task in tasks) <= self.jobs + self.taken
+        assert sum(export.state in states for export in exports) <= self.jobs + self.taken
 
     def emit(self) -> bool:
         """Read the next window if it is there; return whether the sync goes on."""
@@ -216,30 +191,30 @@ class Run:
                 return False
             self.product = following
             self.scheduler.set_current(following)
-        task = self.scheduler.following(self.product)
-        if task and task.error:
-            raise task.error
-        if task and task.state is State.READY and self.rng.random() < 0.5:
-            assert task.window.start == self.bookmarks[self.product], "out of order, or a gap"
-            self.bookmarks[self.product] = task.window.end
-            self.scheduler.emitted(task)
+        export = self.scheduler.following(self.product)
+        if export and export.error:
+            raise export.error
+        if export and export.state is State.READY and self.rng.random() < 0.5:
+            assert export.window.start == self.bookmarks[self.product], "out of order, or a gap"
+            self.bookmarks[self.product] = export.window.end
+            self.scheduler.emitted(export)
         return True
 
     def step(self) -> None:
         """Begin calls, end one of them, or let time pass."""
         if len(self.calls) < 2 * self.jobs and self.rng.random() < 0.7:
-            task = self.scheduler.next_call(self.now)
-            if task:
-                self.calls.append(task)
+            export = self.scheduler.next_call(self.now)
+            if export:
+                self.calls.append(export)
                 return
         if self.calls:
-            task = self.calls.pop(self.rng.randrange(len(self.calls)))
+            export = self.calls.pop(self.rng.randrange(len(self.calls)))
             self.now += self.rng.choice([0, 0.01, 0.5])
-            self.scheduler.finished(task, self.service.answer(task, self.now), self.now)
+            self.scheduler.finished(export, self.service.answer(export, self.now), self.now)
             return
-        task = self.scheduler.next_call(self.now)
-        if task:
-            self.calls.append(task)
+        export = self.scheduler.next_call(self.now)
+        if export:
+            self.calls.append(export)
             return
         following = self.scheduler.following(self.product)
         at_end = self.scheduler.is_at_end(self.product)
@@ -252,10 +227,10 @@ class Run:
 
     def interrupt(self) -> None:
         """End the sync: responses to starts are waited for, all other calls are given up."""
-        for task in self.calls:
-            is_start = task.state is State.STARTING
-            outcome = self.service.answer(task, self.now) if is_start else SyncStopped()
-            self.scheduler.finished(task, outcome, self.now)
+        for export in self.calls:
+            is_start = export.state is State.STARTING
+            outcome = self.service.answer(export, self.now) if is_start else errors.SyncStopped()
+            self.scheduler.finished(export, outcome, self.now)
         assert self.scheduler.open_starts == 0
         self.saved = {product: self.scheduler.jobs(product) for product in self.products}
 
@@ -319,7 +294,7 @@ def test_a_window_that_cannot_be_exported_ends_it_when_all_earlier_ones_are_emit
         hour = run.rng.randrange((run.end - START) // HOUR)
         broken = run.rng.choice(run.products), START + hour * HOUR
         run.service.broken = broken
-        with pytest.raises(ServiceError):
+        with pytest.raises(errors.ServiceError):
             run.to_the_end()
         before = run.products[: run.products.index(broken[0])]
         assert all(run.bookmarks[product] == run.end for product in before)
@@ -331,42 +306,21 @@ def test_nine_products_with_one_window_each_take_about_three_job_times(
     jobs: int, rounds: int
 ) -> None:
     products = [f"P{number}" for number in range(9)]
-    scheduler = Scheduler(
-        {p: WindowPlanner(Window(START, START + HOUR), largest=HOUR, smallest=1) for p in products},
-        request=REQUEST,
-        policy=JobPolicy(jobs),
-        directory=Path(),
-        unix_time=UNIX_TIME,
-        rng=random.Random(0),  # noqa: S311 - seeded on purpose
-    )
+    scheduler = scheduler_of(dict.fromkeys(products, Window(START, START + HOUR)), JobPolicy(jobs))
     now, ends = 0.0, dict[str, float]()
     for product in products:
         scheduler.set_current(product)
         while True:
-            while task := scheduler.next_call(now):
-                name = task.queue.product
+            while export := scheduler.next_call(now):
+                name = export.queue.product
                 outcome: Outcome = checked_file({})
-                if task.state is not State.DOWNLOADING:
+                if export.state is not State.DOWNLOADING:
                     end = ends.setdefault(name, now + 300)
                     outcome = Job(name, "COMPLETE" if now >= end else "RUNNING", None)
-                scheduler.finished(task, outcome, now)
+                scheduler.finished(export, outcome, now)
             following = scheduler.following(product)
             if following and following.file:
                 scheduler.emitted(following)
                 break
             now = scheduler.next_change(now)
     assert now < rounds * 300 * 1.15
-
-
-def test_too_many_events_in_the_smallest_window_fail_it() -> None:
-    scheduler = Scheduler(
-        {"ALERT": WindowPlanner(Window(START, START + 1000), largest=HOUR, smallest=1000)},
-        request=REQUEST,
-        policy=JobPolicy(1),
-        directory=Path(),
-        unix_time=UNIX_TIME,
-    )
-    task = scheduler.next_call(0)
-    assert task
-    scheduler.finished(task, Job("JOB-1", "TIMEOUT", 1.0), 1)
-    assert isinstance(task.error, TooLargeError)

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
-from tap_barchart_events.exceptions import (
-    CredentialsError,
-    FileError,
-    JobMismatchError,
-    JobNotReadyError,
-    StartRejectedError,
-    TransientError,
-)
 from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
-from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import Request, SavedJob
+from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, checked_file
+from tests.exports.conftest import HOUR, checked_file, scheduler_of
 
 if TYPE_CHECKING:
     from tap_barchart_events.files.export_file import ExportFile
 
-REQUEST = Request("TGAM", [], "|")
-
 
 def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
     """Return a scheduler that takes over jobs of an hour each, from the epoch on."""
-    plans = {
-        product: WindowPlanner(span, largest=24 * HOUR, smallest=1000, jobs=jobs)
-        for product, span in spans.items()
-    }
-    made = Scheduler(
-        plans, request=REQUEST, policy=JobPolicy(jobs), directory=Path(), unix_time=0.0
-    )
+    made = scheduler_of(spans, JobPolicy(jobs), largest=24 * HOUR)
     for product, count in saved.items():
         for n in range(count):
             made.take_over(product, saved_job(f"{product}{n}", n))
@@ -51,7 +34,7 @@ def saved_job(source: str, hour: int, hours: int = 1) -> SavedJob:
 def read_all(
     made: Scheduler,
     product: str,
-    errors: dict[State, Exception] | None = None,
+    raised: dict[State, Exception] | None = None,
     until: float = math.inf,
 ) -> Exception | None:
     """Read a product to its end, in simulated time; return why it failed, if it did."""
@@ -65,22 +48,22 @@ def read_all(
             return following.error
         if following and following.file:
             made.emitted(following)
-        elif task := made.next_call(now):
-            made.finished(task, answer(task, errors or {}), now)
+        elif export := made.next_call(now):
+            made.finished(export, answer(export, raised or {}), now)
         else:
             now = made.next_change(now)
             assert now < until, "nothing happens until then"
     raise AssertionError("it does not end")
 
 
-def answer(task: Export, errors: dict[State, Exception]) -> Job | ExportFile | Exception:
-    if task.state in errors:
-        return errors[task.state]
-    if task.state is State.STARTING:
-        return Job(f"new-{task.window.start}", "RUNNING", None)
-    if task.state is State.POLLING:
-        assert task.job
-        return Job(task.job.source, "COMPLETE", None)
+def answer(export: Export, raised: dict[State, Exception]) -> Job | ExportFile | Exception:
+    if export.state in raised:
+        return raised[export.state]
+    if export.state is State.STARTING:
+        return Job(f"new-{export.window.start}", "RUNNING", None)
+    if export.state is State.POLLING:
+        assert export.job
+        return Job(export.job.source, "COMPLETE", None)
     return checked_file({})
 
 
@@ -127,7 +110,7 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
 def test_a_job_that_is_never_ready_times_out() -> None:
     made = scheduler({"A": Window(0, 1000)}, {}, 1)
 
-    error = read_all(made, "A", {State.POLLING: JobNotReadyError("running")})
+    error = read_all(made, "A", {State.POLLING: errors.JobNotReadyError("running")})
 
     assert "job_timeout_minutes" in str(error)
 
@@ -135,16 +118,16 @@ def test_a_job_that_is_never_ready_times_out() -> None:
 def test_a_job_that_other_credentials_started_is_started_anew() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
     made.set_current("A")
-    task = made.next_call(100.0)
-    assert task
-    made.finished(task, CredentialsError("403"), 100.0)
+    export = made.next_call(100.0)
+    assert export
+    made.finished(export, errors.CredentialsError("403"), 100.0)
 
     assert read_all(made, "A") is None
 
 
 def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
-    error = FileError("inflates without end")
+    error = errors.FileError("inflates without end")
 
     assert read_all(made, "A", {State.DOWNLOADING: error}) is error
 
@@ -156,9 +139,9 @@ def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
     now, pauses = 100.0, []
     while now < 600:
-        task = made.next_call(now)
-        assert task
-        made.finished(task, Job("J", "RUNNING", None), now)
+        export = made.next_call(now)
+        assert export
+        made.finished(export, Job("J", "RUNNING", None), now)
         pauses.append(made.next_change(now) - now)
         now += pauses[-1]
     assert 0.5 <= pauses[0] <= 2
@@ -174,30 +157,41 @@ def test_where_jobs_are_quick_a_poll_follows_after_a_tenth_of_an_interval_at_lea
     now = 100.001
     pauses: list[float] = []
     while len(pauses) < 5:
-        task = made.next_call(now)
-        assert task
-        if task is first:
-            made.finished(task, checked_file({}), now)
+        export = made.next_call(now)
+        assert export
+        if export is first:
+            made.finished(export, checked_file({}), now)
             continue
-        made.finished(task, Job("K", "RUNNING", None), now)
-        pauses.append(task.due - now)
-        now = task.due
+        made.finished(export, Job("K", "RUNNING", None), now)
+        pauses.append(export.due - now)
+        now = export.due
     assert min(pauses) == pytest.approx(0.2)
 
 
 def test_a_start_that_is_rejected_and_then_not_answered_is_sent_again() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
     now = 10_000.0
-    for error in (StartRejectedError("a code"), TransientError("502")):
-        task = made.next_call(now)
-        assert task
-        made.finished(task, error, now)
+    for error in (errors.StartRejectedError("a code"), errors.TransientError("502")):
+        export = made.next_call(now)
+        assert export
+        made.finished(export, error, now)
         now = made.next_change(now)
-        assert task.state is State.WAITING, task.error
+        assert export.state is State.WAITING, export.error
+
+
+def test_a_start_that_is_rejected_keeps_no_other_window_waiting() -> None:
+    made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=2)
+    first = made.next_call(100.0)
+    assert first
+    made.finished(first, errors.StartRejectedError("a code"), 100.0)
+    second = made.next_call(100.0)
+    assert second
+    assert second.window.start == first.window.end
+    assert made.next_change(100.0) == first.due > 100
 
 
 def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
     made = scheduler({"A": Window(0, 8 * HOUR)}, {}, jobs=1)
-    mismatch = JobMismatchError("another export")
+    mismatch = errors.JobFailedError("another export")
     error = read_all(made, "A", {State.POLLING: mismatch}, until=600.0)
-    assert "4 export jobs failed" in str(error)
+    assert "given up after 4 tries" in str(error)
