@@ -9,24 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from tap_barchart_events.api.client import Job, ReportsClient
 from tap_barchart_events.exceptions import SyncStopped
-from tap_barchart_events.exports.jobs import Scheduler, State
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import Request, SavedJob
+from tap_barchart_events.files.export_file import ExportFile
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-    from pathlib import Path
-
-    from tap_barchart_events.api.client import Job, ReportsClient
-    from tap_barchart_events.exports.jobs import Export, JobPolicy
-    from tap_barchart_events.exports.planner import WindowPlanner
-    from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-    from tap_barchart_events.files.export_file import ExportFile
-
-    OpenFile = Callable[[Export], ExportFile]
-    """Returns the downloaded file of an export, unread."""
+OpenFile = Callable[[Export], ExportFile]
+"""Returns the downloaded file of an export, unread."""
 
 logger = logging.getLogger(__name__)
 

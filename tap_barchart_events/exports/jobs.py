@@ -12,22 +12,18 @@ import logging
 import math
 import random
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import NEXT_TRY, REFUSALS, RetryPolicy
-from tap_barchart_events.exports.saved_jobs import MAX_SOURCE, SavedJob
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tap_barchart_events.exports.planner import WindowPlanner
-    from tap_barchart_events.exports.saved_jobs import Request
-    from tap_barchart_events.files.export_file import ExportFile
-    from tap_barchart_events.windows import Window
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.saved_jobs import MAX_SOURCE, Request, SavedJob
+from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.windows import Window
 
 WINDOWS_PER_JOB = 4
 """Windows issued and not yet emitted, for each job that may be in flight."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tap_barchart_events.windows import HOUR, Window, cut_unit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 WEEK_HOURS = 168
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tap_barchart_events.windows import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_SOURCE = 64
 """Most characters of a ``source`` that is kept; the service's have 40."""

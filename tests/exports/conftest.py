@@ -6,28 +6,24 @@ import itertools
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import BarchartEventsError
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.jobs import JobPolicy, Scheduler
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from barchart_events_emulator import Emulator
-    from tap_barchart_events.exports.jobs import Export
-    from tap_barchart_events.files.export_file import ExportFile
 
 HOUR = 3_600_000
 START = 492_000 * HOUR
@@ -100,7 +96,6 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
         smallest: int = 1000,
         jobs: int = 4,
         job_timeout: float = 60,
-        policy: JobPolicy = QUICK,
     ) -> Exporter:
         covered = Window(START, START + round(hours * HOUR))
         stopped = threading.Event()
@@ -116,7 +111,7 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
             product: WindowPlanner(covered, largest=window, smallest=smallest, jobs=jobs)
             for product in products
         }
-        used = replace(policy, max_concurrent_jobs=jobs, job_timeout=job_timeout)
+        used = replace(QUICK, max_concurrent_jobs=jobs, job_timeout=job_timeout)
         exports = Exporter(client, plans, REQUEST, used, tmp_path, stopped, counted_file)
         made.append((exports, client))
         return exports

@@ -11,21 +11,18 @@ import itertools
 import logging
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.exceptions import TransientError
-from tap_barchart_events.exports.jobs import JobPolicy, State
+from tap_barchart_events.exports.jobs import Export, JobPolicy, State
+from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, checked_file, scheduler_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_barchart_events.exports.jobs import Export
-    from tap_barchart_events.files.export_file import ExportFile
-
+JOB = 300.0
+"""Seconds that a job takes, give or take a tenth."""
 LATENCY = 0.1
 """Seconds that a call takes."""
 DOWNLOAD = 2.0
@@ -46,9 +43,6 @@ class SimulatedSync:
     jobs: int
     """``max_concurrent_jobs``."""
     windows: int = 24
-    job_seconds: float = 300
-    job_variation: float = 0.1
-    """Share by which the times of jobs vary, up and down."""
     limit: Callable[[float], float] = lambda _: math.inf
     """The time → how many jobs the service runs at once."""
     retry_after: float | None = None
@@ -125,8 +119,7 @@ class SimulatedSync:
             return refusal
         source = f"JOB-{self.started}"
         self.started += 1
-        spread = self._rng.uniform(-self.job_variation, self.job_variation)
-        ends = self.now + self.job_seconds * (1 + spread)
+        ends = self.now + JOB * self._rng.uniform(0.9, 1.1)
         self._running[source] = _Running(export.window, self.now, ends)
         self.in_flight.append((self.now, running + 1, export.window))
         return self._job(source)

@@ -10,7 +10,6 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,13 +18,11 @@ from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy, State
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, SavedJob
+from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of
 
-if TYPE_CHECKING:
-    from tap_barchart_events.files.export_file import ExportFile
-
-    Outcome = Job | ExportFile | Exception
+Outcome = Job | ExportFile | Exception
 
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
 RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
@@ -51,8 +48,6 @@ class Service:
     accepts: int
     """Jobs that it runs at once."""
     retry_after: float | None = None
-    longest: float = 900
-    """How long a job runs at most, in seconds."""
     ends: dict[str, float] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
     started: Counter[tuple[str, Window]] = field(default_factory=Counter)
@@ -92,7 +87,7 @@ class Service:
         if self.rng.random() < self.faults:
             return errors.JobFailedError("FAILED, or another export")
         source = f"JOB-{next(self.names)}"
-        long = self.longest if export.window.size > HOUR / 6 else 60  # not too large for ever
+        long = 900 if export.window.size > HOUR / 6 else 60  # not too large for ever
         self.ends[source] = export.called + self.rng.choice([0, 30, 60, 60, long])
         self.windows[source] = export.window
         self.started[export.queue.product, export.window] += 1

@@ -6,8 +6,8 @@ import bisect
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.windows import HOUR, Window
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DAY = 24 * HOUR
 START = 1_767_571_200_000

@@ -45,9 +45,7 @@ def test_a_job_that_may_cost_events_is_not_used(job: SavedJob, options: dict[str
 
 def test_what_is_written_is_read_and_entries_that_are_no_jobs_are_not() -> None:
     assert SavedJob.from_json(JOB.to_json()) == JOB
-    others = [None, [], ["JOB-2", 1, 0, 0], {"source": "JOB-3"}, JOB.to_json()[:4], "JOB-4"]
-    names = ["", "x" * 65]
-    for value in [*others, *([name, *JOB.to_json()[1:]] for name in names)]:
+    for value in [None, [], ["JOB-2", 1, 0, 0], {"source": "JOB-3"}, JOB.to_json()[:4], "JOB-4"]:
         assert SavedJob.from_json(value) is None
 
 

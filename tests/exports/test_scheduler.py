@@ -7,21 +7,18 @@ import random
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exceptions import JobFailedError, ServiceError, TooLargeError
+from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, START, read
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tap_barchart_events.exports.exporter import Exporter
 
 MINUTE = 60_000
 
@@ -151,15 +148,6 @@ def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
     assert all(result.covered(p) == Window(START, START + 24 * HOUR) for p in products)
     assert any(job.too_large for job in service.jobs)
     assert busiest(service, products[0], after=START + 12 * HOUR) == jobs
-
-
-def test_a_job_that_hangs_counts_as_too_large(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    service.fault("start", "job-hangs", times=2)
-    result = read(make(job_timeout=0.3))
-    assert result.covered() == Window(START, START + 6 * HOUR)
-    assert len(result.windows["WATCHLIST"]) > 6
 
 
 def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_kept(

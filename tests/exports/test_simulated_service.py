@@ -11,9 +11,8 @@ import pytest
 from tap_barchart_events.exceptions import JobFailedError, ServiceError
 from tap_barchart_events.exports.jobs import JobPolicy
 from tests.exports.conftest import HOUR
-from tests.exports.simulated_service import SimulatedSync
+from tests.exports.simulated_service import JOB, SimulatedSync
 
-JOB = 300.0
 SEEDS = range(10)
 FIRST_OUTAGE = 400.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,11 +10,9 @@ from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.saved_jobs import SavedJob
+from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, checked_file, scheduler_of
-
-if TYPE_CHECKING:
-    from tap_barchart_events.files.export_file import ExportFile
 
 
 def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
@@ -29,6 +26,13 @@ def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Sch
 
 def saved_job(source: str, hour: int, hours: int = 1) -> SavedJob:
     return SavedJob(source, Window(hour * HOUR, (hour + hours) * HOUR), 90, "x")
+
+
+def due(made: Scheduler, now: float) -> Export:
+    """Return the window whose call is to be made now."""
+    export = made.next_call(now)
+    assert export
+    return export
 
 
 def read_all(
@@ -97,6 +101,14 @@ def test_of_two_jobs_that_overlap_one_is_used() -> None:
     assert [job.source for job in made.jobs("A")] == ["A0", "A1"]
 
 
+def test_a_job_whose_name_is_too_long_for_state_is_not_kept() -> None:
+    made = scheduler({"A": Window(0, 2 * HOUR)}, {}, 1)
+
+    assert all(made.take_over("A", saved_job("x" * (64 + hour), hour)) for hour in range(2))
+
+    assert [len(job.source) for job in made.jobs("A")] == [64]
+
+
 def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
     made = scheduler({"A": Window(0, 2 * HOUR)}, {"A": 2}, 1)
 
@@ -118,8 +130,7 @@ def test_a_job_that_is_never_ready_times_out() -> None:
 def test_a_job_that_other_credentials_started_is_started_anew() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {"A": 1}, 1)
     made.set_current("A")
-    export = made.next_call(100.0)
-    assert export
+    export = due(made, 100.0)
     made.finished(export, errors.CredentialsError("403"), 100.0)
 
     assert read_all(made, "A") is None
@@ -139,8 +150,7 @@ def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
     now, pauses = 100.0, []
     while now < 600:
-        export = made.next_call(now)
-        assert export
+        export = due(made, now)
         made.finished(export, Job("J", "RUNNING", None), now)
         pauses.append(made.next_change(now) - now)
         now += pauses[-1]
@@ -151,17 +161,11 @@ def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
 
 def test_where_jobs_are_quick_a_poll_follows_after_a_tenth_of_an_interval_at_least() -> None:
     made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=1)
-    first = made.next_call(100.0)
-    assert first
-    made.finished(first, Job("J", "COMPLETE", 0.001), 100.001)
-    now = 100.001
-    pauses: list[float] = []
+    made.finished(due(made, 100.0), Job("J", "COMPLETE", 0.001), 100.001)
+    made.finished(due(made, 100.001), checked_file({}), 100.001)
+    now, pauses = 100.001, list[float]()
     while len(pauses) < 5:
-        export = made.next_call(now)
-        assert export
-        if export is first:
-            made.finished(export, checked_file({}), now)
-            continue
+        export = due(made, now)
         made.finished(export, Job("K", "RUNNING", None), now)
         pauses.append(export.due - now)
         now = export.due
@@ -172,8 +176,7 @@ def test_a_start_that_is_rejected_and_then_not_answered_is_sent_again() -> None:
     made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
     now = 10_000.0
     for error in (errors.StartRejectedError("a code"), errors.TransientError("502")):
-        export = made.next_call(now)
-        assert export
+        export = due(made, now)
         made.finished(export, error, now)
         now = made.next_change(now)
         assert export.state is State.WAITING, export.error
@@ -181,11 +184,9 @@ def test_a_start_that_is_rejected_and_then_not_answered_is_sent_again() -> None:
 
 def test_a_start_that_is_rejected_keeps_no_other_window_waiting() -> None:
     made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=2)
-    first = made.next_call(100.0)
-    assert first
+    first = due(made, 100.0)
     made.finished(first, errors.StartRejectedError("a code"), 100.0)
-    second = made.next_call(100.0)
-    assert second
+    second = due(made, 100.0)
     assert second.window.start == first.window.end
     assert made.next_change(100.0) == first.due > 100
 
