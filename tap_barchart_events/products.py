@@ -9,12 +9,9 @@ that has to be kept here, and adding an event type, or a name to its context, ch
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 LEADING = ("timestamp", "type")
 """The first two columns of every file."""
@@ -57,6 +54,11 @@ def snake_case(name: str) -> str:
     """
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+
+
+def plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def columns_of(products: Sequence[str]) -> list[str]:
@@ -380,3 +382,6 @@ def _read_known_products() -> None:
 
 
 _read_known_products()
+
+EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
+"""The event types of all known products."""

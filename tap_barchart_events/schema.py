@@ -12,8 +12,8 @@ from singer_sdk import typing as th
 from singer_sdk.singerlib import Catalog
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of
-from tap_barchart_events.settings import did_you_mean, plain
+from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of, plain
+from tap_barchart_events.settings import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping, Sequence

@@ -20,7 +20,7 @@ from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS, snake_case
+from tap_barchart_events.products import EVENT_TYPES, PRODUCTS, plain, snake_case
 from tap_barchart_events.urls import is_safe
 from tap_barchart_events.windows import HOUR, SECOND, from_iso, to_iso
 
@@ -40,8 +40,6 @@ MAX_NUMBER = 1_000_000_000
 
 MIN_PARQUET_ROWS = 2_048
 """Fewest records of a full Parquet file: DuckDB writes rows in vectors of this size."""
-
-EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
 
 _TEXTS = {
     "username": "User name: User name for HTTP Basic authentication; Barchart issues it. Line "
@@ -438,8 +436,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = {plain(one): one for one in sorted(known)}
     near = difflib.get_close_matches(plain(name), names, 1, 0.7)
     return f"; did you mean {names[near[0]]}?" if near else ""
-
-
-def plain(name: str) -> str:
-    """Return the letters and digits of a name, in lower case."""
-    return re.sub(r"[\W_]", "", name.lower())

@@ -10,10 +10,9 @@ import pytest
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.products import PRODUCTS
+from tap_barchart_events.products import EVENT_TYPES, PRODUCTS
 from tap_barchart_events.settings import (
     CONFIG_JSONSCHEMA,
-    EVENT_TYPES,
     Settings,
     checked,
     unknown_codes,
