@@ -14,8 +14,7 @@
     │       └── JobMismatchError    the job is for another export: start a new one
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
-    │   ├── ResourceError       too little memory or disk to read it; it may be fine
-    │   └── WrongRangeError     its rows are of another range, or in another unit of time
+    │   └── ResourceError       too little memory or disk to read it; it may be fine
     └── OutputError             stdout cannot be written to
 
 There is one class for each decision of a caller, not for each place of origin. The message
@@ -106,10 +105,6 @@ class LayoutError(FileError):
 
 class ResourceError(FileError):
     """There is too little memory or disk for an export file, which may be fine."""
-
-
-class WrongRangeError(FileError):
-    """An export file has rows, and none, or too few, occurred in the requested window."""
 
 
 class OutputError(BarchartEventsError):

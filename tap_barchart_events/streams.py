@@ -23,7 +23,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.files.export_file import ExportFile
-from tap_barchart_events.files.rows import FileFormat
+from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
 from tap_barchart_events.products import columns_of
@@ -31,7 +31,6 @@ from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_wit
 from tap_barchart_events.settings import unknown_codes
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.sync import open_sync
-from tap_barchart_events.windows import Window
 
 if TYPE_CHECKING:
     import logging
@@ -164,21 +163,21 @@ class EventsStream(Stream):
 
     def _open_file(self, folder: Path, export: Export) -> ExportFile:
         """Return the downloaded file of an export, unread."""
-        settings = self.settings
-        return ExportFile(
-            export.path,
-            customer=settings.customer,
-            product=export.product,
-            window=export.window,
-            possible=Window(settings.start_date, round(time.time() * 1000)),
+        options = FileOptions(
+            customer=self.settings.customer,
+            start_date=self.settings.start_date,
+            delimiter=self.settings.delimiter,
+            quote_character=self.settings.quote_character,
+            columns=self.settings.columns,
+            layout_check=self.settings.layout_check,
             properties=self._selected,
             schema_columns=self._columns,
-            file_format=FileFormat(
-                settings.delimiter,
-                settings.quote_character,
-                settings.columns,
-                settings.layout_check,
-            ),
+        )
+        return ExportFile(
+            path=export.path,
+            product=export.product,
+            window=export.window,
+            options=options,
             directory=folder,
             has_null_product=export.has_null_product,
         )
@@ -196,7 +195,7 @@ class EventsStream(Stream):
             columns, warnings = state.columns.after(product, contents)
             for warning in (*warnings, *contents.warnings):
                 self.logger.warning("%s %s: %s", product, export.window, warning)
-            with file:
+            with closing(file):
                 yield file
             self._writer.flush()
             state = replace(state, columns=columns)
@@ -270,7 +269,7 @@ class EventsStream(Stream):
         kind = encoding.format, encoding.compression
         for file in chain.from_iterable(map(self._files, self.partitions)):
             paths = file.write_batches(*kind, batch_config.batch_size)
-            what = f"{file.customer}/{file.product} {file.window}"
+            what = f"{self.settings.customer}/{file.product} {file.window}"
             for url in store_all(paths, batch_config, stem=stem, what=what):
                 yield encoding, [url]
 

@@ -3,69 +3,61 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.export_file import ExportFile
-from tap_barchart_events.files.rows import FileFormat
+from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
 from tap_barchart_events.windows import Window, to_iso
 from tests.expected_events import event_ids
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 START = 1_571_029_200_000
-NOW = START + 30 * 86_400_000
 YEAR_2000 = 946_684_800_000
 DAY = Window(START, START + 86_400_000)
 
 WATCHLIST = PRODUCTS["WATCHLIST"].layouts[-1]
 
+OPTIONS = FileOptions(
+    customer="TGAM",
+    start_date=YEAR_2000,
+    delimiter="|",
+    quote_character='"',
+    columns={},
+    layout_check="error",
+    properties=(),
+    schema_columns=(),
+)
 
-class File:
-    """An export file made of bytes, opened as the stream opens one."""
 
-    def __init__(
-        self,
-        data: bytes,
-        *,
-        product: str = "WATCHLIST",
-        window: Window = DAY,
-        file_format: FileFormat | None = None,
-        properties: Sequence[str] | None = None,
-    ) -> None:
-        """Write the bytes to a file in a directory of its own."""
-        self._folder = TemporaryDirectory()
-        self.directory = Path(self._folder.name)
-        path = self.directory / "it's an export.csv"
+@contextmanager
+def checked(
+    data: bytes, product: str = "WATCHLIST", window: Window = DAY, **options: Any
+) -> Iterator[ExportFile]:
+    """Yield an export file made of bytes, opened as the stream opens one, and checked."""
+    columns = columns_of([product])
+    first = ["event_id", "customer", "product", "timestamp", "type"]
+    options = {"properties": [*first, *columns, "extra", "end"], **options}
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "it's an export.csv")
         path.write_bytes(data)
-        columns = columns_of([product])
-        everything = ["event_id", "customer", "product", "timestamp", "type", *columns]
-        self.export = ExportFile(
-            path,
-            customer="TGAM",
+        export = ExportFile(
+            path=path,
             product=product,
             window=window,
-            possible=Window(YEAR_2000, NOW),
-            properties=[*everything, "extra", "end"] if properties is None else properties,
-            schema_columns=columns,
-            file_format=file_format or FileFormat(),
-            directory=self.directory,
+            options=replace(OPTIONS, schema_columns=columns, **options),
+            directory=Path(folder),
         )
-
-    def __enter__(self) -> ExportFile:
-        """Return the file, not yet checked."""
-        return self.export
-
-    def __exit__(self, *error: object) -> None:
-        """Close and remove it."""
-        self.export.__exit__(*error)
-        self._folder.cleanup()
+        with closing(export):
+            export.check()
+            yield export
 
 
 def row(timestamp: int, event_type: str = "WATCHLIST-ACCESSED", *values: str) -> list[str]:
@@ -80,14 +72,14 @@ def text(rows: Sequence[Sequence[str]], line_break: str = "\n") -> bytes:
 
 def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
     """Return the records of a file."""
-    with File(data, **options) as export:
+    with checked(data, **options) as export:
         return list(export.records())
 
 
 def refusal(data: bytes, **options: Any) -> str:
     """Return the error of a file that cannot be read."""
-    with File(data, **options) as export, pytest.raises(FileError) as error:
-        export.check()
+    with pytest.raises(FileError) as error, checked(data, **options):
+        pass
     return str(error.value)
 
 

@@ -1,36 +1,19 @@
-"""The check of an export file before it is used, by sums over all its rows.
+"""What an export file holds, by sums over all its rows, and whether it is the file of its window.
 
-One query reads the file once. The module does not depend on how events are written.
+Pure: the sums come from one query (``sums_query``), and nothing here reads a file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TYPE_CHECKING
+from enum import IntEnum
+from typing import Any
 
-from tap_barchart_events.exceptions import FileError, WrongRangeError
-from tap_barchart_events.files.engine import UnreadableRowError
-from tap_barchart_events.files.memory import FETCH_ROWS
-from tap_barchart_events.files.queries import (
-    TIE_LOOKBACK,
-    DuplicateStrategy,
-    Source,
-    identifier,
-    literal,
-)
-from tap_barchart_events.windows import HOUR, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tap_barchart_events.files.engine import Engine
-    from tap_barchart_events.files.layout import Layout, TypeCount
-    from tap_barchart_events.windows import Window
-
-# Columns of files are in snake_case, so a name with a space is free for the query's own.
-MILLISECONDS = '"as milliseconds"'
+from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.layout import Layout, TypeCount
+from tap_barchart_events.windows import to_iso
 
 YEAR_2000 = 946_684_800_000
 """No event is older, in milliseconds since the epoch."""
@@ -38,8 +21,26 @@ YEAR_2000 = 946_684_800_000
 DAY = 86_400_000
 """An event that is later than now by more than this, in milliseconds, has no true timestamp."""
 
-UNITS = {"seconds": (1_000, 1), "microseconds": (1, 1_000), "nanoseconds": (1, 1_000_000)}
-"""Units that a timestamp may have by mistake → how many milliseconds equal how many of them."""
+UNITS = {"seconds": 1e3, "microseconds": 1e-3, "nanoseconds": 1e-6}
+"""Units that a timestamp may have by mistake, in milliseconds."""
+
+
+class DuplicateStrategy(IntEnum):
+    """How the ordinals of events that are equal in the identity columns are found.
+
+    The order of the timestamps decides; the highest value of any row applies to the file.
+    """
+
+    NONE = 0
+    """Each timestamp is later than the one before it: no events are equal, all ordinals are 0."""
+
+    LOOKBACK = 1
+    """Some timestamps are equal, at most ``TIE_LOOKBACK`` rows apart: each row is compared with
+    that many."""
+
+    TABLE = 2
+    """Some are equal further apart, or earlier than the one before: a table has all ordinals, in
+    row order, and is read side by side with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,6 @@ class Dropped:
     def between(self) -> tuple[str, str]:
         """The instants between which they occurred, if there are any, ISO 8601."""
         return _instant(self.first or 0), _instant(self.last or 0)
-
-    @staticmethod
-    def query(condition: str) -> str:
-        """Return the aggregates that are its fields."""
-        t = MILLISECONDS
-        aggregates = "count(*)", f"min({t})", f"max({t})"
-        return ", ".join(f"{aggregate} FILTER ({condition})" for aggregate in aggregates)
 
 
 def _instant(milliseconds: int) -> str:
@@ -126,43 +120,27 @@ class FileContents:
     """Contradictions that do not stop the sync."""
 
     @classmethod
-    def read(
-        cls,
-        engine: Engine,
-        source: Source,
-        window: Window,
-        possible: Window,
-        event_types: Iterable[str],
-    ) -> FileContents:
-        """Return the sums over all rows.
+    def read(cls, names: Iterable[str], sums: Iterable[Sequence[Any]]) -> FileContents:
+        """Return the contents of a file by the result of ``sums_query``.
 
         Args:
-            engine: Reads the file.
-            source: The rows of the file.
-            window: The window that the file was exported for.
-            possible: What all windows lie in: from ``start_date`` to now.
-            event_types: The event types that are counted separately.
-
+            names: The columns of the file.
+            sums: The rows of the result.
         """
         contents = cls()
-        names = [name for name in source.names if name != "timestamp"]
-        query = _query(source, window, possible, event_types)
-        try:
-            result = [*chain.from_iterable(engine.fetch(query, FETCH_ROWS))]
-        except UnreadableRowError:
-            return cls(bad=1)
-        for code, rows, events, by_hour, *sums in result:
+        values = [name for name in names if name != "timestamp"]
+        for code, rows, events, by_hour, outside, impossible, absurd, *others in sums:
+            bad, duplicates, content_bytes, *counts = others
+            filled = dict(zip(values, counts, strict=True))
             contents.rows += rows
             contents.events += events
             contents.events_by_hour.update(by_hour or {})
-            contents.outside += Dropped(*sums[:3])
-            contents.impossible += Dropped(*sums[3:6])
-            absurd, bad, duplicates, content_bytes, *counts = sums[6:]
+            contents.outside += Dropped(*outside)
+            contents.impossible += Dropped(*impossible)
             contents.absurd += absurd
             contents.bad += bad
             contents.duplicates = max(contents.duplicates, DuplicateStrategy(duplicates))
             contents.content_bytes += content_bytes
-            filled = dict(zip(names, counts, strict=True))
             contents.filled.update(filled)
             if code is not None:
                 contents.by_type.append((code, rows, filled))
@@ -175,31 +153,29 @@ class FileContents:
             now: The present time, in milliseconds.
 
         Raises:
-            WrongRangeError: No row is inside the window or exactly at its ``end``, or more rows
+            FileError: No row is inside the window or exactly at its ``end``, or more rows
                 have timestamps in another unit than are inside.
         """
         span = "from {} to {}".format(*self.outside.between)
         if self.absurd > self.events:
-            raise WrongRangeError(
+            instants = self.outside.first or 0, self.outside.last or 0
+            fitting = [
+                unit
+                for unit, size in UNITS.items()
+                if any(YEAR_2000 <= instant * size <= now + DAY for instant in instants)
+            ]
+            unit = fitting[0] if fitting else "no unit"
+            raise FileError(
                 f"{self.absurd:,} of its {self.rows:,} rows are before the year 2000 or later than "
-                f"a day after now: their timestamps fit {self._unit(now)}, and as milliseconds "
-                f"rows are {span}; ask Barchart's support for timestamps in milliseconds, or check "
-                "the order in the setting columns, if it is set"
+                f"a day after now ({span}): the timestamps fit as {unit}; "
+                "check the order in the setting columns, or ask Barchart's support"
             )
         if self.rows and self.outside.rows == self.rows:
-            raise WrongRangeError(
-                f"none of its {self.rows:,} rows is inside this window: their timestamps are "
-                f"{span}. The service, or a cache in between, sent another export; run again; if "
-                "the error persists, ask Barchart's support"
+            raise FileError(
+                f"none of its {self.rows:,} rows is inside this window: they are {span}, so the "
+                "service, or a cache in between, sent another export; run again, and if the error "
+                "persists, ask Barchart's support"
             )
-
-    def _unit(self, now: int) -> str:
-        """Return the unit in which the first or the last row lies between the year 2000 and now."""
-        for unit, (milliseconds, units) in UNITS.items():
-            for instant in (self.outside.first or 0, self.outside.last or 0):
-                if YEAR_2000 <= instant * milliseconds // units <= now + DAY:
-                    return f"as {unit}"
-        return "in no unit"
 
     def check_types(self, product: str, of_others: Mapping[str, str]) -> None:
         """Check that no row has an event type of another product, by code → product.
@@ -214,47 +190,3 @@ class FileContents:
                     f"and {product} does not, and the service gave no product for the export: it "
                     f"may not know {product}; check products"
                 )
-
-
-def _query(source: Source, window: Window, possible: Window, event_types: Iterable[str]) -> str:
-    """Return the query of the sums.
-
-    Its result has a row for each of the event types given, and one, of the type NULL, for all
-    others together: a file may hold more event types than fit in memory.
-    """
-    known = ", ".join(map(literal, ["", *event_types]))
-    columns = [identifier(name) for name in source.names]
-    values = [identifier(name) for name in source.names if name != "timestamp"]
-    content = " + ".join(f"coalesce(sum(strlen({column})), 0)" for column in columns)
-    t = MILLISECONDS
-    inside = f"{t} >= {window.start} AND {t} < {window.end}"
-    outside = f"({t} < {window.start} OR {t} > {window.end})"
-    impossible = f"{outside} AND ({t} < {possible.start} OR {t} > {possible.end})"
-    absurd = f"{outside} AND ({t} < {YEAR_2000} OR {t} > {possible.end + DAY})"
-    return f"""
-        SELECT
-            CASE WHEN type IN ({known}) THEN type END,
-            count(*),
-            count(*) FILTER ({inside}),
-            histogram({t} // {HOUR}) FILTER ({inside}),
-            {Dropped.query(outside)},
-            {Dropped.query(impossible)},
-            count(*) FILTER ({absurd}),
-            count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
-            max(CASE
-                WHEN {t} > "1 back" OR "1 back" IS NULL THEN {DuplicateStrategy.NONE}
-                WHEN {t} < "1 back" OR {t} = "lookback row" THEN {DuplicateStrategy.TABLE}
-                ELSE {DuplicateStrategy.LOOKBACK}
-            END),
-            {content} + {len(values)} * count(*),
-            {", ".join(f"count({column})" for column in values)}
-        FROM (
-            SELECT *,
-                lag({t}) OVER () AS "1 back",
-                lag({t}, {TIE_LOOKBACK + 1}) OVER () AS "lookback row"
-            FROM (
-                SELECT *, try_cast(timestamp AS BIGINT) AS {t}
-                FROM {source.relation("VARCHAR")}
-            )
-        )
-        GROUP BY 1"""

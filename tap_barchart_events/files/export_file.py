@@ -7,39 +7,51 @@ depend on jobs, bookmarks or STATE.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from isal import igzip
 
 from tap_barchart_events.exceptions import FileError, ResourceError
-from tap_barchart_events.files.batches import write_jsonl, write_parquet
 from tap_barchart_events.files.check import FileContents
-from tap_barchart_events.files.engine import Engine, UnreadableRowError
-from tap_barchart_events.files.layout import check_layout, detect_layout, expected_columns
-from tap_barchart_events.files.memory import (
-    FETCH_ROWS,
-    LINES_BYTES,
+from tap_barchart_events.files.engine import (
     ORDINARY_VECTOR_BYTES,
+    RAISE_LIMIT,
+    Engine,
+    UnreadableRowError,
     memory_limit,
 )
-from tap_barchart_events.files.queries import EventsQuery, Source
-from tap_barchart_events.files.rows import Rows
-from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, types_of_others
+from tap_barchart_events.files.layout import check_layout, detect_layout, expected_columns
+from tap_barchart_events.files.queries import EventsQuery, Source, literal, sums_query
+from tap_barchart_events.files.rows import VECTOR_ROWS, FileOptions, Rows
+from tap_barchart_events.products import LEADING, PRODUCTS, types_of_others
+from tap_barchart_events.windows import Window
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+LINES_BYTES = 100_000
+"""Bytes of finished lines that are returned at once: they stay in the processor's cache."""
 
-    from typing_extensions import Self
+FETCH_ROWS = 1_000
+"""Most rows that are fetched at once: about ``LINES_BYTES`` of the shortest."""
 
-    from tap_barchart_events.files.rows import FileFormat
-    from tap_barchart_events.windows import Window
+ROW_GROUP_ROWS = 25_000
+"""Most records in a row group of a Parquet file, which is in memory until it is full."""
+
+PARQUET_CODECS = {None: "snappy", "gzip": "gzip", "none": "uncompressed"}
+"""The setting's compression → DuckDB's name for the compression inside Parquet."""
 
 
+@dataclass(kw_only=True, eq=False)
 class ExportFile:
     r"""The events of one downloaded export file.
 
-    A context manager. ``check`` comes first, and may run in another thread. Each output mode then
+    ``check`` comes first, and may run in another thread. Each output mode then
     reads the file again; all modes yield the same events in the same order.
 
     ``event_id`` is the MD5, in hex, of the event's values in the identity columns and of its
@@ -55,157 +67,106 @@ class ExportFile:
     ``Engine``.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        customer: str,
-        product: str,
-        window: Window,
-        possible: Window,
-        properties: Sequence[str],
-        schema_columns: Sequence[str],
-        file_format: FileFormat,
-        directory: Path,
-        has_null_product: bool = False,
-    ) -> None:
-        """Take a file; nothing is read yet.
+    path: Path
+    """The complete file, plain text."""
 
-        Args:
-            path: The complete file, plain text.
-            customer: The customer code.
-            product: The product code.
-            window: Events outside it are dropped.
-            possible: What all windows lie in: from ``start_date`` to now.
-            properties: The properties selected, in the order of the schema.
-            schema_columns: The schema's columns; a file's other columns go to ``extra``.
-            file_format: What the settings say.
-            directory: An existing private directory, for batch files and what DuckDB spills.
-            has_null_product: Whether rows with an event type of another product are an error.
-        """
-        self.path = path
-        self.customer = customer
-        self.product = product
-        self.window, self._possible = window, possible
-        self._properties = tuple(properties)
-        self._schema_columns = frozenset(schema_columns)
-        self._format = file_format
-        self._directory = directory
-        self._types_of_others = types_of_others(product) if has_null_product else {}
-        self._rows = Rows(path, file_format)
-        self._engine: Engine | None = None
-        self._contents: FileContents | None = None
-        self._readable: tuple[Engine, EventsQuery] | None = None
-        """What reads the events; None for a file without rows."""
+    product: str
+    window: Window
+    """Events outside it are dropped."""
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
+    options: FileOptions
 
-    def __exit__(self, *_: object) -> None:
+    directory: Path
+    """An existing private directory, for batch files and what DuckDB spills."""
+
+    has_null_product: bool = False
+    """Whether rows with an event type of another product are an error."""
+
+    contents: FileContents = field(init=False)
+    """What the file holds, once it is checked."""
+
+    def __post_init__(self) -> None:
+        """Read nothing yet."""
+        self._rows = Rows(self.path, self.options)
+        self._engine = Engine(self.path, self.directory)
+
+    def close(self) -> None:
         """Free memory and disk; the file can still be read again."""
-        if self._engine:
-            self._engine.close()
+        self._engine.close()
 
     def interrupt(self) -> None:
         """End a check that another thread makes; it raises ``SyncStopped`` there."""
         self._rows.stopped = True
-        if self._engine:
-            self._engine.interrupt()
-
-    @property
-    def contents(self) -> FileContents:
-        """What the file holds; ``check`` comes first."""
-        if self._contents is None:
-            raise RuntimeError("the file is not checked")
-        return self._contents
+        self._engine.interrupt()
 
     def check(self) -> FileContents:
         """Read the whole file once, before anything of it is emitted.
 
         Raises:
             FileError: A row has a wrong number of fields or a non-integer timestamp, is not UTF-8,
-                or cannot be read with certainty. The message names its line.
+                or cannot be read with certainty. The message names its line. Or the rows are not
+                from the window.
             LayoutError: The columns are not certain, or event types contradict them.
-            WrongRangeError: The rows are not from the window, or most have another unit.
+            ResourceError: Memory or disk do not suffice.
         """
-        if self._contents is None:
-            # many files may wait, and a connection takes memory
-            with self, self._with_context():
-                self._contents = self._check()
-        return self._contents
+        # many files may wait, and a connection takes memory
+        with closing(self), self._with_context():
+            self.contents = FileContents()
+            if first := next(iter(self._rows), None):
+                self._check(first)
+        return self.contents
 
-    def _check(self) -> FileContents:
-        first = next(iter(self._rows), None)
-        if first is None:
-            return FileContents()
-        columns = expected_columns(self.product, self._format.columns)
-        self._rows.check_inner_rows(first, columns)
+    def _check(self, first: tuple[int, bytes]) -> None:
+        options, rows = self.options, self._rows
+        columns = expected_columns(self.product, options.columns)
+        rows.check_inner_rows(first, columns)
         try:
-            layout = detect_layout(self._rows.fields(first), self.product, self._format.columns)
+            layout = detect_layout(rows.fields(first), self.product, options.columns)
         except FileError as error:
-            raise type(error)(f"{error}{self._rows.quoting_hint(first)}") from None
-        stats = self._rows.check(layout.names if layout.header else columns)
-        skip, content_bytes = 0, stats.content_bytes
+            raise type(error)(f"{error}{rows.quoting_hint(first)}") from None
+        stats = rows.check(layout.names if layout.header else columns)
+        source, content_bytes = Source(self.path, layout.names, options, stats), stats.content_bytes
         if layout.header:
-            skip = self._rows.line(first[0] + len(first[1]))
-            content_bytes -= self._rows.content_bytes(first[1])
-        source = Source(self.path, layout.names, self._format, stats, skip)
-        memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
-        self._engine = Engine(self.path, self._directory, memory)
+            source.skip = rows.line(first[0] + len(first[1]))
+            content_bytes -= rows.content_bytes(first[1])
+        self._engine.memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
+        of_others = types_of_others(self.product) if self.has_null_product else {}
         # a header's own names need no cross-check
         product = PRODUCTS.get(self.product) if layout.by_position else None
-        types = [*(product.event_types if product else ()), *self._types_of_others]
-        contents = FileContents.read(self._engine, source, self.window, self._possible, types)
+        types = [*(product.event_types if product else ()), *of_others]
+        possible = Window(options.start_date, round(time.time() * 1000))
+        query = sums_query(source, self.window, possible, types)
+        sums = chain.from_iterable(self._engine.fetch(query, FETCH_ROWS))
+        try:
+            contents = FileContents.read(layout.names, sums)
+        except UnreadableRowError:
+            rows.locate_error(layout)
         if contents.bad or contents.content_bytes != content_bytes:
-            self._rows.locate_error(layout)
-        contents.check_range(self._possible.end)
-        contents.check_types(self.product, self._types_of_others)
-        contents.layout = layout
+            rows.locate_error(layout)
+        contents.check_range(possible.end)
+        contents.check_types(self.product, of_others)
         contents.warnings = check_layout(
-            layout,
-            self.product,
-            self._format.layout_check,
-            filled=contents.filled,
-            by_type=contents.by_type,
+            layout, self.product, options.layout_check, contents.filled, contents.by_type
         )
-        contents.extra_columns = tuple(
-            name
-            for name in layout.values
-            if contents.filled[name] and name not in self._schema_columns
-        )
-        self._readable = self._engine, self._events_query(source, contents)
+        contents.layout = layout
+        extra = (name for name in layout.names if name not in {*LEADING, *options.schema_columns})
+        contents.extra_columns = tuple(filter(contents.filled.get, extra))
+        self.contents = contents
+        self._query = EventsQuery(source, self.product, self.window, contents)
         if stats.vector_bytes > ORDINARY_VECTOR_BYTES:
             # Long rows may need more memory than there is. A window is emitted in full or not at
             # all, so the query runs once before the first event.
-            self._engine.run(self._readable[1].preparation)
-            for _ in self._lines(*self._readable, "", "\n"):
+            for _ in self._lines("", "\n"):
                 pass
-        return contents
-
-    def _events_query(self, source: Source, contents: FileContents) -> EventsQuery:
-        filled = {name: count for name, count in sorted(contents.filled.items()) if count}
-        return EventsQuery(
-            source=source,
-            window=self.window,
-            customer=self.customer,
-            product=self.product,
-            filled={name: count == contents.rows for name, count in filled.items()},
-            extra=contents.extra_columns,
-            identity=IDENTITY_COLUMNS.get(self.product),
-            duplicates=contents.duplicates,
-            row_bytes=contents.content_bytes // max(contents.rows, 1),
-        )
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the events as records."""
-        names = self._properties
-        with self._reading() as readable:
-            if readable is None:
+        names = self.options.properties
+        with self._reading() as has_events:
+            if not has_events:
                 return
-            engine, query = readable
-            columns = query.as_columns(names)
-            for row in chain.from_iterable(engine.fetch(columns, FETCH_ROWS)):
+            batches = self._engine.fetch(self._query.as_columns(), FETCH_ROWS)
+            for row in chain.from_iterable(batches):
                 record = dict(zip(names, row, strict=True))
                 if extra := record.get("extra"):
                     record["extra"] = {name: extra[name] for name in extra if extra[name]}
@@ -220,9 +181,9 @@ class ExportFile:
         """
         before = f'{{"type":"RECORD","stream":{json.dumps(stream)},"record":'
         after = f',"time_extracted":{json.dumps(time_extracted)}}}\n'
-        with self._reading() as readable:
-            if readable:
-                yield from self._lines(*readable, before, after)
+        with self._reading() as has_events:
+            if has_events:
+                yield from self._lines(before, after)
 
     def write_batches(
         self, encoding: str, compression: str | None, batch_size: int
@@ -237,60 +198,103 @@ class ExportFile:
                 Parquet is Snappy, inside the file.
             batch_size: At least 1.
         """
-        with self._reading() as readable:
-            if readable is None:
-                return
-            engine, query = readable
-            if encoding == "parquet":
-                columns = query.as_columns(self._properties)
-                yield from write_parquet(engine, columns, compression, batch_size)
-            else:
-                lines = self._lines(engine, query, "", "\n", cut=batch_size)
-                yield from write_jsonl(lines, engine.directory, compression, batch_size)
+        with self._reading() as has_events:
+            if has_events and encoding == "parquet":
+                sql = self._query.as_columns()
+                yield from _write_parquet(self._engine, sql, compression, batch_size)
+            elif has_events:
+                lines = self._lines("", "\n", cut=batch_size)
+                yield from _write_jsonl(lines, self._engine.directory, compression, batch_size)
 
     def _lines(
-        self, engine: Engine, query: EventsQuery, before: str, after: str, *, cut: int = 0
+        self, before: str, after: str, *, cut: int = sys.maxsize
     ) -> Iterator[tuple[bytes, int]]:
         """Yield records as JSON, each between two texts, many at once, and their number.
 
         What is yielded never straddles a multiple of ``cut`` records.
         """
-        head, sql, tail = query.as_json(self._properties)
-        begin, end = (before + head).encode(), (tail + after).encode()
+        head, sql, tail = self._query.as_json(before, after)
+        begin, end = head.encode(), tail.encode()
+        row_bytes = self.contents.content_bytes // self.contents.rows
         # in JSON, names take about as many bytes again as values
-        length = 100 + 2 * query.row_bytes + 15 * len(self._properties) + len(begin + end)
+        length = 100 + 2 * row_bytes + 15 * len(self.options.properties) + len(begin + end)
         size = max(1, min(FETCH_ROWS, LINES_BYTES // length))
-        for rows in engine.fetch(sql, size, cut=cut):
+        for rows in self._engine.fetch(sql, size, cut=cut):
             yield begin + (end + begin).join(chain.from_iterable(rows)) + end, len(rows)
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Engine, EventsQuery] | None]:
-        """Check the file; yield what reads its events, or None if it has none."""
-        self.check()
+    def _reading(self) -> Iterator[bool]:
+        """Prepare the query of the events; yield whether there are any."""
         with self._with_context():
-            if self._readable:
-                engine, query = self._readable
-                engine.run(query.preparation)
-            yield self._readable
+            if self.contents.events:
+                self._engine.run(self._query.preparation)
+            yield self.contents.events > 0
 
     @contextmanager
     def _with_context(self) -> Iterator[None]:
         """Name the export in an error."""
-        error: FileError
         try:
             yield
-        except UnreadableRowError:
-            error = FileError(f"{self.path.name} changed while it was read")
-        except MemoryError:
-            error = ResourceError(
-                "a row needs more memory than the process may use; raise its limit (ulimit -v, or "
-                "that of the container)"
-            )
-        except FileError as raised:
-            error = raised
-        else:
+        except (FileError, MemoryError) as error:
+            kind = type(error) if isinstance(error, FileError) else ResourceError
+            why = str(error) or f"a row needs more memory than the process may use; {RAISE_LIMIT}"
+            export = f"the export of {self.options.customer}/{self.product} {self.window}"
+            named = kind(f"{export} cannot be read: {why}")
+            named.names_window = True
+            raise named from error
+
+
+def _write_jsonl(
+    lines: Iterator[tuple[bytes, int]], directory: Path, compression: str | None, batch_size: int
+) -> Iterator[Path]:
+    """Write lines to files of at most ``batch_size`` records; yield each when complete.
+
+    Args:
+        lines: Finished lines, many at once, and their number; an item never straddles a
+            multiple of ``batch_size`` lines.
+        directory: Where the files go.
+        compression: ``gzip``; anything else means none.
+        batch_size: At least 1.
+    """
+    for number in count(1):
+        left = batch_size
+        path = directory / f"{number}.jsonl"
+        # igzip has no type annotations
+        with igzip.open(path, "wb") if compression == "gzip" else path.open("wb") as file:  # type: ignore[no-untyped-call]
+            while left and (item := next(lines, None)):
+                piece, records = item
+                file.write(piece)
+                left -= records
+        if left == batch_size:
+            path.unlink()
             return
-        export = f"the export of {self.customer}/{self.product} {self.window}"
-        named = type(error)(f"{export} cannot be read: {error}")
-        named.names_window = True
-        raise named from error
+        yield path
+
+
+def _write_parquet(
+    engine: Engine, query: str, compression: str | None, batch_size: int
+) -> Iterator[Path]:
+    """Write the result of a query to files of at most ``batch_size`` records; yield each.
+
+    Args:
+        engine: Runs the query; the files go to its directory.
+        query: The query of the events.
+        compression: ``gzip``, ``none``, or None for Snappy; it is inside the file.
+        batch_size: At least 1.
+    """
+    directory = tempfile.mkdtemp(dir=engine.directory)
+    # a row group ends with the vector that fills it, so it may be nearly a vector longer
+    groups = -(-batch_size // ROW_GROUP_ROWS)
+    group = max(1, batch_size // groups - (VECTOR_ROWS - 1))
+    engine.run(
+        f"COPY ({query}) TO {literal(directory)} (FORMAT parquet, ROW_GROUP_SIZE {group}, "
+        f"ROW_GROUPS_PER_FILE {groups}, COMPRESSION {PARQUET_CODECS[compression]})"
+    )
+    for number in count():
+        path = Path(directory, f"data_{number}.parquet")
+        if not path.exists():
+            return
+        file = f"parquet_file_metadata({literal(str(path))})"
+        ((rows,),) = next(engine.fetch(f"SELECT num_rows FROM {file}", 1))
+        if rows:  # DuckDB 1.5 may end with a file without rows
+            yield path

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import TYPE_CHECKING
 
 from tap_barchart_events.exceptions import FileError, LayoutError
 from tap_barchart_events.products import (
+    EVENT_TYPES,
     IDENTITY_COLUMNS,
     LEADING,
     PRODUCTS,
     Product,
+    plain,
     snake_case,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    TypeCount = tuple[str, int, Mapping[str, int]]
-    """The code of an event type, its rows and, for each column, those with a value."""
+TypeCount = tuple[str, int, Mapping[str, int]]
+"""The code of an event type, its rows and, for each column, those with a value."""
 
 TIMESTAMP = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 """The form of a timestamp: a whole number in its shortest form, of 19 digits at most."""
-
-EVENT_TYPES = frozenset(code for product in PRODUCTS.values() for code in product.event_types)
-"""All known event types; a row with one of them is not a header."""
 
 MAX_COLUMNS = 1_000
 """The most columns of a file; the widest known layout has 64."""
@@ -61,11 +57,6 @@ class Layout:
 
     by_position: bool
     """Whether the names come from the setting or a known layout, not from the header."""
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The names other than ``timestamp`` and ``type``, in the file's order."""
-        return tuple(name for name in self.names if name not in LEADING)
 
 
 def detect_layout(
@@ -99,17 +90,16 @@ def detect_layout(
         return Layout(names, header=True, by_position=False)
     if len(first_row) == 1:
         raise FileError(
-            "the file has one column and no header: set delimiter if the file separates its fields "
-            "otherwise; if not, it is no export, and the service or a proxy in between has sent it"
+            "the file has one column and no header: set delimiter to what separates its fields; if "
+            "nothing does, it is not an export, so check the proxy, or ask Barchart's support"
         )
     names = _by_count(first_row, product, configured)
     timestamp = first_row[names.index("timestamp")]
     is_event = TIMESTAMP.fullmatch(timestamp) is not None
     if not is_event and not (configured and _may_be_header(first_row, timestamp)):
         raise FileError(
-            "the first row is neither a header (it would name timestamp and type) nor an event: "
-            f"its timestamp is {excerpt(timestamp)}, not a whole number of milliseconds; if it is "
-            f"a header, {_advice(names, product)}"
+            "the first row is neither a header with timestamp and type nor an event, as its "
+            f"timestamp is {excerpt(timestamp)}; if it is a header, {_advice(names, product)}"
         )
     return Layout(names, header=not is_event, by_position=True)
 
@@ -135,11 +125,11 @@ def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
     layouts = _layouts(product) if product in IDENTITY_COLUMNS else [LEADING]
     exact = {name: snake_case(name) for layout in layouts for name in layout}
     exact |= {name: name for name in exact.values()}
-    similar = {_plain(name): name for name in exact.values()}
+    similar = {plain(name): name for name in exact.values()}
     taken = {exact[field] for field in fields if field in exact}
     names = []
     for place, field in enumerate(fields, 1):
-        name, known = snake_case(field) or f"column {place}", similar.get(_plain(field))
+        name, known = snake_case(field) or f"column {place}", similar.get(plain(field))
         if known and (field in exact or known not in taken):
             name = known
         elif known:
@@ -148,11 +138,6 @@ def _names(fields: Sequence[str], product: str) -> tuple[str, ...]:
         taken.add(name)
         names.append(name)
     return tuple(names)
-
-
-def _plain(name: str) -> str:
-    """Return the letters and digits of a name, in lower case."""
-    return "".join(filter(str.isalnum, name)).lower()
 
 
 def _is_unnamed(name: str) -> bool:
@@ -188,16 +173,15 @@ def _by_count(row: Sequence[str], product: str, configured: tuple[str, ...]) -> 
         if len(configured) == len(row):
             return configured
         raise LayoutError(
-            f"{has}, but the setting columns names {len(configured)} for {product}: name all "
-            f"{len(row)} there, in the file's order"
+            f"{has}, but the setting columns names {len(configured)}: {_advice(row, product)}"
         )
     known = {len(layout): layout for layout in _layouts(product)} if product in PRODUCTS else {}
     if len(row) in known:
         return tuple(map(snake_case, known[len(row)]))
     counts = f"have {' or '.join(map(str, known))}" if known else "are not known"
     raise LayoutError(
-        f"{has}, and the layouts of {product} {counts}: {_advice(row, product)}; or, if the file "
-        "separates its fields otherwise, set delimiter"
+        f"{has}, and the layouts of {product} {counts}: {_advice(row, product)}, or set delimiter "
+        "to what separates its fields"
     )
 
 
@@ -217,7 +201,6 @@ def check_layout(
     layout: Layout,
     product: str,
     layout_check: str,
-    *,
     filled: Mapping[str, int],
     by_type: Iterable[TypeCount],
 ) -> tuple[str, ...]:
@@ -228,7 +211,7 @@ def check_layout(
         product: The product code.
         layout_check: ``error`` or ``warning``: what follows when event types contradict the layout.
         filled: For each column the rows with a value.
-        by_type: Counts of each event type.
+        by_type: Counts of each event type of the product.
 
     Raises:
         LayoutError: A column without a name has values, or event types contradict the layout.
@@ -244,9 +227,9 @@ def check_layout(
     conflicts, is_decisive = layout_conflicts(PRODUCTS[product], by_type)
     if is_decisive and layout_check == "error":
         raise LayoutError(
-            f"its columns seem shifted: {conflicts}, which these event types do not have. Name the "
-            "file's columns, in order, in the setting columns; or, if they are right, set "
-            "layout_check to warning"
+            f"its columns seem shifted: {conflicts}, which these event types do not have; "
+            f"{_advice(layout.names, product)}; or, if the columns are right, set layout_check to "
+            "warning"
         )
     return (conflicts,) if conflicts else ()
 
@@ -254,33 +237,27 @@ def check_layout(
 def layout_conflicts(product: Product, by_type: Iterable[TypeCount]) -> tuple[str, bool]:
     """Cross-check a layout: an event has values only in the columns of its type's context.
 
-    Columns outside the contexts of all event types, and unknown event types, are not checked.
-    Stray values are tolerated. A shifted column is not: it puts values in the wrong place in most
-    rows of some event type.
+    Columns outside the contexts of all event types are not checked. Stray values are tolerated. A
+    shifted column is not: it puts values in the wrong place in most rows of some event type.
 
     Returns:
         The columns with the most conflicting values, in words; empty if there are none. And
         whether there are more than stray values, so that the layout is wrong.
     """
-    contexts = {
-        code: {snake_case(name) for name in names} for code, names in product.event_types.items()
-    }
+    contexts = {code: {*map(snake_case, names)} for code, names in product.event_types.items()}
     known = set().union(*contexts.values())
     found: list[tuple[int, str, str]] = []
-    rows_checked = conflicting_rows = 0
-    decisive = False
+    checked: list[tuple[int, int]] = []
     for code, rows, filled in by_type:
-        if code not in contexts:
-            continue
-        rows_checked += rows
         foreign = known - contexts[code]
         conflicts = {name: count for name, count in filled.items() if count and name in foreign}
         found += [(count, code, name) for name, count in conflicts.items()]
-        most = max(conflicts.values(), default=0)
-        conflicting_rows += most
-        decisive = decisive or most > max(STRAY_LIMIT, STRAY_SHARE * rows)
-    decisive = decisive or conflicting_rows > max(STRAY_LIMIT, STRAY_SHARE * rows_checked)
-    decisive = decisive or 0 < rows_checked <= 2 * conflicting_rows
+        checked.append((rows, max(conflicts.values(), default=0)))
+    all_rows, conflicting = sum(rows for rows, _ in checked), sum(most for _, most in checked)
+    is_decisive = 0 < all_rows <= 2 * conflicting or any(
+        most > max(STRAY_LIMIT, STRAY_SHARE * rows)
+        for rows, most in [*checked, (all_rows, conflicting)]
+    )
     found.sort(key=lambda entry: (-entry[0], *entry[1:]))
     text = "; ".join(f"{code} carries {name} in {count:,} rows" for count, code, name in found[:3])
-    return text, decisive
+    return text, is_decisive

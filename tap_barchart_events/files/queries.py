@@ -6,47 +6,27 @@ All output modes use one relation of events. They differ only in how an event is
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from tap_barchart_events.windows import to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from tap_barchart_events.files.rows import ByteStats, FileFormat
-    from tap_barchart_events.windows import Window
+from tap_barchart_events.files.check import DAY, YEAR_2000, DuplicateStrategy, FileContents
+from tap_barchart_events.files.rows import ByteStats, FileOptions
+from tap_barchart_events.products import IDENTITY_COLUMNS
+from tap_barchart_events.windows import HOUR, Window, to_iso
 
 # Columns of files are in snake_case, so a name with a space is free for the query's own.
 ROW, ORDINAL, KEY = '"row number"', '"its ordinal"', '"its key"'
 EVENT_ID, FIRST_ID, OTHERS = '"event id"', '"first id"', '"other values"'
 ORDINALS = '"all ordinals"'
+MILLISECONDS = '"as milliseconds"'
 
 TIE_LOOKBACK = 3
 """Rows before an event among which its duplicates usually are, in a file in time order."""
 
 INSTANT = "strftime(epoch_ms(timestamp), '%Y-%m-%dT%H:%M:%S.%g+00:00')"
-
-
-class DuplicateStrategy(IntEnum):
-    """How the ordinals of events that are equal in the identity columns are found.
-
-    The order of the timestamps decides; the highest value of any row applies to the file.
-    """
-
-    NONE = 0
-    """Each timestamp is later than the one before it: no events are equal, all ordinals are 0."""
-
-    LOOKBACK = 1
-    """Some timestamps are equal, at most ``TIE_LOOKBACK`` rows apart: each row is compared with
-    that many."""
-
-    TABLE = 2
-    """Some are equal further apart, or earlier than the one before: a table has all ordinals, in
-    row order, and is read side by side with the file."""
 
 
 def literal(text: str) -> str:
@@ -77,44 +57,35 @@ def concat(parts: Iterable[Part]) -> str:
     return f"concat({', '.join(arguments or [literal('')])})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """The rows of a file as DuckDB reads them; every option that it would guess is set."""
 
     path: Path
     names: Sequence[str]
-    file_format: FileFormat
+    options: FileOptions
     stats: ByteStats
 
-    skip: int
+    skip: int = 0
     """Lines before the first event."""
 
     def relation(self, timestamp: str) -> str:
         """Return the relation of its rows, the timestamp in the type given, the others as text."""
         types = dict.fromkeys(self.names, "VARCHAR") | {"timestamp": timestamp}
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-        quote = self.file_format.quote_character if self.stats.quoted else ""
-        buffer_size = max(1 << 21, self.stats.longest_row + (1 << 16))
-        options = {
-            "columns": f"{{{columns}}}",
-            "delim": literal(self.file_format.delimiter),
-            "quote": literal(quote),
-            "escape": literal(quote),
-            "auto_detect": "false",
-            "header": "false",
-            "skip": str(self.skip),
-            "parallel": "false",
-            "max_line_size": str(buffer_size),
-            "buffer_size": str(buffer_size),
-            # Strict mode refuses, or silently drops, rows with a line break unlike the first.
-            # What the other mode accepts without an error is found by Rows and FileContents.
-            "strict_mode": "false",
-        }
-        settings = ", ".join(f"{name}={value}" for name, value in options.items())
-        return f"read_csv({literal(str(self.path))}, {settings})"
+        quote = literal(self.options.quote_character if self.stats.quoted else "")
+        size = max(1 << 21, self.stats.longest_row + (1 << 16))
+        # Strict mode refuses, or silently drops, rows with a line break unlike the first.
+        # What the other mode accepts without an error is found by Rows and FileContents.
+        return (
+            f"read_csv({literal(str(self.path))}, strict_mode=false, columns={{{columns}}}, "
+            f"delim={literal(self.options.delimiter)}, quote={quote}, escape={quote}, "
+            f"auto_detect=false, header=false, skip={self.skip}, parallel=false, "
+            f"max_line_size={size}, buffer_size={size})"
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class EventsQuery:
     """The events of a file, in its order, each with its ``event_id``.
 
@@ -123,29 +94,27 @@ class EventsQuery:
     """
 
     source: Source
-    window: Window
-    customer: str
     product: str
+    window: Window
+    contents: FileContents
 
-    filled: Mapping[str, bool]
-    """The columns that have a value in some row, by name, sorted; and whether in every row."""
+    _identity: list[str] = field(init=False)
+    """The columns with values that ``event_id`` covers, by name; ``type`` is not among them."""
 
-    extra: Sequence[str]
-    """Those of them that go to ``extra``."""
+    _others: list[str] = field(init=False)
+    """The other columns with values, by name."""
 
-    identity: Container[str] | None
-    """The columns that ``event_id`` covers; None: all."""
+    def __post_init__(self) -> None:
+        """Divide the columns with values."""
+        columns = [name for name in sorted(+self.contents.filled) if name != "type"]
+        covered = IDENTITY_COLUMNS.get(self.product, columns)
+        self._identity = [name for name in columns if name in covered]
+        self._others = [name for name in columns if name not in covered]
 
-    duplicates: DuplicateStrategy = DuplicateStrategy.NONE
-    """How the ordinals of equal events are found."""
-
-    row_bytes: int = 0
-    """About how many bytes a row has."""
-
-    def relation(self) -> str:
+    def _relation(self) -> str:
         """Return the relation: the file's columns, and the event's id."""
         rows, ordinal = self._inside(), "0"
-        match self.duplicates:
+        match self.contents.duplicates:
             case DuplicateStrategy.LOOKBACK:
                 return self._with_lookback(rows)
             case DuplicateStrategy.TABLE:
@@ -175,7 +144,7 @@ class EventsQuery:
     @property
     def preparation(self) -> str:
         """The statement before the query: it makes the table of all ordinals, if one is needed."""
-        if self.duplicates is not DuplicateStrategy.TABLE:
+        if self.contents.duplicates != DuplicateStrategy.TABLE:
             return ""
         others = [identifier(name) for name in self._others]
         columns = ", ".join([ROW, f"md5_number({self._canonical('0')}) AS {KEY}", *others])
@@ -188,14 +157,6 @@ class EventsQuery:
             f"FROM (SELECT {columns} FROM {rows}) ORDER BY {ROW}"
         )
 
-    @property
-    def _others(self) -> list[str]:
-        """The columns with values that ``event_id`` does not cover, by name."""
-        return [name for name in self.filled if name != "type" and not self._is_identity(name)]
-
-    def _is_identity(self, name: str) -> bool:
-        return self.identity is None or name in self.identity
-
     def _inside(self) -> str:
         rows = self.source.relation("BIGINT")
         start, end = self.window.start, self.window.end
@@ -203,14 +164,13 @@ class EventsQuery:
 
     def _canonical(self, ordinal: str) -> str:
         """Return the text whose hash is an event's id."""
-        head = "".join(text.replace("\n", "\n\n") + "\n" for text in (self.customer, self.product))
+        codes = self.source.options.customer, self.product
+        head = "".join(code.replace("\n", "\n\n") + "\n" for code in codes)
         parts = [Part(head), Part("timestamp", literal=False), Part("\n")]
         parts += [Part(self._line("type"), literal=False), Part("\n")]
-        for name, always in self.filled.items():
-            if name == "type" or not self._is_identity(name):
-                continue
+        for name in self._identity:
             line = [Part(f"{name}="), Part(self._line(name), literal=False), Part("\n")]
-            if always:
+            if self._is_in_every_row(name):
                 parts += line
             else:
                 test = f"CASE WHEN {identifier(name)} IS NOT NULL THEN {concat(line)} END"
@@ -223,78 +183,125 @@ class EventsQuery:
             return column
         return f"replace({column}, chr(10), chr(10) || chr(10))"
 
+    def _is_in_every_row(self, name: str) -> bool:
+        return self.contents.filled[name] == self.contents.rows
+
     @property
     def _constants(self) -> dict[str, str]:
         return {
-            "customer": self.customer,
+            "customer": self.source.options.customer,
             "product": self.product,
             "end": to_iso(self.window.end),
         }
 
-    def _value(self, name: str) -> str:
-        """Return the expression of a property's value: a text, or a structure."""
-        if name in self._constants:
-            return literal(self._constants[name])
-        if name == "extra":
-            return self._extra()
-        if name == "event_id":
-            return EVENT_ID
-        if name == "timestamp":
-            return INSTANT
-        return "NULL::VARCHAR" if self._is_null(name) else identifier(name)
+    @property
+    def _values(self) -> dict[str, str]:
+        """Property → the expression of its value; without those that are null in all events."""
+        extra = self.contents.extra_columns
+        members = ", ".join(f"{literal(name)}: {identifier(name)}" for name in extra)
+        some = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in extra)
+        return (
+            {name: identifier(name) for name in +self.contents.filled}
+            | {name: literal(text) for name, text in self._constants.items()}
+            | {"event_id": EVENT_ID, "timestamp": INSTANT}
+            | ({"extra": f"CASE WHEN {some} THEN {{{members}}} END"} if extra else {})
+        )
 
-    def _is_null(self, name: str) -> bool:
-        """Whether a property that comes from the file is null in all events."""
-        return not self.extra if name == "extra" else name not in self.filled
-
-    def _extra(self) -> str:
-        """Return the structure of the columns that go to ``extra``; null without values."""
-        if not self.extra:
-            return "NULL::VARCHAR"
-        members = ", ".join(f"{literal(name)}: {identifier(name)}" for name in self.extra)
-        some = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in self.extra)
-        return f"CASE WHEN {some} THEN {{{members}}} END"
-
-    def as_columns(self, properties: Sequence[str]) -> str:
+    def as_columns(self) -> str:
         """Return the query of the events, a column for each property; ``extra`` is a structure."""
-        named = ", ".join(f"{self._value(name)} AS {identifier(name)}" for name in properties)
-        return f"SELECT {named} FROM {self.relation()}"
+        values, names = self._values, self.source.options.properties
+        named = (f"{values.get(name, 'NULL::VARCHAR')} AS {identifier(name)}" for name in names)
+        return f"SELECT {', '.join(named)} FROM {self._relation()}"
 
-    def as_json(self, properties: Sequence[str]) -> tuple[str, str, str]:
+    def as_json(self, before: str, after: str) -> tuple[str, str, str]:
         """Return the query of the events as records in JSON, UTF-8 bytes, one column.
 
         The text that all records begin and end with is returned separately. The caller puts it
         around each result.
 
+        Args:
+            before: What precedes each record.
+            after: What follows each record.
+
         Returns:
             The beginning, the query, the end.
         """
-        parts: list[Part] = [Part("{")]
-        for position, name in enumerate(properties):
+        values = self._values
+        parts = [Part(before + "{")]
+        for position, name in enumerate(self.source.options.properties):
             parts.append(Part("," * bool(position) + json.dumps(name) + ":"))
-            parts += self._json(name)
-        parts.append(Part("}"))
+            parts += self._json(name, values.get(name))
+        parts.append(Part("}" + after))
         begin = end = ""
         while parts and parts[0].literal:
             begin += parts.pop(0).text
         while parts and parts[-1].literal:
             end = parts.pop().text + end
-        return begin, f"SELECT encode({concat(parts)}) FROM {self.relation()}", end
+        return begin, f"SELECT encode({concat(parts)}) FROM {self._relation()}", end
 
-    def _json(self, name: str) -> list[Part]:
+    def _json(self, name: str, value: str | None) -> list[Part]:
         """Return the JSON of one property."""
         if name in self._constants:
             return [Part(json.dumps(self._constants[name], ensure_ascii=False))]
-        value = self._value(name)
+        if value is None:
+            return [Part("null")]
         if name in {"event_id", "timestamp"}:
             return [Part('"'), Part(value, literal=False), Part('"')]
-        if self._is_null(name):
-            return [Part("null")]
+        text = f"to_json({value})"
         if name == "extra":
             # a patch leaves out what is null
-            patch = f"json_merge_patch('{{}}', to_json({value}))"
-            return [Part(f"coalesce({patch}::VARCHAR, 'null')", literal=False)]
-        text = f"to_json({value})"
-        if not self.filled[name]:
+            text = f"coalesce(json_merge_patch('{{}}', {text})::VARCHAR, 'null')"
+        elif not self._is_in_every_row(name):
             text = f"CASE WHEN {value} IS NULL THEN 'null' ELSE {text}::VARCHAR END"
         return [Part(text, literal=False)]
+
+
+def sums_query(source: Source, window: Window, possible: Window, event_types: Iterable[str]) -> str:
+    """Return the query whose result ``FileContents.read`` takes.
+
+    Its result has a row for each of the event types given, and one, of the type NULL, for all
+    others together: a file may hold more event types than fit in memory.
+    """
+    known = ", ".join(map(literal, ["", *event_types]))
+    columns = [identifier(name) for name in source.names]
+    values = [identifier(name) for name in source.names if name != "timestamp"]
+    content = " + ".join(f"coalesce(sum(strlen({column})), 0)" for column in columns)
+    t = MILLISECONDS
+    inside = f"{t} >= {window.start} AND {t} < {window.end}"
+    outside = f"({t} < {window.start} OR {t} > {window.end})"
+    impossible = f"{outside} AND ({t} < {possible.start} OR {t} > {possible.end})"
+    absurd = f"{outside} AND ({t} < {YEAR_2000} OR {t} > {possible.end + DAY})"
+    return f"""
+        SELECT
+            CASE WHEN type IN ({known}) THEN type END,
+            count(*),
+            count(*) FILTER ({inside}),
+            histogram({t} // {HOUR}) FILTER ({inside}),
+            {_dropped(outside)},
+            {_dropped(impossible)},
+            count(*) FILTER ({absurd}),
+            count(*) FILTER ({t} IS NULL OR {t}::VARCHAR <> timestamp),
+            max(CASE
+                WHEN {t} > "1 back" OR "1 back" IS NULL THEN {DuplicateStrategy.NONE}
+                WHEN {t} < "1 back" OR {t} = "lookback row" THEN {DuplicateStrategy.TABLE}
+                ELSE {DuplicateStrategy.LOOKBACK}
+            END),
+            {content} + {len(values)} * count(*),
+            {", ".join(f"count({column})" for column in values)}
+        FROM (
+            SELECT *,
+                lag({t}) OVER () AS "1 back",
+                lag({t}, {TIE_LOOKBACK + 1}) OVER () AS "lookback row"
+            FROM (
+                SELECT *, try_cast(timestamp AS BIGINT) AS {t}
+                FROM {source.relation("VARCHAR")}
+            )
+        )
+        GROUP BY 1"""
+
+
+def _dropped(condition: str) -> str:
+    """Return the aggregate that lists the fields of ``Dropped``."""
+    t = MILLISECONDS
+    aggregates = "count(*)", f"min({t})", f"max({t})"
+    return "[" + ", ".join(f"{part} FILTER ({condition})" for part in aggregates) + "]"

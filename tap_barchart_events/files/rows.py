@@ -10,25 +10,28 @@ import csv
 import io
 import re
 import sys
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from tap_barchart_events.exceptions import FileError, SyncStopped
-from tap_barchart_events.files.layout import TIMESTAMP, excerpt
-from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES, VECTOR_ROWS
+from tap_barchart_events.files.layout import TIMESTAMP, Layout, excerpt
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-    from typing import NoReturn
-
-    from tap_barchart_events.files.layout import Layout
-
-    Row = tuple[int, bytes]
-    """Where a row begins in the file, and its bytes without the line break."""
+Row = tuple[int, bytes]
+"""Where a row begins in the file, and its bytes without the line break."""
 
 BOM = b"\xef\xbb\xbf"
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of a file that are read at once."""
+
+MAX_ROW_BYTES = 16 << 20
+"""The longest row that is read, in bytes; a longer one is an error."""
+
+VECTOR_ROWS = 2_048
+"""Rows that DuckDB works on at once: a constant of DuckDB."""
 
 NO_QUOTES = "if the file does not quote its values, set quote_character to empty"
 """What to do where quotes seem to be data."""
@@ -38,21 +41,33 @@ POSSESSIVE = b"+" if sys.version_info >= (3, 11) else b""
 backtracking over an unterminated row takes seconds and gigabytes. Python 3.10 lacks it."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileFormat:
-    """What the settings say about export files."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """What applies to all files of a sync."""
 
-    delimiter: str = "|"
+    customer: str
+    """The customer code."""
+
+    start_date: int
+    """No window begins earlier, in milliseconds."""
+
+    delimiter: str
     """One ASCII character."""
 
-    quote_character: str = '"'
+    quote_character: str
     """One ASCII character, doubled inside a quoted value; or empty: quotes are data."""
 
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[str]]
     """Product → the columns of its files, in order, for files without a header."""
 
-    layout_check: str = "error"
+    layout_check: str
     """``error`` or ``warning``: what follows when event types contradict the layout."""
+
+    properties: Sequence[str]
+    """The properties selected, in the order of the schema."""
+
+    schema_columns: Collection[str]
+    """The columns of the schema; a file's other columns go to ``extra``."""
 
 
 class ByteStats(NamedTuple):
@@ -74,14 +89,14 @@ class ByteStats(NamedTuple):
 class Rows:
     """The rows of a downloaded file. All methods raise ``SyncStopped`` once ``stopped`` is set."""
 
-    def __init__(self, path: Path, file_format: FileFormat) -> None:
+    def __init__(self, path: Path, options: FileOptions) -> None:
         """Take a file; nothing is read yet."""
         self.path = path
         self.stopped = False
         """Set by another thread, to stop reading."""
-        self._format = file_format
-        self._delimiter = file_format.delimiter.encode()
-        self._quote = file_format.quote_character.encode()
+        self._options = options
+        self._delimiter = options.delimiter.encode()
+        self._quote = options.quote_character.encode()
         delimiter, quote = re.escape(self._delimiter), re.escape(self._quote)
         field = b"[^%b\r\n]*" % delimiter + POSSESSIVE
         if quote:
@@ -167,11 +182,11 @@ class Rows:
     def _split(self, text: str) -> Iterator[list[str]]:
         """Return the fields of well-formed rows."""
         csv.field_size_limit(MAX_ROW_BYTES)
-        quote = self._format.quote_character
+        quote = self._options.quote_character
         return csv.reader(
             # the csv module of Python 3.10 refuses NUL
             io.StringIO(text.replace("\0", "\ufffd"), newline="\n"),
-            delimiter=self._format.delimiter,
+            delimiter=self._options.delimiter,
             quotechar=quote or None,
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         )
@@ -179,7 +194,7 @@ class Rows:
     def content_bytes(self, rows: bytes) -> int:
         """Return how many bytes of rows are values, or delimiters between them."""
         values = self._split(rows.decode("latin-1"))
-        return sum(map(len, map(self._format.delimiter.join, values)))
+        return sum(map(len, map(self._options.delimiter.join, values)))
 
     def check(self, columns: Sequence[str]) -> ByteStats:
         """Read all bytes, in bounded memory, and return their statistics.
@@ -190,15 +205,13 @@ class Rows:
         Raises:
             FileError: A row is not well formed, or too long, or inside a quoted value.
         """
-        size = content = lone_returns = longest = vector_bytes = multiline = 0
+        content = lone_returns = longest = vector_bytes = multiline = 0
         quoted = False
         for chunk in self._chunks():
-            lines, returns = chunk.count(b"\n"), 0
-            if b"\r" in chunk:
-                returns = chunk.count(b"\r")
+            lines, returns = chunk.count(b"\n"), chunk.count(b"\r")
+            if returns:
                 lone_returns += returns - chunk.count(b"\r\n")
             quoted = quoted or (bool(self._quote) and self._quote in chunk)
-            size += len(chunk)
             content += len(chunk) - lines - returns
             longest = max(longest, len(chunk))
             vector_bytes = max(vector_bytes, (VECTOR_ROWS // max(lines, 1) + 2) * len(chunk))
@@ -217,7 +230,7 @@ class Rows:
             quoted,
             content,
             max(longest, multiline),
-            min(vector_bytes + VECTOR_ROWS * multiline, size),
+            min(vector_bytes + VECTOR_ROWS * multiline, self.path.stat().st_size),
         )
 
     def check_inner_rows(self, row: Row, columns: Sequence[str]) -> None:
@@ -242,11 +255,10 @@ class Rows:
             # delimiters in the values before it can only move a timestamp back
             places = fields[place:] if place else fields[:1]
             if len(fields) >= len(columns) and any(map(self._is_whole_number, places)):
-                line, before = self.line(begin), 0
-                for breaks in (value.count("\n") for value in self.fields(row)):
-                    if before + breaks >= number:
-                        break
-                    before += breaks
+                line = self.line(begin)
+                # the values before the one that holds the line end on earlier lines
+                ends = accumulate(value.count("\n") for value in self.fields(row))
+                before = max((end for end in ends if end < number), default=0)
                 raise FileError(
                     f"line {line + before} opens a quoted value that holds line {line + number}, "
                     f"which looks like a row of its own; {NO_QUOTES}"
@@ -266,23 +278,19 @@ class Rows:
         for row in islice(self, int(layout.header), None):
             fields = self.fields(row)
             if len(fields) != width:
-                advice = (
-                    "; if all rows have as many, name them all, in the file's order, in the "
-                    f"setting columns; if values hold the delimiter {self._format.delimiter}, set "
-                    "delimiter to a character that no value holds, or quote_character to the one "
-                    "that encloses them; if the row is cut short, ask Barchart's support"
-                )
                 raise self._error(
                     row,
-                    f"has {len(fields)} instead of {width} fields{advice}{self.quoting_hint(row)}",
+                    f"has {len(fields)} instead of {width} fields; if all rows have as many, name "
+                    "them in the setting columns; if not, check the settings delimiter and "
+                    "quote_character, or, if the row is cut short, ask Barchart's support"
+                    f"{self.quoting_hint(row)}",
                 )
             timestamp = fields[place]
             if not TIMESTAMP.fullmatch(timestamp) or abs(int(timestamp)) >= 1 << 63:
                 raise self._error(
                     row,
-                    f"has the timestamp {excerpt(timestamp)}, which is not a whole number of "
-                    "milliseconds; check the order in the setting columns, if it is set, or ask "
-                    "Barchart's support",
+                    f"has the timestamp {excerpt(timestamp)}, not a whole number of milliseconds; "
+                    "check the order in the setting columns, or ask Barchart's support",
                 )
         raise FileError(f"the ends of its fields are not certain; {NO_QUOTES}")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -13,32 +14,25 @@ import pytest
 from tap_barchart_events.exceptions import FileError
 from tap_barchart_events.files.engine import Engine, UnreadableRowError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 MEMORY = 20 << 20
 
 
-def opened(folder: Path) -> Engine:
-    return Engine(folder / "export.csv", folder, MEMORY)
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with closing(Engine(tmp_path / "export.csv", tmp_path, MEMORY)) as engine:
+        yield engine
 
 
-def test_it_makes_a_directory_of_its_own_and_removes_it(tmp_path: Path) -> None:
-    with closing(opened(tmp_path)) as connected:
-        connected.run("SELECT 1")
-        assert connected.directory.parent == tmp_path
-        assert connected.directory.is_dir()
+def test_it_makes_a_directory_of_its_own_and_removes_it(engine: Engine, tmp_path: Path) -> None:
+    engine.run("SELECT 1")
+    assert list(tmp_path.iterdir()) == [engine.directory]
+    engine.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_values_that_fit_neither_in_memory_nor_on_disk_get_a_sentence(tmp_path: Path) -> None:
-    with (
-        closing(opened(tmp_path)) as connected,
-        pytest.raises(
-            FileError, match=r"rows need more than 20 MB of memory and [\d,]+ MB of temp"
-        ),
-    ):
-        connected.run("SELECT len(list(range)) FROM range(10_000_000)")
+def test_values_that_fit_neither_in_memory_nor_on_disk_get_a_sentence(engine: Engine) -> None:
+    with pytest.raises(FileError, match="rows need more than 20 MB of memory"):
+        engine.run("SELECT len(list(range)) FROM range(10_000_000)")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full disk shows otherwise")
@@ -69,41 +63,24 @@ engine.close()
 
 @pytest.mark.parametrize("raised", [MemoryError, duckdb.OutOfMemoryException])
 def test_too_little_memory_for_duckdb_to_start_gets_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
 ) -> None:
     def connect(**_: object) -> None:
         raise raised
 
     monkeypatch.setattr(duckdb, "connect", connect)
-    with (
-        closing(opened(tmp_path)) as connected,
-        pytest.raises(FileError, match="enough memory for DuckDB to start; raise its limit"),
-    ):
-        connected.run("SELECT 1")
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileError, match=r"than the process may use; .* raise the memory limit"):
+        engine.run("SELECT 1")
 
 
-def test_rows_that_cannot_be_read_are_not_shown(tmp_path: Path) -> None:
-    (tmp_path / "export.csv").write_text("SECRET\n")
+def test_rows_that_cannot_be_read_are_not_shown(engine: Engine) -> None:
+    engine.file.write_text("SECRET\n")
     options = "columns={'a': 'BIGINT'}, auto_detect=false, buffer_size=1_000_000"
-    relation = f"FROM read_csv('{tmp_path}/export.csv', {options})"
-    with closing(opened(tmp_path)) as connected:
-        with pytest.raises(UnreadableRowError) as error:
-            next(connected.fetch(relation, 1))
-        assert str(error.value) == ""
+    with pytest.raises(UnreadableRowError) as error:
+        next(engine.fetch(f"FROM read_csv('{engine.file}', {options})", 1))
+    assert "SECRET" not in str(error.value)
 
 
-def test_rows_are_fetched_so_many_at_a_time_and_never_across_a_cut(tmp_path: Path) -> None:
-    with closing(opened(tmp_path)) as connected:
-        pieces = connected.fetch("FROM range(10)", 4, cut=5)
-        assert [len(rows) for rows in pieces] == [4, 1, 4, 1]
-
-
-def test_a_file_that_was_removed_is_reported_as_that(tmp_path: Path) -> None:
-    path = tmp_path / "export-1"
-    engine = Engine(path, tmp_path, MEMORY)
-    try:
-        with pytest.raises(FileError, match="not there any more"):
-            engine.run(f"FROM read_csv('{path}', columns={{'a': 'VARCHAR'}}, auto_detect=false)")
-    finally:
-        engine.close()
+def test_rows_are_fetched_so_many_at_a_time_and_never_across_a_cut(engine: Engine) -> None:
+    pieces = engine.fetch("FROM range(10)", 4, cut=5)
+    assert [len(rows) for rows in pieces] == [4, 1, 4, 1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +14,8 @@ from hypothesis import strategies as st
 from demo.pipeline import PROJECT
 from tap_barchart_events import products
 from tap_barchart_events.files.queries import TIE_LOOKBACK
-from tap_barchart_events.files.rows import FileFormat
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, Product
-from tests.export_files import START, WATCHLIST, File, by_id, events_of, text
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Sequence
+from tests.export_files import START, WATCHLIST, by_id, checked, events_of, text
 
 NAMES = [*WATCHLIST, "abTest", "zone"]
 WIDTH = len(WATCHLIST)
@@ -29,7 +26,7 @@ def row(at: int, user: str, *others: str) -> list[str]:
 
 
 def read(rows: Sequence[Sequence[str]], **options: Any) -> list[dict[str, Any]]:
-    with File(text(rows), **options) as export:
+    with checked(text(rows), **options) as export:
         return list(export.records())
 
 
@@ -80,7 +77,7 @@ def test_a_column_that_the_vendor_adds_changes_no_id() -> None:
     plain = [row(n // 3, "me") for n in range(9)]
     wider = [[*values, f"{n}", "x" * (n % 2)] for n, values in enumerate(plain)]
     middle = [[*values[:3], values[-2], *values[3:-2], values[-1]] for values in [NAMES, *wider]]
-    before = sorted(ids(plain, file_format=FileFormat(layout_check="warning")))
+    before = sorted(ids(plain, layout_check="warning"))
     assert len(set(before)) == 9
     assert sorted(ids([NAMES, *wider])) == before
     assert sorted(ids(middle)) == before

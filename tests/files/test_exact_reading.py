@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_barchart_events.exceptions import (
-    FileError,
-    WrongRangeError,
-)
-from tap_barchart_events.files.rows import FileFormat
+from tap_barchart_events.exceptions import FileError
 from tests.export_files import (
     START,
     WATCHLIST,
-    File,
     by_id,
+    checked,
     events_of,
     is_timestamp,
     read,
     records_in_lines,
+    refusal,
     row,
     rows_of,
     swallowed_rows,
     text,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-TRUSTING = FileFormat(layout_check="warning")
 WIDTH = len(WATCHLIST)
 
 ODD = "|\"\n\r,;' \\\0é\u2028😀\x01\x1f\x7fa#\ufeff"
@@ -88,13 +81,17 @@ def test_what_is_quoted_well_is_read_exactly(
 ) -> None:
     data = written([list(WATCHLIST)] * header + rows, delimiter, quote, **how)
     expected = events_of(rows, WATCHLIST)
+    options: dict[str, Any] = {
+        "delimiter": delimiter,
+        "quote_character": quote,
+        "layout_check": "warning",
+    }
 
-    with File(data, file_format=FileFormat(delimiter, quote, {}, "warning")) as export:
-        if not expected:  # each row is earlier than the window
-            with pytest.raises(WrongRangeError):
-                export.check()
-            return
-        contents = export.check()
+    if not expected:  # each row is earlier than the window
+        assert "is inside this window" in refusal(data, **options)
+        return
+    with checked(data, **options) as export:
+        contents = export.contents
         records = list(export.records())
         in_lines = list(records_in_lines(export))
 
@@ -103,23 +100,8 @@ def test_what_is_quoted_well_is_read_exactly(
     assert in_lines == records
 
 
-pieces = st.sampled_from(
-    [
-        b"|",
-        b'"',
-        b"\n",
-        b"\r",
-        b"\r\n",
-        b" ",
-        b"a",
-        b"\xff",
-        "é".encode(),
-        b"\0",
-        b'""',
-        b"||",
-        b"x",
-    ]
-)
+PIECES = [*'|"\n\r aéx\0', "\r\n", '""', "||"]
+pieces = st.sampled_from([b"\xff", *(piece.encode() for piece in PIECES)])
 fragments = st.lists(pieces, max_size=3).map(b"".join)
 good_or_odd = st.sampled_from([b"", b"", b"", b"v", b'"v"', b'"|"', b'"\n"']) | fragments
 loose_rows = st.lists(
@@ -142,10 +124,10 @@ def test_any_bytes_are_read_exactly_or_refused(data: bytes, quote: str) -> None:
     good = rows is not None and all(len(r) == WIDTH and is_timestamp(r[0]) for r in rows)
     if not good:
         with pytest.raises(FileError):
-            read(data, file_format=FileFormat("|", quote, {}, "warning"))
+            read(data, quote_character=quote, layout_check="warning")
         return
     try:
-        records = read(data, file_format=FileFormat("|", quote, {}, "warning"))
+        records = read(data, quote_character=quote, layout_check="warning")
     except FileError:
         # Blanks before quotes, and a quoted value that holds a row, are refused all the same.
         if quote and (b' "' in data or swallowed_rows(data, WIDTH)):
@@ -162,7 +144,7 @@ def test_a_field_of_many_megabytes_is_read_exactly(*, size: int, quoted: bool) -
     cell = f'"{long}"' if quoted else long
     data = text([rows[0], row(START + 1, "A", cell), rows[2]])
 
-    with File(data, file_format=TRUSTING) as export:
+    with checked(data, layout_check="warning") as export:
         assert by_id(list(export.records())) == by_id(events_of(rows, WATCHLIST))
         assert [r["user_id"] for r in records_in_lines(export)] == ["x", long, "y"]
 
@@ -173,5 +155,5 @@ def test_quoted_line_breaks_across_all_buffers_are_read_exactly() -> None:
     rows = [row(START + n, "A", *generator.choices(values, k=7)) for n in range(60_000)]
     quoted = (['"' + v.replace('"', '""') + '"' for v in values] for values in rows)
 
-    with File(text(list(quoted)), file_format=TRUSTING) as export:
+    with checked(text(list(quoted)), layout_check="warning") as export:
         assert list(export.records()) == events_of(rows, WATCHLIST)

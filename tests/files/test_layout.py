@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tap_barchart_events.exceptions import FileError, LayoutError
-from tap_barchart_events.files.layout import detect_layout, excerpt, layout_conflicts
-from tap_barchart_events.products import PRODUCTS, Product
+from tap_barchart_events.files.layout import TypeCount, detect_layout, excerpt, layout_conflicts
+from tap_barchart_events.products import PRODUCTS, Product, snake_case
 
 PORTFOLIO_OLD = ["1571029200000", "PORTFOLIO-CREATED", *[""] * 8]
-PORTFOLIO_NOW = ["1571029200000", "PORTFOLIO-CREATED", *[""] * 10]
-
-PRODUCT = Product("P", {"P-A": ("userId",), "P-B": ("userId", "symbol")})
 
 
 @pytest.mark.parametrize(
@@ -28,11 +25,6 @@ def test_a_header_is_recognised_however_its_names_are_written(header: list[str])
     layout = detect_layout(header, "WATCHLIST", {})
     assert layout.header
     assert layout.names == ("timestamp", "type", "user_id", "watchlist_id")
-
-
-def test_a_header_is_recognised_with_its_columns_in_any_order() -> None:
-    layout = detect_layout(["symbol", "type", "whatIsNew", "timestamp"], "WATCHLIST", {})
-    assert layout.names == ("symbol", "type", "what_is_new", "timestamp")
 
 
 @pytest.mark.parametrize(
@@ -68,18 +60,18 @@ def test_an_event_whose_values_are_timestamp_and_type_is_no_header() -> None:
     assert not detect_layout(row, "WATCHLIST", {}).header
 
 
-def test_a_header_holds_whatever_the_setting_says() -> None:
-    columns = {"WATCHLIST": ["type", "timestamp", "userId"]}
-    layout = detect_layout(["timestamp", "type", "symbol"], "WATCHLIST", columns)
-    assert layout.names == ("timestamp", "type", "symbol")
+def test_a_header_holds_in_any_order_whatever_the_setting_says() -> None:
+    columns = {"WATCHLIST": ["type", "timestamp", "userId", "a"]}
+    layout = detect_layout(["symbol", "type", "whatIsNew", "timestamp"], "WATCHLIST", columns)
+    assert layout.names == ("symbol", "type", "what_is_new", "timestamp")
 
 
 NO_USE = [
     (["timestamp", "type", "userId", "user_id"], "names 'user_id' more than once"),
     (["type", "type", "userId", "timestamp"], "names 'type' more than once"),
     (["timestamp", "type", "userId", "new", "NEW"], "names 'new' more than once"),
-    (["timestamp", "type", "brandNew", "what"], "names none of the columns of WATCHLIST"),
-    (["timestamp", "type"], "names none of the columns of WATCHLIST"),
+    (["timestamp", "type", "brandNew", "what"], "names none of the columns of WATCHLIST, .*"),
+    (["timestamp", "type"], "names none of the columns of WATCHLIST, .*"),
 ]
 
 
@@ -87,11 +79,8 @@ NO_USE = [
 def test_a_header_whose_names_are_of_no_use_is_refused_and_columns_replaces_it(
     header: list[str], why: str
 ) -> None:
-    with pytest.raises(LayoutError) as error:
+    with pytest.raises(LayoutError, match=f"{why}: name the {len(header)} columns"):
         detect_layout(header, "WATCHLIST", {})
-    assert why in str(error.value)
-    assert f"name the {len(header)} columns" in str(error.value)
-    assert '{"WATCHLIST": ["timestamp", "type", ...]}' in str(error.value)
 
     named = ["timestamp", "type", "userId", "symbol", "viewName"][: len(header)]
     layout = detect_layout(header, "WATCHLIST", {"WATCHLIST": named})
@@ -140,10 +129,9 @@ def test_a_bad_first_row_is_no_header_that_columns_replaces(row: list[str]) -> N
 
 
 def test_the_names_of_the_setting_are_known_columns_however_they_are_written() -> None:
-    row = ["1571029200000", "NEW", "me", ""]
-    columns = {"WATCHLIST": ["TIMESTAMP", "Type", "USERID", "brandNew"]}
-    layout = detect_layout(row, "WATCHLIST", columns)
-    assert layout.names == ("timestamp", "type", "user_id", "brand_new")
+    columns = {"WATCHLIST": ["Type", "USERID", "TIMESTAMP", "brandNew"]}
+    layout = detect_layout(["NEW", "me", "1571029200000", ""], "WATCHLIST", columns)
+    assert layout.names == ("type", "user_id", "timestamp", "brand_new")
     assert not layout.header
 
 
@@ -164,29 +152,22 @@ def test_each_known_layout_is_recognised_by_its_count(product: str) -> None:
         row = ["1571029200000", *[""] * (len(names) - 1)]
         layout = detect_layout(row, product, {})
         assert not layout.header
-        assert len(layout.names) == len(names)
-        assert layout.names[:3] == ("timestamp", "type", "user_id")
-
-
-def test_a_file_of_an_older_layout_is_read_by_that() -> None:
-    assert "symbol" not in detect_layout(PORTFOLIO_OLD, "PORTFOLIO", {}).names
-    assert detect_layout(PORTFOLIO_NOW, "PORTFOLIO", {}).names[5] == "symbol"
+        assert layout.names == tuple(map(snake_case, names))
 
 
 def test_an_unknown_count_is_refused_with_the_counts_and_what_to_set() -> None:
-    with pytest.raises(LayoutError) as error:
-        detect_layout([*PORTFOLIO_NOW, ""], "PORTFOLIO", {})
-    message = str(error.value)
-    assert "13 columns and no header" in message
-    assert "10 or 12" in message
-    assert '{"PORTFOLIO": ["timestamp", "type", ...]}' in message
+    message = (
+        r'13 columns and no header.*10 or 12.*\{"PORTFOLIO": \["timestamp", "type", \.\.\.\]\}'
+    )
+    with pytest.raises(LayoutError, match=message):
+        detect_layout([*PORTFOLIO_OLD, "", "", ""], "PORTFOLIO", {})
 
 
 @pytest.mark.parametrize("columns", [{}, {"ALERT": ["timestamp", "type", "userId"]}])
 def test_a_file_of_one_column_is_not_one_whose_columns_have_to_be_named(
     columns: dict[str, list[str]],
 ) -> None:
-    with pytest.raises(FileError, match="has one column and no header: set delimiter if") as error:
+    with pytest.raises(FileError, match="has one column and no header: set delimiter to") as error:
         detect_layout(["<html><body>log in</body></html>"], "ALERT", columns)
     assert "setting columns" not in str(error.value)
 
@@ -211,11 +192,6 @@ def test_a_setting_with_another_count_than_the_file_is_refused_with_both() -> No
         detect_layout(PORTFOLIO_OLD, "PORTFOLIO", columns)
 
 
-def test_the_setting_may_put_the_timestamp_anywhere() -> None:
-    columns = {"NEW": ["type", "userId", "timestamp"]}
-    assert detect_layout(["X", "me", "1571029200000"], "NEW", columns).names[2] == "timestamp"
-
-
 @pytest.mark.parametrize("text", ["12.5", "1e3", " 12", "", "+5", "007", "-0", "٣", "12\n"])
 def test_a_first_row_without_a_whole_number_as_timestamp_is_neither_header_nor_event(
     text: str,
@@ -231,36 +207,30 @@ def test_an_error_shows_at_most_50_characters_of_a_field() -> None:
     assert excerpt("x" * 51) == repr("x" * 50 + "…")
 
 
-def test_events_that_keep_to_their_contexts_contradict_nothing() -> None:
-    counts = [
-        ("P-A", 10, {"user_id": 10, "symbol": 0}),
-        ("P-B", 5, {"user_id": 5, "symbol": 5}),
-    ]
-    assert layout_conflicts(PRODUCT, counts) == ("", False)
-
-
-def test_a_shifted_column_contradicts_and_is_named_with_event_type_and_count() -> None:
-    text, decisive = layout_conflicts(PRODUCT, [("P-A", 1_000, {"user_id": 0, "symbol": 1_000})])
-    assert decisive
-    assert text == "P-A carries symbol in 1,000 rows"
-
-
-def test_a_few_stray_values_are_reported_but_do_not_refute_the_layout() -> None:
-    text, decisive = layout_conflicts(PRODUCT, [("P-A", 1_000, {"symbol": 3})])
-    assert not decisive
-    assert text == "P-A carries symbol in 3 rows"
-
-
-def test_a_rare_event_type_is_checked_among_many_others() -> None:
-    counts = [("P-B", 1_000_000, {"user_id": 1_000_000}), ("P-A", 20, {"symbol": 20})]
-    assert layout_conflicts(PRODUCT, counts)[1]
-
-
-def test_a_tiny_file_that_contradicts_in_half_its_rows_is_refused() -> None:
-    assert layout_conflicts(PRODUCT, [("P-A", 2, {"symbol": 1})])[1]
-    assert not layout_conflicts(PRODUCT, [("P-A", 3, {"symbol": 1})])[1]
-
-
-def test_unknown_event_types_and_unknown_columns_are_not_checked() -> None:
-    counts = [("P-NEW", 500, {"symbol": 500}), ("P-A", 500, {"what_is_new": 500, "user_id": 500})]
-    assert layout_conflicts(PRODUCT, counts) == ("", False)
+@pytest.mark.parametrize(
+    ("counts", "conflicts", "is_decisive"),
+    [
+        ([("P-A", 10, {"user_id": 10, "symbol": 0}), ("P-B", 5, {"symbol": 5})], "", False),
+        ([("P-A", 1_000, {"symbol": 1_000})], "P-A carries symbol in 1,000 rows", True),
+        ([("P-A", 1_000, {"symbol": 3})], "P-A carries symbol in 3 rows", False),
+        (
+            [("P-B", 1_000_000, {"user_id": 1_000_000}), ("P-A", 20, {"symbol": 20})],
+            "P-A carries symbol in 20 rows",
+            True,
+        ),
+        ([("P-A", 2, {"symbol": 1})], "P-A carries symbol in 1 rows", True),
+        ([("P-A", 3, {"symbol": 1})], "P-A carries symbol in 1 rows", False),
+        (
+            [("P-A", 9, {"symbol": 2}), ("P-C", 9, {"symbol": 2})],
+            "P-A carries symbol in 2 rows; P-C carries symbol in 2 rows",
+            True,
+        ),
+        ([("P-A", 500, {"what_is_new": 500, "user_id": 500})], "", False),
+    ],
+    ids=["none", "all", "stray", "rare type", "half", "a third", "several types", "new column"],
+)
+def test_values_outside_the_context_of_their_event_type_contradict_a_layout(
+    counts: list[TypeCount], conflicts: str, *, is_decisive: bool
+) -> None:
+    product = Product("P", {"P-A": ("userId",), "P-B": ("userId", "symbol"), "P-C": ("userId",)})
+    assert layout_conflicts(product, counts) == (conflicts, is_decisive)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 import pytest
 
-from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.rows import FileFormat
-from tests.export_files import START, WATCHLIST, File, read, refusal
+from tests.export_files import START, WATCHLIST, checked, read, refusal
 
-PLAIN = FileFormat(quote_character="")
-TRUSTING = FileFormat(layout_check="warning")
+PLAIN = {"quote_character": ""}
 QUOTES = "if the file does not quote .* set quote_character to empty"
 SUPPORT = "ask Barchart's support"
-WIDTH = r"name them all, .* setting columns; if values hold the delimiter \|, set delimiter"
+WIDTH = "name them in the setting columns; if not, check the settings delimiter and quote"
 
 
 def file_of(*symbols: str, header: bool = True) -> bytes:
@@ -38,7 +34,7 @@ def file_of(*symbols: str, header: bool = True) -> bytes:
         ),
         (
             b"9" * 9_000 + b"|T|||||||",
-            f"line 3 has the timestamp '{'9' * 50}…', which",
+            f"line 3 has the timestamp '{'9' * 50}…', not",
             "setting columns",
         ),
         (b"|||||||||", "line 3 has 10 instead of 9 fields", WIDTH),
@@ -52,17 +48,14 @@ def file_of(*symbols: str, header: bool = True) -> bytes:
         (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that ends no", SUPPORT),
     ],
 )
-def test_a_bad_row_fails_before_anything_is_emitted_and_shows_nothing_else(
+def test_a_bad_row_fails_the_check_and_shows_nothing_else(
     line: bytes, fault: str, remedy: str
 ) -> None:
     good = file_of("SECRET", header=False)
-    with File(good + b"\n" + line + b"\n" + good, file_format=TRUSTING) as export:
-        for read_file in (export.records, partial(export.record_lines, "events", "2026-01-01")):
-            with pytest.raises(FileError) as error:
-                next(read_file())
-            assert fault in str(error.value)
-            assert re.search(remedy, str(error.value))
-            assert "SECRET" not in str(error.value)
+    error = refusal(good + b"\n" + line + b"\n" + good, layout_check="warning")
+    assert fault in error
+    assert re.search(remedy, error)
+    assert "SECRET" not in error
 
 
 def test_an_error_names_product_and_window_and_a_header_has_a_line_too() -> None:
@@ -77,7 +70,7 @@ def test_an_error_names_product_and_window_and_a_header_has_a_line_too() -> None
 def test_a_blank_before_a_quote_swallows_no_rows(symbols: tuple[str, ...]) -> None:
     """DuckDB drops the blank and both quotes: as many bytes as the line breaks between them."""
     assert re.search(QUOTES, refusal(file_of(*symbols)))
-    assert [record["symbol"] for record in read(file_of(*symbols), file_format=PLAIN)] == [*symbols]
+    assert [record["symbol"] for record in read(file_of(*symbols), **PLAIN)] == [*symbols]
 
 
 @pytest.mark.parametrize("value", [r'"say \"hi\" now"', r'"say \"hi"', r'"say \""', r'"a\"|b"'])
@@ -93,8 +86,8 @@ def test_a_backslash_at_the_end_of_a_quoted_value_is_data() -> None:
 
 
 def test_a_file_that_quotes_while_quotes_are_data_gets_the_setting_to_change() -> None:
-    error = refusal(file_of('"a|b"'), file_format=PLAIN)
-    assert re.search("line 2 has 10 instead of 9 fields.* or quote_character to the one", error)
+    error = refusal(file_of('"a|b"'), **PLAIN)
+    assert re.search("line 2 has 10 instead of 9 fields.* delimiter and quote_character", error)
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -103,11 +96,10 @@ def test_columns_name_an_empty_field_at_the_end_of_the_rows(*, header: bool) -> 
     data = data.replace(b"|\n", b"\n", 1) if header else data
     assert "setting columns" in refusal(data)
     columns = {"WATCHLIST": [*WATCHLIST, "end of row"]}
-    named = FileFormat(columns=columns, layout_check="warning")
-    assert read(data, file_format=named) == read(file_of("A", "B"))
-    with File(data, file_format=named) as export:
-        assert export.check().extra_columns == ()
+    with checked(data, columns=columns, layout_check="warning") as export:
+        assert list(export.records()) == read(file_of("A", "B"))
+        assert export.contents.extra_columns == ()
     if header:
         columns["WATCHLIST"][2:4] = ["watchlistId", "userId"]
-        error = refusal(data, file_format=FileFormat(columns=columns))
+        error = refusal(data, columns=columns)
         assert "line 2 has 10 instead of 9 fields" in error

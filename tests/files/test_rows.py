@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tap_barchart_events.exceptions import FileError, SyncStopped
-from tap_barchart_events.files.memory import CHUNK_BYTES, MAX_ROW_BYTES
-from tap_barchart_events.files.rows import FileFormat, Rows
-from tests.export_files import WATCHLIST
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tap_barchart_events.files.rows import CHUNK_BYTES, MAX_ROW_BYTES, Rows
+from tests.export_files import OPTIONS, WATCHLIST
 
 
 def rows_in(folder: Path, data: bytes, quote: str = '"') -> Rows:
     path = folder / "export.csv"
     path.write_bytes(data)
-    return Rows(path, FileFormat(quote_character=quote))
+    return Rows(path, replace(OPTIONS, quote_character=quote))
 
 
 def fields(rows: Rows) -> list[tuple[int, list[str]]]:

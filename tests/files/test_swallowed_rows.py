@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.rows import FileFormat
 from tests.export_files import START, WATCHLIST, by_id, events_of, read, refusal, swallowed_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-PLAIN = FileFormat(quote_character="", layout_check="warning")
+PLAIN = {"quote_character": "", "layout_check": "warning"}
 WIDTH = len(WATCHLIST)
 
 
@@ -54,13 +50,13 @@ def test_rows_between_two_quotes_fail_the_window_with_both_lines(
     assert "set quote_character to empty" in error
     assert "Tech" not in error
     if "more|" not in data.decode() and "two\n" not in data.decode():
-        assert len(read(data, file_format=PLAIN)) == len([line for line in rows if line])
+        assert len(read(data, **PLAIN)) == len([line for line in rows if line])
 
 
 def test_without_a_header_rows_of_any_known_layout_are_found() -> None:
     data = f'{START}|T|a|"x\n{START + 1}|T|b"|c\n'.encode()  # ALERT had four columns, and has five
     assert "opens a quoted value that holds line 2" in refusal(data, product="ALERT")
-    assert len(read(data, file_format=PLAIN, product="ALERT")) == 2
+    assert len(read(data, **PLAIN, product="ALERT")) == 2
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -72,7 +68,7 @@ def test_the_timestamp_may_be_in_any_column(place: int) -> None:
         values.insert(place, str(START + number))
     data = "".join("|".join(values) + "\n" for values in [names, *rows]).encode()
     assert "line 2 opens a quoted value that holds line 3" in refusal(data)
-    assert len(read(data, file_format=PLAIN)) == 2
+    assert len(read(data, **PLAIN)) == 2
 
 
 def test_what_precedes_the_timestamp_may_hold_delimiters() -> None:
@@ -137,7 +133,7 @@ def test_no_event_of_a_file_that_does_not_quote_is_lost(
     rows = in_order(rows, order) if header else rows
     data = "".join("|".join(values) + end for values in [names] * header + rows).encode()
 
-    assert by_id(read(data, file_format=PLAIN)) == by_id(events_of(rows, names))
+    assert by_id(read(data, **PLAIN)) == by_id(events_of(rows, names))
     try:
         count = len(read(data))
     except FileError:
