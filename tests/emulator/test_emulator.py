@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import requests
@@ -18,9 +18,6 @@ from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR
 from tests.emulator_client import NOW, START, Client, as_multiset, read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # The cycle
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import requests
@@ -14,9 +15,6 @@ import requests
 from barchart_events_emulator import KINDS, Emulator
 from tap_barchart_events.windows import HOUR
 from tests.emulator_client import START, Client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_a_fault_applies_when_it_is_due_and_no_longer(client: Client) -> None:

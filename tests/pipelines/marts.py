@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from tests.expected_events import EventValues
+from tests.expected_events import EventValues
 
 FLAGS = ("show_closed_positions", "is_open", "collapsed", "filter_visible", "is_set")
 COUNTED = ("symbols", "fields", "symbols_conversion", "roots", "strike")

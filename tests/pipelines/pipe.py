@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
-from demo.pipeline import PROJECT
+from demo.pipeline import PROJECT, Pipeline
+from demo.postgres_server import Postgres
 from tests.expected_events import CUSTOMER, EventValues, arrived
 from tests.tap_runs import bookmarks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
-    from demo.pipeline import Pipeline
-    from demo.postgres_server import Postgres
 
 TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from demo.pipeline import PROJECT
 from tap_barchart_events.products import PRODUCTS as ALL_PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
-from tests.pipelines.marts import computed, subject_and_action
+from tests.pipelines.marts import Row, computed, subject_and_action
 from tests.pipelines.pipe import messages
 from tests.pipelines.usage import COLUMNS, NEW, OLD, REREAD, Usage
 from tests.pipelines.warehouses import (
@@ -29,11 +30,6 @@ from tests.pipelines.warehouses import (
     Warehouse,
     first_month,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.pipelines.marts import Row
 
 ENDS = "every_event_came_with_its_window"
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
 from demo.pipeline import MELTANO, PROJECT, Pipeline
+from demo.postgres_server import Postgres
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
 from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded, settings_of, variables
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from demo.postgres_server import Postgres
 
 PAGE = PROJECT / "docs" / "operations.md"
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"

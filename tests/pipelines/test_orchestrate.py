@@ -9,15 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT, Pipeline, process
+from demo.postgres_server import Postgres
 from orchestrate import meltano
 from orchestrate.shards import PlanError, ShardPlan
 from tap_barchart_events.windows import HOUR, from_iso
@@ -30,12 +33,6 @@ from tests.pipelines.pipe import (
     settings_of,
     variables,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from demo.postgres_server import Postgres
 
 DAGSTER = PROJECT / ".venv-dagster" / "bin"
 LOADED = ("--module-name", "orchestrate.definitions")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,10 +16,6 @@ from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
 from tests.pipelines.pipe import TARGET_POSTGRES, kept_bookmarks, output_of, settings_of, variables
 from tests.tap_runs import START, hour
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PRODUCTS = ["BARCHART-EXCEL", "ENTITLEMENTS", "WATCHLIST"]
 FIRST_END, SECOND_END = hour(30), hour(31)

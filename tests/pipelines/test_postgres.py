@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
 from demo.pipeline import Pipeline
+from demo.postgres_server import Postgres
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import expected_events
@@ -22,12 +25,6 @@ from tests.pipelines.pipe import (
     settings_of,
     variables,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from demo.postgres_server import Postgres
 
 START = "2026-03-02T00:00:00+00:00"
 DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +17,6 @@ from barchart_events_emulator import Emulator
 from tests.expected_events import expected_events
 from tests.pipelines.pipe import batch_config, loaded, messages, settings_of
 from tests.pipelines.warehouses import INSTALLED, NOT_INSTALLED, Snowflake
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 START = "2026-03-02T00:00:00+00:00"
 DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4)]

@@ -6,15 +6,12 @@ and join what were two sessions, some have no user, and texts are spelt in many 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.pipelines.marts import FALSE, TRUE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # The month that is loaded last, and the one that is loaded first.
 OLD = ("2026-01-30T00:00:00+00:00", "2026-02-01T00:00:00+00:00")

@@ -11,11 +11,15 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT, Pipeline
+from demo.postgres_server import Postgres
 from tap_barchart_events.windows import from_iso
 from tests.pipelines.marts import Row
 from tests.pipelines.pipe import (
@@ -27,13 +31,6 @@ from tests.pipelines.pipe import (
     variables,
 )
 from tests.pipelines.usage import NEW, OLD, REREAD
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
-    from demo.postgres_server import Postgres
 
 PRODUCTS = ["BARCHART-EXCEL", "ENTITLEMENTS", "PORTFOLIO"]
 ADDED = "CMDTYVIEW"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def ran(*command: str, folder: Path = PROJECT, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -6,14 +6,11 @@ import ast
 import io
 import re
 import tokenize
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from demo.pipeline import PROJECT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TAP = sorted((PROJECT / "tap_barchart_events").rglob("*.py"))
 MODULES = [*TAP, *sorted((PROJECT / "barchart_events_emulator").rglob("*.py"))]

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +17,6 @@ from demo import marts
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tests.project.commands import ran
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OUTPUT = PROJECT / "output"
 

@@ -9,8 +9,9 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -23,9 +24,6 @@ from tap_barchart_events.products import PRODUCTS
 from tests.project.commands import ran
 from tests.settings_pages import about
 from tests.tap_runs import Tap, output_mode, settings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
 NEVER_SHOWN = {"SyncStopped", "TransientError"}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tests.project.commands import ran
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOREIGN = {
     "TAP_BARCHART_EVENTS_API_URL": "http://127.0.0.1:9",

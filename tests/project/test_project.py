@@ -7,7 +7,9 @@ import shutil
 import sys
 import tarfile
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,10 +20,6 @@ from tap_barchart_events.windows import from_iso
 from tests.project.commands import ran
 from tests.settings_pages import README, about, between, pages
 from tests.tap_runs import Tap, settings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
 
