@@ -9,14 +9,27 @@ from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 
-def ran(*command: str, folder: Path = PROJECT, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in the project's folder if no other is named."""
-    return subprocess.run(
+def output_of(
+    *command: str | Path, code: int = 0, folder: Path = PROJECT, given: str = "", **environ: str
+) -> str:
+    """Run a command, which has to end with a code, and return what it wrote to stdout.
+
+    Args:
+        command: The program and its arguments.
+        code: The exit code.
+        folder: Where it runs.
+        given: What it reads from stdin.
+        environ: Environment variables beside those that every process has.
+    """
+    done = subprocess.run(
         command,
         cwd=folder,
         env=clean_environment(**environ),
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
+    assert done.returncode == code, (done.stdout + done.stderr)[-5000:]
+    return done.stdout

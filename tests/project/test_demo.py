@@ -16,23 +16,15 @@ import pytest
 from demo import marts
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.project.commands import ran
-
-OUTPUT = PROJECT / "output"
+from tests.project.commands import output_of
 
 
-@pytest.fixture(scope="module")
-def demo() -> str:
-    """Run `make demo`; return what it prints."""
-    (OUTPUT / "report.html").unlink(missing_ok=True)
-    done = ran("make", "demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_make_demo_loads_every_event_and_draws_them(demo: str) -> None:
-    assert "All events of the service were loaded, once." in demo
-    assert "At the weekend" in (OUTPUT / "report.html").read_text(encoding="utf-8")
+def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
+    output = output_of(sys.executable, "-m", "demo.postgres")
+    assert "All events of the service were loaded, once." in output
+    assert output.count("meltano run ") == 2
+    assert "users" in output
+    assert "sessions" in output
 
 
 def table(document: str, name: str) -> list[list[str]]:
@@ -41,13 +33,16 @@ def table(document: str, name: str) -> list[list[str]]:
     return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
 
 
-@pytest.mark.usefixtures("demo")
-def test_the_report_has_the_numbers_of_the_marts_and_refers_to_nothing_outside() -> None:
-    document = (OUTPUT / "report.html").read_text(encoding="utf-8")
+def test_make_demo_reports_the_numbers_of_the_marts_and_refers_to_nothing_outside() -> None:
+    report = PROJECT / "output" / "report.html"
+    report.unlink(missing_ok=True)
+    assert "All events of the service were loaded, once." in output_of("make", "demo")
+    document = report.read_text(encoding="utf-8")
 
+    assert "At the weekend" in document
     assert "default-src 'none'" in document
     assert not re.search(r"""\b(src|href)=["'][^#]|@import|url\((?!#)""", document)
-    built = marts.read(OUTPUT / "demo" / "marts.duckdb")
+    built = marts.read(report.parent / "demo" / "marts.duckdb")
     assert [row[:4] for row in table(document, "products")] == [
         [row.product, f"{row.events:,}", f"{row.users:,}", f"{row.sessions:,}"]
         for row in built.overview
@@ -71,11 +66,7 @@ demo.REPORT = Path({str(tmp_path / "report.html")!r})
 demo.EMULATOR |= {{"late_share": 0.5, "late_seconds": 3600}}
 sys.exit(demo.main())
 """
-
-    done = ran(sys.executable, "-c", run)
-
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "THE COUNTS DIFFER." in done.stdout
+    assert "THE COUNTS DIFFER." in output_of(sys.executable, "-c", run, code=1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to look around")
@@ -94,15 +85,11 @@ def test_an_interrupted_demo_leaves_no_process_behind(
         stderr=subprocess.STDOUT,
         text=True,
     ) as demo:
-        assert demo.stdout is not None
-        while "first run" not in (line := demo.stdout.readline()):
-            assert line, "the demo ended before its first run"
-        deadline = time.monotonic() + 60
         while not any("tap-barchart-events" in name for name in marked(mark)):
-            assert time.monotonic() < deadline, "the tap never ran"
+            assert demo.poll() is None, "the demo ended before the tap ran"
             time.sleep(0.05)
         demo.send_signal(number)
-        said = demo.stdout.read()
+        said, _ = demo.communicate()
 
     assert demo.returncode == 128 + number
     assert "Traceback" not in said

@@ -9,33 +9,30 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
-from tests.project.commands import ran
+from tests.project.commands import output_of
 from tests.settings_pages import about
-from tests.tap_runs import Tap, output_mode, settings_of
+from tests.tap_runs import Tap, output_mode, settings_of, synced
 
 PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 NEVER_SHOWN = {"SyncStopped", "TransientError"}
 """Exceptions that no user meets."""
 
 
 def page(name: str) -> str:
     return (PROJECT / "docs" / name).read_text(encoding="utf-8")
-
-
-def all_pages() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 
 
 def test_each_class_of_error_is_documented() -> None:
@@ -46,23 +43,17 @@ def test_each_class_of_error_is_documented() -> None:
     assert classes - NEVER_SHOWN - documented == set()
 
 
-def test_each_promise_names_one_test() -> None:
+def test_each_promise_names_one_test_that_exists() -> None:
     promises, found, _ = page("guarantees.md").partition("## What no test can promise")
     bullets = re.split(r"^- ", promises, flags=re.MULTILINE)[1:]
 
     assert found
     assert len(bullets) > 30
     for bullet in bullets:
-        assert len(re.findall(r"`tests/[\w/]+\.py::\w+`", bullet)) == 1, bullet
-
-
-@pytest.mark.parametrize(
-    ("path", "name"), re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page("guarantees.md"))
-)
-def test_a_test_that_a_promise_names_exists(path: str, name: str) -> None:
-    tree = ast.parse((PROJECT / path).read_text(encoding="utf-8"))
-
-    assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", bullet)
+        assert len(named) == 1, bullet
+        tree = ast.parse((PROJECT / named[0][0]).read_text(encoding="utf-8"))
+        assert named[0][1] in [n.name for n in tree.body if isinstance(n, ast.FunctionDef)], bullet
 
 
 @pytest.mark.parametrize("code", PRODUCTS)
@@ -72,7 +63,7 @@ def test_the_page_of_settings_has_each_product_with_its_number_of_event_types(co
 
 def commands() -> Iterator[list[str]]:
     """Yield the words of each shell command of the pages, without variables set before it."""
-    for block in re.findall(r"^```bash\n(.*?)^```", all_pages(), re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
         # The tap of the tests stands for the one that the pages install.
         text = block.replace("\\\n", " ").replace(".venv-tap/", ".venv/")
         for line in text.splitlines():
@@ -84,13 +75,13 @@ def commands() -> Iterator[list[str]]:
 
 
 def test_targets_of_make_exist() -> None:
-    named = set(re.findall(r"`make ([a-z][a-z-]*)", all_pages()))
+    named = set(re.findall(r"`make ([a-z][a-z-]*)", TEXT))
     for words in commands():
         if words[0] == "make":
             named |= {word for word in words[1:] if "=" not in word}
 
     assert {"install", "test", "demo-postgres"} <= named
-    assert ran("make", "--dry-run", *sorted(named)).returncode == 0
+    output_of("make", "--dry-run", *sorted(named))
 
 
 @functools.cache
@@ -98,9 +89,7 @@ def helped(*command: str) -> str:
     """Return what a command says with `--help`, in a project without its user's `.env`."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(PROJECT / "meltano.yml", folder)
-        done = ran(str(PROJECT / command[0]), *command[1:], "--help", folder=Path(folder))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        return output_of(PROJECT / command[0], *command[1:], "--help", folder=Path(folder))
 
 
 def test_programs_and_options_of_the_commands_exist() -> None:
@@ -124,19 +113,18 @@ def test_variables_exist() -> None:
     sources = (PROJECT / "orchestrate").glob("*.py")
     read = "\n".join(path.read_text(encoding="utf-8") for path in sources)
 
-    assert set(re.findall(r"\bTAP_BARCHART_EVENTS_[A-Z_]+[A-Z]", all_pages())) <= known
+    assert set(re.findall(r"\bTAP_BARCHART_EVENTS_[A-Z_]+[A-Z]", TEXT)) <= known
     variables = re.compile(r"\bORCHESTRATE_[A-Z_]+")
-    assert set(variables.findall(all_pages())) == set(variables.findall(read))
+    assert set(variables.findall(TEXT)) == set(variables.findall(read))
 
 
 def test_metrics_are_those_of_the_tap(tmp_path: Path) -> None:
-    logged = set()
+    log = ""
     for way in ("bulk", "files"):
         with Emulator(job_seconds=0.1, events_per_hour=20) as service:
             settings = settings_of(service, **output_mode(way, tmp_path, batch_size=10))
-            outcome = Tap(tmp_path, settings).end()
-        metrics = re.findall(r"METRIC: (.*)", outcome.log)
-        logged |= {json.loads(metric)["metric"] for metric in metrics}
+            log += Tap(tmp_path, settings).end().log
+    logged = {json.loads(metric)["metric"] for metric in re.findall(r"METRIC: (.*)", log)}
 
     table = page("operations.md").partition("| metric | meaning |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` ", table, re.MULTILINE)) == logged
@@ -166,14 +154,44 @@ def test_links_between_the_pages_lead_somewhere(path: Path) -> None:
             assert not anchor or anchor in anchors(other), target
 
 
-def test_the_plugin_definition_for_the_hub_is_that_of_meltano_yml() -> None:
-    hub: dict[str, Any] = yaml.safe_load(
-        (PROJECT / "hub" / "tap-barchart-events.yml").read_text(encoding="utf-8")
-    )
-    project = yaml.safe_load((PROJECT / "meltano.yml").read_text(encoding="utf-8"))
-    (tap,) = project["plugins"]["extractors"]
+@pytest.mark.parametrize("package", ["tap_barchart_events", "barchart_events_emulator"])
+def test_the_architecture_page_names_every_module(package: str) -> None:
+    tree = page("architecture.md").partition(f"\n{package}/")[2]
+    listed = re.split(r"\n(?=[a-z])", tree, maxsplit=1)[0]
+    folder = PROJECT / package
 
-    for key in ("name", "namespace", "label", "description", "executable", "capabilities"):
-        assert hub[key] == tap[key], key
-    assert hub["settings"] == tap["settings"]
-    assert set(hub["settings_group_validation"][0]) == set(about()["settings"]["required"])
+    assert set(re.findall(r"^  ([a-z_/]+\.py) ", listed, re.MULTILINE)) == {
+        module.relative_to(folder).as_posix()
+        for module in folder.rglob("*.py")
+        if not module.name.startswith("__")
+    }
+
+
+def test_each_place_that_the_architecture_page_names_exists() -> None:
+    table = page("architecture.md").partition("## Where each decision")[2].partition("\n## ")[0]
+    places = re.findall(r"(`[\w.]+`(?: and `[\w.]+`)?)\s+in\s+`([\w/]+\.py)`", table)
+
+    assert len(places) > 10
+    for names, module in places:
+        source = (PROJECT / "tap_barchart_events" / module).read_text(encoding="utf-8")
+        for name in re.findall(r"\w+", names.replace(" and ", " ")):
+            assert re.search(rf"^ *(def|class) {name}\b|^{name} = ", source, re.MULTILINE), name
+
+
+def test_the_recipe_of_the_docs_computes_every_event_id() -> None:
+    (recipe,) = re.findall(r"(?ms)^```python\n(.*?)^```", page("event_id.md"))
+    read: dict[str, Any] = {}
+    exec(recipe, read)  # noqa: S102 - it is what a reader runs
+    with Emulator(events_per_hour=100, header=True, added_column="abTest") as service:
+        records = synced(settings_of(service, products=["PORTFOLIO", "WATCHLIST"])).records
+
+    equal: Counter[str] = Counter()
+    expected = set()
+    for record in records:
+        first = read["event_id"](record)
+        expected.add(read["event_id"](record, equal[first]))
+        equal[first] += 1
+    assert any(record["extra"] for record in records)
+    assert max(equal.values()) > 1, "no event was repeated, so no ordinal was tried"
+    assert {record["event_id"] for record in records} == expected
+    assert len(expected) == len(records)

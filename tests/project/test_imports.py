@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from demo.pipeline import PROJECT
-from tests.project.commands import ran
+from tests.project.commands import output_of
 
-LINTER = Path(sys.executable).with_name("lint-imports")
+LINTER = (Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo")
 PACKAGES = [init.parent for init in PROJECT.glob("*/__init__.py")]
 
 
 def test_imports_keep_the_direction_of_the_architecture() -> None:
-    done = ran(str(LINTER), "--no-cache", "--no-logo")
-    assert done.returncode == 0, done.stdout
+    output_of(*LINTER)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,6 @@ def test_an_import_in_the_other_direction_is_found_even_for_types_only(
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     with (tmp_path / module).open("a", encoding="utf-8") as text:
         text.write(f"\nif TYPE_CHECKING:\n    import {imported}\n")
-    done = ran(str(LINTER), "--no-cache", "--no-logo", folder=tmp_path)
-    assert done.returncode == 1, done.stdout
-    broken = [line for line in done.stdout.splitlines() if line.endswith("BROKEN")]
+    output = output_of(*LINTER, code=1, folder=tmp_path)
+    broken = [line for line in output.splitlines() if line.endswith("BROKEN")]
     assert contract in broken[0]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-from tests.project.commands import ran
+from tests.project.commands import output_of
 
 FOREIGN = {
     "TAP_BARCHART_EVENTS_API_URL": "http://127.0.0.1:9",
@@ -64,19 +63,10 @@ def test_the_tests_reach_no_other_host_and_read_no_settings_of_their_user(
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_inner.py").write_text(TESTS.replace("{FOREIGN}", repr(set(FOREIGN))))
     pytest_command = (sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", workers)
-    output = ran(*pytest_command, folder=tmp_path, PYTHONPATH=str(PROJECT), **FOREIGN).stdout
+    environ = {"PYTHONPATH": str(PROJECT), **FOREIGN}
+    output = output_of(*pytest_command, code=1, folder=tmp_path, **environ)
     if "no network namespace" in output:
         pytest.skip("the kernel permits no network namespace")
     failed = re.findall(r"^ERROR test_inner.py::(\w+) - Failed: \d+ attempts", output, re.MULTILINE)
     assert sorted(failed) == ["test_connects_over_ipv6", "test_process_connects", "test_sends"]
     assert "5 passed, 3 errors" in output
-
-
-def test_a_process_gets_none_of_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in FOREIGN.items():
-        monkeypatch.setenv(name, value)
-    made = clean_environment(PATH="/bin", PGHOST="a socket")
-    assert {name: made[name] for name in made.keys() & {*FOREIGN, "PATH"}} == {
-        "PATH": "/bin",
-        "PGHOST": "a socket",
-    }

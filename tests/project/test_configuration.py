@@ -1,0 +1,126 @@
+"""Files for Meltano, its hub, GitHub and pre-commit agree with the tap and with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from demo.pipeline import PROJECT
+from tests.project.commands import output_of
+from tests.settings_pages import about, between, pages
+
+# What only the hub's definitions have.
+OF_THE_HUB = {"domain_url", "keywords", "maintenance_status", "next_steps", "quality"}
+OF_THE_HUB |= {"settings_group_validation", "settings_preamble", "supported_python_versions"}
+OF_THE_HUB |= {"usage"}
+
+PYPROJECT = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+PYTHONS = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PYPROJECT)
+
+
+def loaded(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((PROJECT / path).read_text(encoding="utf-8"))
+    return content
+
+
+MELTANO = loaded("meltano.yml")
+(TAP,) = MELTANO["plugins"]["extractors"]
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, Any]:
+    return about()
+
+
+def test_settings_are_written_as_about_says_them(said: dict[str, Any]) -> None:
+    for path, comment, expected in pages(said):
+        there, _ = between(path.read_text(encoding="utf-8"), comment)
+        assert there == expected, "run make settings"
+
+
+def test_meltano_yml_is_what_meltano_needs_and_never_asks_the_hub(said: dict[str, Any]) -> None:
+    plugins = [TAP, *MELTANO["plugins"]["loaders"], *MELTANO["plugins"]["utilities"]]
+
+    assert [setting["name"] for setting in TAP["settings"]] == [*said["settings"]["properties"]]
+    assert sorted(TAP["capabilities"]) == sorted(said["capabilities"])
+    own = [plugin for plugin in plugins if "inherit_from" not in plugin]
+    assert all(plugin["namespace"] and plugin["pip_url"] for plugin in own)
+    inherited = {plugin["inherit_from"] for plugin in plugins if "inherit_from" in plugin}
+    assert inherited <= {plugin["name"] for plugin in own}
+    assert MELTANO["send_anonymous_usage_stats"] is False
+    named = {name for block in MELTANO["jobs"][0]["tasks"] for name in block.split()}
+    assert {name.partition(":")[0] for name in named} <= {plugin["name"] for plugin in plugins}
+    assert {schedule["job"] for schedule in MELTANO["schedules"]} == {MELTANO["jobs"][0]["name"]}
+
+
+def test_meltano_yml_passes_the_schema_of_the_installed_meltano() -> None:
+    schema = "lib/python*/site-packages/meltano/schemas/meltano.schema.json"
+    (path,) = (PROJECT / ".venv-meltano").glob(schema)
+    validator = Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+
+    assert [*validator.iter_errors(MELTANO)] == []
+    other = {**TAP, "capabilities": ["catalogue"]}
+    assert [*validator.iter_errors({**MELTANO, "plugins": {"extractors": [other]}})]
+
+
+def test_the_hub_defines_the_extractor_of_meltano_yml(said: dict[str, Any]) -> None:
+    hub = loaded("hub/tap-barchart-events.yml")
+    definition = {name: value for name, value in hub.items() if name not in OF_THE_HUB}
+
+    assert definition == TAP | {"pip_url": TAP["name"], "variant": "barchart-events"}
+    assert set(hub["settings_group_validation"][0]) == set(said["settings"]["required"])
+    assert hub["supported_python_versions"] == PYTHONS
+    assert f'requires-python = ">={PYTHONS[0]}"' in PYPROJECT
+
+
+def commands_of(target: str) -> list[str]:
+    """Return what a target of the Makefile runs by the tools of .venv."""
+    planned = output_of("make", "--dry-run", "--no-print-directory", target)
+    return [
+        line
+        for line in planned.splitlines()
+        if line.startswith(".venv/bin/") and " pip " not in line
+    ]
+
+
+def test_the_hooks_before_a_commit_are_the_commands_of_make_lint() -> None:
+    (repository,) = loaded(".pre-commit-config.yaml")["repos"]
+
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == commands_of("lint")
+    assert all(hook["always_run"] and not hook["pass_filenames"] for hook in repository["hooks"])
+
+
+def test_the_workflow_runs_the_commands_of_continuous_integration_on_every_python() -> None:
+    job = loaded(".github/workflows/tests.yml")["jobs"]["linux"]
+    ci = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    assert runs == ["make lint", "make test"]
+    assert set(runs) <= set(ci.splitlines())
+    assert job["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_the_portable_part_of_the_suite_exists_and_is_what_macos_runs() -> None:
+    job = loaded(".github/workflows/tests.yml")["jobs"]["macos"]
+    (command,) = commands_of("test-portable")
+
+    paths = [word for word in command.split() if word.startswith("tests/")]
+    assert paths
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make test-portable"]
+
+
+def test_only_the_job_that_publishes_has_an_identity_and_it_runs_no_code_of_the_project() -> None:
+    jobs = loaded(".github/workflows/release.yml")["jobs"]
+
+    permissions = {name: job["permissions"] for name, job in jobs.items()}
+    assert permissions == {"build": {"contents": "read"}, "publish": {"id-token": "write"}}
+    assert jobs["publish"]["needs"] == "build"
+    actions = [step["uses"].partition("@")[0] for step in jobs["publish"]["steps"]]
+    assert actions == ["actions/download-artifact", "pypa/gh-action-pypi-publish"]
