@@ -55,12 +55,7 @@ class Stage:
         self.folder = folder
 
     def execute(
-        self,
-        cursor: Any,
-        command: str,
-        params: Any = None,
-        *args: Any,
-        **kwargs: Any,
+        self, cursor: Any, command: str, params: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         """Execute what fakesnow cannot, in other words; hand everything else on as it is."""
         command = command.strip()

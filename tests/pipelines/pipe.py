@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from barchart_events_emulator import Emulator
-from demo.environment import clean_environment
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres_server import Postgres
 from tests.expected_events import CUSTOMER, EventValues, arrived
+from tests.project.commands import output_of
 from tests.tap_runs import bookmarks
 
 TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
@@ -51,14 +50,20 @@ def variables(settings: Mapping[str, Any], plugin: str = "TAP_BARCHART_EVENTS") 
 
 
 def into_postgres(postgres: Postgres, schema: str) -> dict[str, str]:
-    """Return the environment variables of target-postgres."""
+    """Return the environment variables of target-postgres and of dbt-postgres."""
     target = {"sqlalchemy_url": postgres.url, "default_target_schema": schema}
-    return variables(target, "TARGET_POSTGRES")
+    dbt = {"host": str(postgres.folder), "user": "postgres", "database": "postgres"}
+    return variables(target, "TARGET_POSTGRES") | variables(dbt, "DBT_POSTGRES")
 
 
 def kept_bookmarks(pipeline: Pipeline, state_id: str) -> dict[str, str]:
     """Return the bookmarks that Meltano keeps of the products."""
     return bookmarks(pipeline.state(state_id)["singer_state"])
+
+
+def loaded_into(postgres: Postgres, schema: str) -> dict[str, EventValues]:
+    """Return the events of the table in a schema."""
+    return loaded(postgres.rows("select * from events", schema=schema))
 
 
 def loaded(rows: Iterable[Mapping[str, Any]]) -> dict[str, EventValues]:
@@ -81,19 +86,9 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     return record | {"extra": values or None}
 
 
-def output_of(command: Sequence[str | Path], code: int = 0, **options: Any) -> str:
-    """Run a command, which has to end with a code, and return what it wrote to stdout."""
-    given = {"input": "", "env": clean_environment(), **options}
-    done = subprocess.run(
-        [*command], **given, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    assert done.returncode == code, (done.stdout + done.stderr)[-5000:]
-    return str(done.stdout)
-
-
 def messages(settings: Mapping[str, Any], folder: Path) -> str:
     """Run the tap to its end and return what it wrote to stdout."""
-    return _configured([sys.executable, "-m", "tap_barchart_events"], settings, folder, "")
+    return _configured(folder, settings, sys.executable, "-m", "tap_barchart_events")
 
 
 def load_into_postgres(
@@ -115,10 +110,12 @@ def load_into_postgres(
         "validate_records": False,
         **settings,
     }
-    _configured([str(TARGET_POSTGRES)], target, folder, written)
+    _configured(folder, target, TARGET_POSTGRES, given=written)
 
 
-def _configured(command: list[str], settings: Mapping[str, Any], folder: Path, given: str) -> str:
+def _configured(
+    folder: Path, settings: Mapping[str, Any], *command: str | Path, given: str = ""
+) -> str:
     config = folder / "config.json"
     config.write_text(json.dumps(settings), encoding="utf-8")
-    return output_of([*command, "--config", config], cwd=folder, input=given)
+    return output_of(*command, "--config", config, folder=folder, given=given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import pytest
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
-from demo.pipeline import MELTANO, PROJECT, Pipeline
+from demo.pipeline import MELTANO, PROJECT, Pipeline, process
 from demo.postgres_server import Postgres
 from tap_barchart_events.windows import from_iso
-from tests.expected_events import EventValues, expected_events
-from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded, settings_of, variables
+from tests.expected_events import expected_events
+from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded_into, settings_of, variables
+from tests.project.commands import output_of
 
 PAGE = PROJECT / "docs" / "operations.md"
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
@@ -36,23 +36,6 @@ def block(with_text: str) -> str:
     return str(found)
 
 
-def rows(postgres: Postgres, schema: str) -> dict[str, EventValues]:
-    """Return the table's events, each of which is there once."""
-    return loaded(postgres.rows("select * from events", schema=schema))
-
-
-def options(
-    pipeline: Pipeline, postgres: Postgres, schema: str, tap: dict[str, Any]
-) -> dict[str, Any]:
-    """Return how commands of the page are run in a project."""
-    environ = variables(tap) | into_postgres(postgres, schema)
-    return {
-        "cwd": pipeline.folder,
-        "env": clean_environment(**environ),
-        "stdin": subprocess.DEVNULL,
-    }
-
-
 def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
@@ -66,8 +49,10 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
 
         def run(commands: str, *products: str) -> None:
             tap = settings_of(emulator, products=products, **more)
-            bash = ["bash", "-euo", "pipefail", "-c", commands]
-            subprocess.run(bash, **options(pipeline, postgres, schema, tap), check=True)
+            environ = variables(tap) | into_postgres(postgres, schema)
+            output_of(
+                "bash", "-euo", "pipefail", "-c", commands, folder=pipeline.folder, environ=environ
+            )
 
         run(RUN, "ALERT", "WATCHLIST")
         nightly = kept_bookmarks(pipeline, STATE_ID)
@@ -77,7 +62,7 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         run(block("--state-id-suffix=before-2026"), "WATCHLIST")
         before = expected_events(emulator, ["WATCHLIST"], EARLIER, START)
         assert len(before) > 100
-        assert rows(postgres, schema) == in_time | before
+        assert loaded_into(postgres, schema) == in_time | before
         run(RUN, "WATCHLIST")
         assert kept_bookmarks(pipeline, STATE_ID) == nightly, "a product taken out has lost its own"
 
@@ -85,49 +70,40 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         run(block("--full-refresh"), "WATCHLIST")
         late = expected_events(emulator, ["WATCHLIST"], *REREAD)
         assert len(late.keys() - in_time.keys()) > 5
-        assert rows(postgres, schema) == in_time | before | late
+        assert loaded_into(postgres, schema) == in_time | before | late
         assert kept_bookmarks(pipeline, STATE_ID) == nightly
 
 
 @pytest.mark.parametrize(
-    ("events_per_hour", "window_hours", "end"),
+    ("rate", "hours", "end"),
     [(5, 6, END), (1500, 2, "2026-01-03T00:00:00+00:00")],
     ids=["few events", "more than Meltano's buffer holds"],
 )
 def test_a_run_interrupted_as_the_page_says_is_continued(
-    tmp_path: Path,
-    postgres: Postgres,
-    schema: str,
-    events_per_hour: int,
-    window_hours: int,
-    end: str,
+    tmp_path: Path, postgres: Postgres, schema: str, rate: int, hours: int, end: str
 ) -> None:
     """SIGTERM to the tap alone: the target loads what it has, and Meltano keeps the STATE."""
     pipeline = Pipeline(tmp_path / "project")
     with Emulator(
-        events_per_hour=events_per_hour,
-        clock=lambda: from_iso(end),
-        date_header=False,
-        job_seconds=0.5,
+        events_per_hour=rate, clock=lambda: from_iso(end), date_header=False, job_seconds=0.5
     ) as emulator:
-        more = {"start_date": START, "end_date": end, "window_hours": window_hours}
+        more = {"start_date": START, "end_date": end, "window_hours": hours}
         # Without a lookback, so that no window is exported again.
         tap = settings_of(emulator, products=["WATCHLIST"], lookback_hours=0, **more)
-        how = options(pipeline, postgres, schema, tap)
+        environ = variables(tap) | into_postgres(postgres, schema)
         # Meltano's own 100 MiB would need a long test.
-        how["env"]["MELTANO_ELT_BUFFER_SIZE"] = str(4 << 20)
-        with subprocess.Popen(RUN.split(), start_new_session=True, **how) as running:
+        environ["MELTANO_ELT_BUFFER_SIZE"] = str(4 << 20)
+        options = {"cwd": pipeline.folder, "env": clean_environment(**environ)}
+        with process(RUN.split(), **options) as running:
             while sum(emulator.starts.values()) <= 18:
                 time.sleep(0.05)
                 assert running.poll() is None, "the run ended before it was interrupted"
             # Only the tap of this run: tests may run side by side.
             alone = block("pkill").replace("pkill ", f"pkill --session {running.pid} ", 1)
-            subprocess.run(["bash", "-euc", alone], check=True)
+            output_of("bash", "-euc", alone)
             running.wait(timeout=60)
         (first,) = kept_bookmarks(pipeline, STATE_ID).values()
         assert START < first < end
-        before = sum(emulator.starts.values())
-        subprocess.run(RUN.split(), check=True, **how)
-        assert rows(postgres, schema) == expected_events(emulator, ["WATCHLIST"], START, end)
+        output_of(*RUN.split(), folder=pipeline.folder, environ=environ)
+        assert loaded_into(postgres, schema) == expected_events(emulator, ["WATCHLIST"], START, end)
         assert set(emulator.starts.values()) == {1}, "a window was exported again"
-        assert sum(emulator.starts.values()) > before

@@ -9,11 +9,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -28,14 +28,13 @@ from tests.expected_events import expected_events
 from tests.pipelines.pipe import (
     into_postgres,
     kept_bookmarks,
-    loaded,
-    output_of,
+    loaded_into,
     settings_of,
     variables,
 )
+from tests.project.commands import output_of
 
 DAGSTER = PROJECT / ".venv-dagster" / "bin"
-LOADED = ("--module-name", "orchestrate.definitions")
 
 PRODUCTS = ["ALERT", "WATCHLIST"]
 START = "2026-01-10T06:00:00+00:00"
@@ -47,18 +46,6 @@ QUEUED = ("2026-02-01|WATCHLIST", "2026-02-01|ALERT", "2026-01-01|WATCHLIST")
 BY_HAND = "2026-01-01|ALERT"
 REREAD = {"ops": {"events_history": {"config": {"reread": True}}}}
 MARTS = "marts_by_dagster"
-MODELS = sorted(model.stem for model in (PROJECT / "transform").glob("models/*/*.sql"))
-RUN_TIMEOUT_SECONDS = 300
-
-
-class Ran(NamedTuple):
-    """A run that Dagster has recorded."""
-
-    job: str
-    partition: str | None
-    status: str
-    start: float
-    end: float
 
 
 class Instance:
@@ -69,27 +56,24 @@ class Instance:
         home.mkdir()
         shutil.copy(PROJECT / "orchestrate" / "home" / "dagster.yaml", home)
         # Dagster reads a file .env where it runs, so it does not run in the project's folder.
+        self.home = home
         paths = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-        self.options: dict[str, Any] = {"cwd": home, "env": clean_environment(**settings, **paths)}
-        self._history = home / "history"
+        # As --module-name of the commands of docs/scale.md.
+        self.environ = {**settings, **paths, "DAGSTER_MODULE_NAME": "orchestrate.definitions"}
 
-    def __call__(self, *arguments: str) -> None:
-        """Run a command of Dagster's that loads the project."""
-        self.run(*arguments, *LOADED)
-
-    def run(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str) -> str:
         """Run a command of Dagster's and return what it prints."""
-        return output_of([DAGSTER / "dagster", *arguments], **self.options)
+        return output_of(DAGSTER / "dagster", *arguments, folder=self.home, environ=self.environ)
 
-    def ran(self) -> list[Ran]:
+    def runs(self) -> list[sqlite3.Row]:
         """Return all runs, in the order in which they were launched."""
-        columns = "pipeline_name, partition, status, start_time, end_time"
-        return [Ran(*row) for row in self._query("runs.db", f"{columns} from runs order by id")]
+        columns = "pipeline_name as job, partition, status, start_time, end_time"
+        return self._query("runs.db", f"{columns} from runs order by id")
 
     def happened(self, kind: str) -> int:
         """Return how many events of a kind Dagster has recorded over all runs."""
         counted = f"count(*) from event_logs where dagster_event_type = '{kind}'"
-        runs = (self._history / "runs").glob("*-*.db")
+        runs = (self.home / "history" / "runs").glob("*-*.db")
         return sum(self._query(f"runs/{run.name}", counted)[0][0] for run in runs)
 
     def materialized(self) -> set[str]:
@@ -97,8 +81,9 @@ class Instance:
         recorded = "asset_key from asset_keys where last_materialization is not null"
         return {json.loads(key)[-1] for (key,) in self._query("runs/index.db", recorded)}
 
-    def _query(self, database: str, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self._history / database, timeout=30)) as connection:
+    def _query(self, database: str, query: str) -> list[sqlite3.Row]:
+        with closing(sqlite3.connect(self.home / "history" / database, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
             return connection.execute(f"select {query}").fetchall()
 
 
@@ -109,9 +94,6 @@ def settings(emulator: Emulator, postgres: Postgres, schema: str, folder: Path) 
     return {
         **variables(settings_of(emulator, products=PRODUCTS, **span)),
         **into_postgres(postgres, schema),
-        "DBT_POSTGRES_HOST": str(postgres.folder),
-        "DBT_POSTGRES_USER": "postgres",
-        "DBT_POSTGRES_DATABASE": "postgres",
         "DBT_SCHEMA": MARTS,
         "MELTANO_PROJECT_ROOT": str(Pipeline(folder / "a project").folder),
         "ORCHESTRATE_HANDOVER": HANDOVER,
@@ -119,22 +101,11 @@ def settings(emulator: Emulator, postgres: Postgres, schema: str, folder: Path) 
     }
 
 
-@contextmanager
-def daemon(dagster: Instance, log: Path) -> Iterator[None]:
-    """Run the daemon that launches what is queued."""
-    command = [str(DAGSTER / "dagster-daemon"), "run", *LOADED]
-    with (
-        log.open("wb") as written,
-        process(command, **dagster.options, stdout=written, stderr=written),
-    ):
-        yield
-
-
 def wait(dagster: Instance) -> None:
     """Wait until no run is queued or under way."""
-    until = time.monotonic() + RUN_TIMEOUT_SECONDS
-    while {run.status for run in dagster.ran()} - {"SUCCESS", "FAILURE", "CANCELED"}:
-        assert time.monotonic() < until, dagster.ran()
+    until = time.monotonic() + 300
+    while {run["status"] for run in dagster.runs()} - {"SUCCESS", "FAILURE", "CANCELED"}:
+        assert time.monotonic() < until, [dict(run) for run in dagster.runs()]
         time.sleep(0.5)
 
 
@@ -200,11 +171,16 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
         dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
         emulator.fault("start", "status", code=401)
         # The daemon's first pass ever does not know the pool of dagster.yaml yet.
-        dagster.run("instance", "concurrency", "set", "history", "2")
+        dagster("instance", "concurrency", "set", "history", "2")
         queue = ("--partitions", ",".join(QUEUED))
         dagster("job", "backfill", "--job", "history", "--noprompt", *queue)
         by_hand = ("asset", "materialize", "--select", "events_history", "--partition", BY_HAND)
-        with daemon(dagster, tmp_path / "daemon.log"):
+        daemon = [str(DAGSTER / "dagster-daemon"), "run"]
+        options = {"cwd": dagster.home, "env": clean_environment(**dagster.environ)}
+        with (
+            (tmp_path / "daemon.log").open("wb") as log,
+            process(daemon, stdout=log, stderr=log, **options),
+        ):
             dagster("asset", "materialize", "--select", "events_nightly")
             dagster(*by_hand)
             dagster(*by_hand, "--config-json", json.dumps(REREAD))
@@ -214,21 +190,20 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
         jobs = list(emulator.jobs)
         expected = expected_events(emulator, PRODUCTS, START, END)
 
-    rows = postgres.rows("select * from events", schema=schema)
-    assert rows
-    assert loaded(rows) == expected
-    ran = dagster.ran()
-    assert {run.status for run in ran} == {"SUCCESS"}
-    assert sorted(run.partition or "" for run in ran) == sorted(["", "", *QUEUED, BY_HAND, BY_HAND])
+    assert loaded_into(postgres, schema) == expected
+    runs = dagster.runs()
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    partitions = sorted(run["partition"] or "" for run in runs)
+    assert partitions == sorted(["", "", *QUEUED, BY_HAND, BY_HAND])
     assert dagster.happened("STEP_RESTARTED") == 1, "the refused run was not tried again"
-    limits = dagster.run("instance", "concurrency", "get", "--all")
+    limits = dagster("instance", "concurrency", "get", "--all")
     assert '"history": 0 / 2 slots occupied' in limits, "shards are not limited"
-    queued = [run for run in ran if run.job == "history"]
-    third = max(run.start for run in queued)
-    assert min(run.end for run in queued) <= third, "three shards at once, where two may be"
+    queued = [run for run in runs if run["job"] == "history"]
+    third = max(run["start_time"] for run in queued)
+    assert min(run["end_time"] for run in queued) <= third, "three shards at once, where two may be"
 
     # The models are assets downstream of both, and the nightly run has built them.
-    assert dagster.materialized() >= {"events_history", "events_nightly", *MODELS}
+    assert dagster.materialized() >= {"events_history", "events_nightly", *meltano.MODELS}
     days = postgres.rows("select events from barchart__daily_active_users", schema=MARTS)
     assert sum(day["events"] for day in days) == len(expected)
 
@@ -278,7 +253,7 @@ def test_an_interrupted_run_ends_the_tap_first_so_that_its_events_and_state_are_
         state_id = "prod:tap-barchart-events-to-target-postgres"
         (bookmark,) = kept_bookmarks(pipeline, state_id).values()
         assert START < bookmark < END
-        there = loaded(postgres.rows("select * from events", schema=schema))
+        there = loaded_into(postgres, schema)
         assert expected_events(emulator, ["WATCHLIST"], START, bookmark).items() <= there.items()
 
 

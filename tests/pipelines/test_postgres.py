@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,29 +11,20 @@ import pytest
 from barchart_events_emulator import Emulator, Event
 from demo.pipeline import Pipeline
 from demo.postgres_server import Postgres
-from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import expected_events
 from tests.pipelines.pipe import (
     batch_config,
     into_postgres,
     load_into_postgres,
-    loaded,
+    loaded_into,
     messages,
     settings_of,
     variables,
 )
 
 START = "2026-03-02T00:00:00+00:00"
-DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7)]
-
-
-def check_table(
-    postgres: Postgres, schema: str, emulator: Emulator, products: list[str], end: str
-) -> None:
-    """Hold the table to the service, event by event."""
-    rows = postgres.rows("select * from events", schema=schema)
-    assert loaded(rows) == expected_events(emulator, products, START, end)
+DAYS = [f"2026-03-{day:02}T00:00:00+00:00" for day in (3, 4, 5, 6, 7, 8)]
 
 
 def types(postgres: Postgres, schema: str) -> dict[str, str]:
@@ -70,7 +59,7 @@ def test_nightly_runs_with_lookback_load_each_event_once(
         settings |= into_postgres(postgres, schema) | (environ or {})
         blocks = ("tap-barchart-events", "target-postgres")
         pipeline.run(*blocks, environment="prod", settings=settings)
-        check_table(postgres, schema, emulator, list(products), end)
+        assert loaded_into(postgres, schema) == expected_events(emulator, products, START, end)
 
     with Emulator(events_per_hour=60, late_share=0.1, header=True) as emulator:
         night(DAYS[0], "WATCHLIST")
@@ -88,47 +77,15 @@ def test_nightly_runs_with_lookback_load_each_event_once(
         assert "portfolio_id" not in types(postgres, schema)
 
         night(DAYS[3], "WATCHLIST", "PORTFOLIO")
-        files = tmp_path / "batches"
-        night(DAYS[4], "WATCHLIST", "PORTFOLIO", batch_config=batch_config(files))
-        assert len(list(files.iterdir())) > 1
+        for end, file_format in ((DAYS[4], "jsonl"), (DAYS[5], "parquet")):
+            files = batch_config(tmp_path / file_format, file_format, 2048)
+            night(end, "WATCHLIST", "PORTFOLIO", batch_config=files)
+            assert len(list((tmp_path / file_format).iterdir())) > 1
 
     made = types(postgres, schema)
     assert made["portfolio_id"] == made["event_id"] == made["type"] == "text"
     assert made["timestamp"] == made["end"] == "timestamp without time zone"
     assert made["extra"] == "jsonb"
-
-
-def mood_or_weather(customer: str, product: str, start: int, end: int) -> Iterator[Event]:
-    """Yield the emulator's events, each with a value for one of two columns unknown to the tap."""
-    for event in Emulator(events_per_hour=40).events(customer, product, start, end):
-        name = "mood" if event.timestamp % 2 else "weather"
-        yield event._replace(values={**event.values, name: "fair"})
-
-
-@pytest.mark.parametrize(
-    ("file_format", "batch_sizes"), [("jsonl", (1000, 300)), ("parquet", (4000, 2048))]
-)
-def test_batch_files_load_as_the_same_rows(
-    tmp_path: Path, postgres: Postgres, schema: str, file_format: str, batch_sizes: tuple[int, int]
-) -> None:
-    """Twice, with lookback and a smaller batch, so that rows and files overlap."""
-    files = tmp_path / "batches"
-    columns = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
-    with Emulator(header=True, source=mood_or_weather, columns={"PORTFOLIO": columns}) as emulator:
-        for end, batch_size in zip(DAYS[:2], batch_sizes, strict=True):
-            tap = settings_of(
-                emulator,
-                products=["PORTFOLIO"],
-                start_date=START,
-                end_date=end,
-                batch_config=batch_config(files, file_format, batch_size),
-            )
-            written = messages(tap, tmp_path)
-            kinds = Counter(json.loads(line)["type"] for line in written.splitlines())
-            assert kinds["BATCH"] > 0
-            assert kinds["RECORD"] == 0
-            load_into_postgres(written, postgres, schema, tmp_path)
-            check_table(postgres, schema, emulator, ["PORTFOLIO"], end)
 
 
 @pytest.mark.parametrize("use_copy", [True, False])
@@ -144,7 +101,7 @@ def test_columns_made_with_a_time_zone_stay_and_hold_the_expected_events(
         tap = settings_of(emulator, products=["ALERT"], start_date=START, end_date=DAYS[0])
         written = messages(tap, tmp_path)
         load_into_postgres(written, postgres, schema, tmp_path, use_copy=use_copy)
-        check_table(postgres, schema, emulator, ["ALERT"], DAYS[0])
+        assert loaded_into(postgres, schema) == expected_events(emulator, ["ALERT"], START, DAYS[0])
     assert types(postgres, schema)["timestamp"] == "timestamp with time zone"
 
 

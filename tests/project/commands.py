@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from demo.environment import clean_environment
@@ -10,7 +11,11 @@ from demo.pipeline import PROJECT
 
 
 def output_of(
-    *command: str | Path, code: int = 0, folder: Path = PROJECT, given: str = "", **environ: str
+    *command: str | Path,
+    code: int = 0,
+    folder: Path = PROJECT,
+    given: str = "",
+    environ: Mapping[str, str] | None = None,
 ) -> str:
     """Run a command, which has to end with a code, and return what it wrote to stdout.
 
@@ -24,7 +29,7 @@ def output_of(
     done = subprocess.run(
         command,
         cwd=folder,
-        env=clean_environment(**environ),
+        env=clean_environment(**environ or {}),
         input=given,
         capture_output=True,
         encoding="utf-8",

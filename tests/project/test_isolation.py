@@ -64,7 +64,7 @@ def test_the_tests_reach_no_other_host_and_read_no_settings_of_their_user(
     (tmp_path / "test_inner.py").write_text(TESTS.replace("{FOREIGN}", repr(set(FOREIGN))))
     pytest_command = (sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", workers)
     environ = {"PYTHONPATH": str(PROJECT), **FOREIGN}
-    output = output_of(*pytest_command, code=1, folder=tmp_path, **environ)
+    output = output_of(*pytest_command, code=1, folder=tmp_path, environ=environ)
     if "no network namespace" in output:
         pytest.skip("the kernel permits no network namespace")
     failed = re.findall(r"^ERROR test_inner.py::(\w+) - Failed: \d+ attempts", output, re.MULTILINE)
