@@ -8,19 +8,16 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from barchart_events_emulator.emulator import Emulator
 from barchart_events_emulator.faults import KINDS
 from barchart_events_emulator.options import Options
 from barchart_events_emulator.service import wall_clock
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 TRIAL_DAYS = 3
 """How long before the emulator's time a trial of the tap begins."""

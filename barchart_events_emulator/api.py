@@ -10,22 +10,18 @@ import base64
 import binascii
 import hmac
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from barchart_events_emulator.faults import JOB_OUTCOMES, fault_of
+from barchart_events_emulator.jobs import ExportJob
 from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, refusal, service_error
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from starlette.requests import Request
-
-    from barchart_events_emulator.jobs import ExportJob
-    from barchart_events_emulator.service import Service
+from barchart_events_emulator.service import Service
 
 VERSION = "6.0.0"
 _SERVICE = {

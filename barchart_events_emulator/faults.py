@@ -7,13 +7,11 @@ This module lists the faults. ``responses.py`` has those that replace a response
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.requests import Request
+from starlette.requests import Request
 
 
 class FaultKind:

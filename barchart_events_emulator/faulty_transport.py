@@ -8,21 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from barchart_events_emulator.faults import Fault
+from barchart_events_emulator.loopback import Transports
 from barchart_events_emulator.responses import response_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from barchart_events_emulator.faults import Fault
-    from barchart_events_emulator.loopback import Transports
 
 _TICK = 0.05
 """Seconds between the pieces of a slow response."""

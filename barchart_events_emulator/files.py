@@ -12,20 +12,15 @@ import zipfile
 import zlib
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from barchart_events_emulator.generator import MASK, Event, Generator, Selection
-from barchart_events_emulator.sample_data import POOL_BITS, pool_of
+from barchart_events_emulator.options import Options
+from barchart_events_emulator.sample_data import POOL_BITS, PoolKey, pool_of
 from tap_barchart_events.products import snake_case
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from barchart_events_emulator.options import Options
-    from barchart_events_emulator.sample_data import PoolKey
 
 _CHUNK = 1 << 16
 """Pieces are joined to at least this many bytes."""

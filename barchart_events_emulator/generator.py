@@ -11,21 +11,18 @@ Inside, an event is an integer, its *key*: its offset in the slot in millisecond
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import shake_128
 from math import exp, sqrt
 from statistics import NormalDist
 from struct import unpack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from barchart_events_emulator.options import Options
 from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, PoolKey, pool_of
 from tap_barchart_events.windows import HOUR
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from barchart_events_emulator.options import Options
 
 MASK = POOL_SIZE - 1
 

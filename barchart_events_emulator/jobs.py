@@ -6,20 +6,16 @@ import asyncio
 import hmac
 import math
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from barchart_events_emulator.files import GeneratedFile, StoredFile, row_format_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from barchart_events_emulator.files import ServedFile
-    from barchart_events_emulator.generator import Event, Generator, Selection
-    from barchart_events_emulator.options import Options
+from barchart_events_emulator.files import GeneratedFile, ServedFile, StoredFile, row_format_of
+from barchart_events_emulator.generator import Event, Generator, Selection
+from barchart_events_emulator.options import Options
 
 _DAY = 86_400_000
 

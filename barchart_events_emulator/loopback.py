@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
+from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
-
-    from starlette.types import ASGIApp
-
-    Transports = MutableMapping[tuple[str, int], asyncio.Transport]
+Transports = MutableMapping[tuple[str, int], asyncio.Transport]
 
 HOST = "127.0.0.1"
 """An emulator never listens on a network."""

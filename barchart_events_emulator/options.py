@@ -6,13 +6,11 @@ Each option is an argument of ``Emulator``, an attribute that may be changed whi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from barchart_events_emulator.sample_data import columns_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def option(default: Any, meaning: str, *choices: str) -> Any:

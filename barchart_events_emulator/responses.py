@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from barchart_events_emulator.faults import Fault
+from barchart_events_emulator.faults import Fault
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403

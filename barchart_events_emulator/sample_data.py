@@ -7,14 +7,12 @@ chooses from it. Does not depend on time, files or HTTP.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import shake_128
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tap_barchart_events.products import PRODUCTS, Product
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 POOL_BITS = 13
 POOL_SIZE = 1 << POOL_BITS

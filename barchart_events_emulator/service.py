@@ -6,20 +6,17 @@ import asyncio
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from barchart_events_emulator.faults import Fault
+from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.generator import Event, Generator, Selection
 from barchart_events_emulator.jobs import RUNNING, ExportJob, Links, Outage, export, new_job
 from barchart_events_emulator.loopback import HOST
 from barchart_events_emulator.options import Options
 from tap_barchart_events.windows import HOUR
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
-    from barchart_events_emulator.faulty_transport import RequestSeen
 
 _ALWAYS = 1 << 62
 """An instant later than any other."""

@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Mapping
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from barchart_events_emulator.faults import fault_of
 from barchart_events_emulator.faulty_transport import StreamedResponse
-from barchart_events_emulator.files import compress_stream, compressed, in_form
+from barchart_events_emulator.files import ServedFile, compress_stream, compressed, in_form
+from barchart_events_emulator.jobs import ExportJob, Link
 from barchart_events_emulator.responses import FORBIDDEN, storage_error
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from barchart_events_emulator.files import ServedFile
-    from barchart_events_emulator.jobs import ExportJob, Link
-    from barchart_events_emulator.service import Service
+from barchart_events_emulator.service import Service
 
 _MEGABYTE = 1 << 20
 _BLOCK = 16

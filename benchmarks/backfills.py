@@ -7,18 +7,16 @@ as long. The tap has to find the limit and the rhythm of the events by itself.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from barchart_events_emulator import Emulator
 from benchmarks import contenders as who
 from benchmarks.export_file import CUSTOMER, PRODUCT, START
 from benchmarks.processes import ContenderError, run
 from tap_barchart_events.windows import HOUR, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 DAY = 24 * HOUR
 JOBS = 4

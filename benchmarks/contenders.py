@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from barchart_events_emulator import Emulator
 from benchmarks.export_file import CUSTOMER, END, PRODUCT, START
 from tap_barchart_events.windows import to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
 
 TAP, STOCK, LOOP = "this tap", "stock SDK tap", "csv + msgspec loop"
 

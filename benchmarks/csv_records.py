@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 COLUMNS = (
     "user_id",

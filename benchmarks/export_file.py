@@ -6,12 +6,9 @@ The same number of events gives the same file. Does not depend on the readers.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tap_barchart_events.products import PRODUCTS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CUSTOMER, PRODUCT = "TGAM", "WATCHLIST"
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from benchmarks.contenders import Contender
 from benchmarks.processes import ContenderError, run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from benchmarks.contenders import Contender
 
 
 def prove(contenders: Sequence[Contender], folder: Path, events: int) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
+from benchmarks.backfills import Cost
 from benchmarks.contenders import STOCK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from benchmarks.backfills import Cost
-    from benchmarks.processes import Run
-    from benchmarks.trials import Result, Timing
+from benchmarks.processes import Run
+from benchmarks.trials import Result, Timing
 
 PACKAGES = ("singer-sdk", "duckdb", "msgspec", "pyarrow")
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from barchart_events_emulator import Emulator
 from benchmarks import contenders as who
+from benchmarks.contenders import Contender
 from benchmarks.export_file import CUSTOMER, PRODUCT, START, write_export
 from benchmarks.processes import ContenderError, Run, run
 from benchmarks.proof import prove
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from benchmarks.contenders import Contender
 
 DAY = 24 * HOUR
 BATCHES = "batches"

@@ -15,16 +15,13 @@ import math
 import random
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pool
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.windows import HOUR, Window
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 DAY = 24 * HOUR
 START = 1_767_571_200_000

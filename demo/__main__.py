@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import yaml
@@ -18,9 +19,6 @@ from demo.command import run, tap_settings
 from demo.picture import draw
 from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import to_milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 OUTPUT = PROJECT / "output"
 FOLDER = OUTPUT / "demo"

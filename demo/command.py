@@ -5,13 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import FrameType
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator
 
 
 class DemoError(Exception):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
 from demo.command import DemoError
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
-
-if TYPE_CHECKING:
-    from datetime import date, datetime
-    from pathlib import Path
 
 DBT = PROJECT / ".meltano" / "utilities" / "dbt-postgres" / "venv" / "bin" / "dbt"
 TRANSFORM = PROJECT / "transform"

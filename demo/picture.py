@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
@@ -12,15 +13,10 @@ mpl.use("Agg")
 
 from matplotlib import dates as mdates
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date
-
-    from matplotlib.axes import Axes
-
-    from demo.marts import Marts
+from demo.marts import Marts
 
 # The colours of Okabe and Ito, which colour-blind people can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

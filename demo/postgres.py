@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 from barchart_events_emulator import Emulator
 from demo.command import run, tap_settings
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres_server import Postgres
 from tap_barchart_events.windows import to_milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FOLDER = PROJECT / "output" / "demo-postgres"
 

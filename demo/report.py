@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from demo.marts import Marts
 from demo.picture import headline
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from demo.marts import Marts
 
 _PAGE = """<!doctype html>
 <html lang="en">

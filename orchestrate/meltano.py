@@ -9,14 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from orchestrate.shards import Run
+from orchestrate.shards import Run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MELTANO = PROJECT / ".venv-meltano" / "bin" / "meltano"
