@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from barchart_events_emulator.faults import JOB_OUTCOMES, fault_of
 from barchart_events_emulator.jobs import ExportJob
-from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, refusal, service_error
+from barchart_events_emulator.responses import UNAUTHORIZED, gateway_error, service_error
 from barchart_events_emulator.service import Service
 
 VERSION = "6.0.0"
@@ -107,7 +107,7 @@ class _ServiceCalls:
             return service_error("SCHEMA_VALIDATION_FAILURE", str(error))
         service = self._service
         if service.is_busy:
-            return refusal(service.refusal_status, service.refusal_retry_after)
+            return gateway_error(429, "Too many jobs are running.")
         kind, details = fault_of(request)
         if kind == "same-job" and service.jobs:
             return JSONResponse(service.jobs[0].as_json())

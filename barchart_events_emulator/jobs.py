@@ -68,14 +68,12 @@ class ExportJob:
 
     @property
     def seconds(self) -> float:
-        """How long it runs; counted without events as long as their number is not known."""
+        """How long it runs."""
         options = self.options
-        events = options.max_events if self.too_large else self.count
-        seconds = options.job_seconds + options.seconds_per_event * (events or 0)
         about = f"{options.seed}/{sorted(self.filter.items())}".encode()
         spread = 2 * sha256(about).digest()[0] / 255 - 1
         factor = options.too_large_factor if self.too_large else 1.0
-        return seconds * factor * (1 + options.job_variation * spread)
+        return options.job_seconds * factor * (1 + options.job_variation * spread)
 
     @property
     def ended(self) -> float | None:

@@ -33,18 +33,13 @@ class Options:
         0.0, "each hour has more or fewer events by a lognormal factor with this sigma"
     )
     job_seconds: float = option(0.05, "how long a job runs, whatever it holds")
-    seconds_per_event: float = option(0.0, "how much longer a job runs for each event")
     job_variation: float = option(0.25, "share by which the time of a job differs at most")
     max_events: int | None = option(None, "a job with more events ends TIMEOUT")
     too_large_factor: float = option(
-        1.0, "a job with too many events runs this many times as long as one with max_events"
+        1.0, "a job with more than max_events runs this many times as long"
     )
     max_running_jobs: int | None = option(
-        None, "a start is refused while this many jobs are running"
-    )
-    refusal_status: int = option(429, "status of the response to a start that is refused")
-    refusal_retry_after: float | None = option(
-        None, "seconds in the Retry-After of such a response; no such header if left out"
+        None, "a start is refused, with status 429, while this many jobs are running"
     )
     date_header: bool = option(
         default=True, meaning="responses have a Date header, by the service's clock"

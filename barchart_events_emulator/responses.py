@@ -21,14 +21,6 @@ def gateway_error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"message": message}, status_code=status)
 
 
-def refusal(status: int, retry_after: float | None) -> JSONResponse:
-    """Return the response to a start while no more jobs can run."""
-    response = gateway_error(status, "Too many jobs are running.")
-    if retry_after is not None:
-        response.headers["Retry-After"] = f"{retry_after:g}"
-    return response
-
-
 def service_error(code: str, message: str, status: int = 500) -> JSONResponse:
     """Return the service's documented error response."""
     error = {"value": {"code": code, "message": message}, "children": []}

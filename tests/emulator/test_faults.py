@@ -60,19 +60,16 @@ def test_error_statuses_come_with_and_without_retry_after(
 
 def _requester(client: Client, call: str) -> Callable[[], requests.Response]:
     """Return a function that makes one sound request of the call."""
-    if call == "start":
-        return lambda: client.start(start=START, end=START + HOUR)
-    if call == "authenticate":
-        return lambda: client.get("/service/authenticate")
-    if call == "version":
-        return lambda: client.get("/service/version")
     link = client.export()
     source = client.emulator.jobs[-1].source
-    if call == "poll":
-        return lambda: client.poll(source)
-    if call == "link":
-        return lambda: client.link(source)
-    return lambda: client.download(link)
+    return {
+        "start": lambda: client.start(start=START, end=START + HOUR),
+        "poll": lambda: client.poll(source),
+        "link": lambda: client.link(source),
+        "download": lambda: client.download(link),
+        "authenticate": lambda: client.get("/service/authenticate"),
+        "version": lambda: client.get("/service/version"),
+    }[call]
 
 
 @pytest.mark.parametrize("call", sorted(KINDS))
@@ -152,11 +149,7 @@ ASKED = {
 }
 
 
-def test_a_job_has_its_filter_in_every_response(client: Client) -> None:
-    job = client.start(types=TYPES, start=START, end=START + HOUR).json()
-    assert job["filter"] == ASKED
-    client.finish(job["source"])
-    assert client.poll(job["source"]).json()["filter"] == ASKED
+def test_a_job_can_have_its_filter_with_numbers_as_strings(client: Client) -> None:
     client.emulator.numbers_as_strings = True
     job = client.start(types=TYPES, start=START, end=START + HOUR).json()
     assert job["filter"] == {**ASKED, "start": str(START), "end": str(START + HOUR)}
