@@ -26,10 +26,7 @@ show a value."""
 HINTS = {
     "config": "a file .env is read with --config=ENV",
     "catalog": "make one with --discover",
-    "state": (
-        "of several lines, pass the last line, alone in a file (tail -n 1); leave out --state to "
-        "begin at start_date"
-    ),
+    "state": "of several lines, pass the last line, alone in a file (tail -n 1)",
 }
 """What to do about a file that is not a JSON object, by the option that names it."""
 

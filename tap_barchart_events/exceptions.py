@@ -8,10 +8,8 @@
     │   ├── JobForgottenError   the service has no such job: start a new one
     │   ├── JobNotReadyError    the link was requested before the file was ready
     │   └── TransientError      a failure that may pass: retried
-    ├── ExportError             an export is not available
-    │   ├── TooLargeError       too many events for the smallest window
-    │   └── JobFailedError      the job failed: start a new one, a few times
-    │       └── JobMismatchError    the job is for another export: start a new one
+    ├── TooLargeError           too many events for the smallest window
+    ├── JobFailedError          the job failed, or is for another export: start a new one
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
     │   └── ResourceError       too little memory or disk to read it; it may be fine
@@ -75,24 +73,12 @@ class TransientError(ServiceError):
         self.advice = advice or "run again later: the next run continues from the bookmark"
 
 
-class ExportError(BarchartEventsError):
-    """An export is not available."""
-
-
-class TooLargeError(ExportError):
+class TooLargeError(BarchartEventsError):
     """The smallest window holds too many events for one job."""
 
 
-class JobFailedError(ExportError):
-    """A job failed at the service, without a reason."""
-
-
-class JobMismatchError(JobFailedError):
-    """The service answers with a job for another export than the requested one.
-
-    ``ReportsClient.start`` and ``ReportsClient.poll`` raise it. The job must not be used: start
-    a new one, a few times.
-    """
+class JobFailedError(BarchartEventsError):
+    """A job failed at the service, or the service answered with a job for another export."""
 
 
 class FileError(BarchartEventsError):

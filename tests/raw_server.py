@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from email.message import Message
 from email.utils import formatdate
 from http.client import parse_headers
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing_extensions import Self
 
-    from typing_extensions import Self
-
-    Response = bytes | Iterable[bytes]
-    """What is sent, as it is. When an iterable ends, so does the connection."""
-
-HOUR = 3_600_000
+Response = bytes | Iterable[bytes]
+"""What is sent, as it is. When an iterable ends, so does the connection."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Request:
     """``authenticate``, ``start``, ``poll``, ``link``, ``download`` or ``other``."""
 
     line: str
-    head: str
-    """The headers as they came."""
+    headers: Message
 
     body: Any
     """Parsed JSON, if there is one."""
@@ -52,7 +51,6 @@ def http(
     body: object = b"",
     status: str = "200 OK",
     *,
-    version: str = "1.1",
     length: bool = True,
     **headers: object,
 ) -> bytes:
@@ -61,16 +59,9 @@ def http(
     named: dict[str, object] = {"Content-Length": len(data)} if length else {}
     named |= {"Date": formatdate(time.time(), usegmt=True)}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = [f"HTTP/{version} {status}"]
+    lines = [f"HTTP/1.1 {status}"]
     lines += [f"{name}: {value}" for name, value in named.items() if value is not None]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
-
-
-def drops(data: bytes, pause: float) -> Iterable[bytes]:
-    """Yield data byte by byte."""
-    for number in range(len(data)):
-        yield data[number : number + 1]
-        time.sleep(pause)
 
 
 class RawServer:
@@ -84,21 +75,33 @@ class RawServer:
     username = "user-of-the-tap"
     password = "s3cret"  # noqa: S105 - loopback only, and to be looked for
 
-    def __init__(self) -> None:
-        """Listen."""
+    def __init__(self, certificate: Path | None = None) -> None:
+        """Listen; speak TLS with a certificate and its key."""
         self.requests: list[Request] = []
         self.responses: dict[str, Callable[[Request, bytes], Response]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         """Source → filter."""
-        self.connections = 0
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._listening = context.wrap_socket(
+                self._listening, server_side=True, do_handshake_on_connect=False
+            )
+            self._scheme = "https"
         self._open: list[socket.socket] = []
 
     @property
     def api_url(self) -> str:
         """Base URL."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    @property
+    def link(self) -> str:
+        """A link to a file of no job; ``responses["other"]`` is the response."""
+        return f"{self.api_url}/file.csv?signature=SECRET-SIGNATURE"
 
     def calls(self, call: str) -> list[Request]:
         """Return the requests of one call."""
@@ -124,10 +127,9 @@ class RawServer:
 
     def _accept(self) -> None:
         with suppress(OSError):
-            while True:
+            for number in itertools.count():
                 connection, _ = self._listening.accept()
                 self._open.append(connection)
-                number, self.connections = self.connections, self.connections + 1
                 serve = threading.Thread(target=self._serve, args=(connection, number), daemon=True)
                 serve.start()
 
@@ -159,7 +161,7 @@ class RawServer:
         if first == "reports":
             call = {0: "start", 1: "link"}.get(len(others), "poll")
         content = json.loads(body) if body else None
-        return Request(call, line, str(headers), content, number, time.monotonic())
+        return Request(call, line, headers, content, number, time.monotonic())
 
     def _usual(self, request: Request) -> bytes:
         match request.call:

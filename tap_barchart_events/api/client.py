@@ -5,44 +5,27 @@ Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public docume
 
 from __future__ import annotations
 
-import http.client
 import logging
 import math
 import re
+import threading
 import time
 from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from json import loads
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from requests.auth import HTTPBasicAuth
+import requests
 
+from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.download import Download
 from tap_barchart_events.api.http import REFUSALS, TRANSIENT, RetryPolicy, Session, retry_after
-from tap_barchart_events.exceptions import (
-    BarchartEventsError,
-    CredentialsError,
-    JobFailedError,
-    JobForgottenError,
-    JobMismatchError,
-    JobNotReadyError,
-    ServiceError,
-    StartRejectedError,
-    SyncStopped,
-    TransientError,
-)
 from tap_barchart_events.windows import from_iso
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    import requests
 
 T = TypeVar("T")
 
@@ -66,9 +49,9 @@ MAX_MESSAGE = 200
 """Characters of what the service says about an error, at most."""
 
 ERRORS = {
-    "EVENT_JOB_GET_FAILED_RUNNING": JobNotReadyError,
-    "EVENT_JOB_GET_FAILED_NO_JOB": JobForgottenError,
-    "EVENT_JOB_GET_FAILED": JobFailedError,
+    "EVENT_JOB_GET_FAILED_RUNNING": errors.JobNotReadyError,
+    "EVENT_JOB_GET_FAILED_NO_JOB": errors.JobForgottenError,
+    "EVENT_JOB_GET_FAILED": errors.JobFailedError,
 }
 """Documented codes of polls and links; the most specific ones first."""
 
@@ -179,53 +162,53 @@ def _instant(value: Any) -> float:
     return math.nan
 
 
+@dataclass(eq=False, repr=False)
 class ReportsClient:
     """The service's report calls. Safe to use from several threads."""
 
-    clock_offset: float | None = None
+    api_url: str
+    """Base URL, https (or http on a loopback host)."""
+
+    username: str
+    password: str
+
+    stopped: threading.Event
+    """Ends calls when set."""
+
+    timeout: float = 60
+    """To connect and for each read, in seconds."""
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """How calls are retried."""
+
+    on_request: Callable[[str], None] | None = None
+    """Called with the endpoint of each API request."""
+
+    clock_offset: float | None = field(default=None, init=False)
     """Seconds that the service's clock is ahead of the machine's; negative if behind.
 
     It is 0 if the clocks may agree; ``None`` until a response has a ``Date``.
     """
 
-    def __init__(
-        self,
-        api_url: str,
-        username: str,
-        password: str,
-        *,
-        stopped: threading.Event,
-        timeout: float = 60,
-        retry: RetryPolicy | None = None,
-        on_request: Callable[[str], None] | None = None,
-    ) -> None:
-        """Open no connection yet.
+    _refusal: str = field(default="", init=False)
+    """The error of a 401: no further call is made."""
 
-        Args:
-            api_url: Base URL, https (or http on a loopback host).
-            username: For HTTP Basic authentication.
-            password: For HTTP Basic authentication.
-            stopped: Ends calls when set.
-            timeout: To connect and for each read, in seconds.
-            retry: How calls are retried.
-            on_request: Called with the endpoint of each API request.
-        """
-        self._api_url = api_url
-        self._stopped = stopped
-        self._timeout = timeout
-        self._retry = retry or RetryPolicy()
-        self._on_request = on_request
-        given = f"{username}:{password}".encode()
-        self._secrets = (b64encode(given).decode().rstrip("="), password, username)
-        self._session = Session(HTTPBasicAuth(username.encode(), password.encode()))
+    _requested: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+    """What each job exports, by its source."""
+
+    _warned: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        """Open no connection yet."""
+        username, password = self.username.encode(), self.password.encode()
+        token = b64encode(username + b":" + password).decode().rstrip("=")
+        self._secrets = (token, self.password, self.username)
+        self._session = Session(requests.auth.HTTPBasicAuth(username, password))
         # Without it the service answers a call for a link with a redirect.
         self._session.headers["Accept"] = "application/json"
         # A cache in between could answer every start with the same job.
         self._session.headers["Cache-Control"] = "no-cache"
         self._storage = Session()
-        self._refusal = ""
-        self._requested: dict[str, dict[str, Any]] = {}
-        self._warnings: dict[str, object] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -254,25 +237,23 @@ class ReportsClient:
             CredentialsError: The credentials are wrong.
             ServiceError: The service did not answer at any try.
         """
-        retry, timeout = self._retry, self._timeout
+        retry, timeout = self.retry, self.timeout
         if is_first_sync:
             retry = replace(retry, timeout=min(retry.timeout, UNREACHABLE_TIMEOUT))
             timeout = min(timeout, CONNECT_TIMEOUT)
         path, what = "/service/authenticate", "check the credentials"
 
-        def attempt() -> ServiceError | None:
+        def attempt() -> errors.ServiceError | None:
             try:
                 self._call("authenticate", path, what, bool, connect_timeout=timeout)
-            except ServiceError as error:
+            except errors.ServiceError as error:
                 if error.status is None or self._refusal:
                     raise
                 return error
             return None
 
-        if error := retry.run(attempt, self._stopped):
-            logger.warning(
-                "%s; the start of the first export job shows whether they are right", error
-            )
+        if error := retry.run(attempt, self.stopped):
+            logger.warning("%s; the first export job shows whether they are right", error)
         return error is None
 
     def start(self, *, delimiter: str = DEFAULT_DELIMITER, **export: Any) -> Job:
@@ -284,7 +265,7 @@ class ReportsClient:
 
         Raises:
             CredentialsError: The credentials are wrong.
-            JobMismatchError: The service answered with a job for another export.
+            JobFailedError: The service answered with a job for another export.
             StartRejectedError: The service answered with an error code of its own.
             TransientError: The service failed, or starts no more jobs.
             ServiceError: The answer is not documented.
@@ -295,26 +276,26 @@ class ReportsClient:
             body["output"] = {"delimiter": delimiter}
         return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), body=body)
 
-    def expect(self, source: str, **export: Any) -> None:
-        """Set what a job of an earlier run exports, as arguments of ``filter_of``."""
-        self._requested[source] = filter_of(**export)
-
-    def poll(self, source: str) -> Job:
+    def poll(self, source: str, **export: Any) -> Job:
         """Get the status of a job: ``GET /reports/{source}/availability``.
+
+        Args:
+            source: The name of the job.
+            export: What it exports, as arguments of ``filter_of``.
 
         Raises:
             CredentialsError: The credentials are wrong.
             JobForgottenError: The service has no such job.
-            JobMismatchError: The service answered with a job for another export.
+            JobFailedError: The service answered with a job for another export.
             ServiceError: The service failed at each try.
         """
         path = f"/reports/{quote(source, safe='')}/availability"
-        what = f"poll job {source}"
+        what, asked = f"poll job {source}", filter_of(**export)
 
         def parse(value: Any) -> Job:
-            return self._job(value, what, self._requested[source], source)
+            return self._job(value, what, asked, source)
 
-        return self._retry.run(lambda: self._call("poll", path, what, parse), self._stopped)
+        return self.retry.run(lambda: self._call("poll", path, what, parse), self.stopped)
 
     def _job(self, value: Any, what: str, asked: dict[str, Any], source: str | None = None) -> Job:
         """Return the job in a response, if it has this source and is for this export."""
@@ -325,7 +306,7 @@ class ReportsClient:
         elif self._requested.setdefault(job.source, asked) != asked:
             others.append("window of this sync")
         if others:
-            raise JobMismatchError(
+            raise errors.JobFailedError(
                 f"could not {what}: the service answered with job {job.source} of another export "
                 f"(other {' and '.join(others)}); a cache in between may be the reason"
             )
@@ -341,9 +322,7 @@ class ReportsClient:
         for key in ("customer", "product"):
             code = _code(echo.get(key, []))
             if code == "":
-                self._warn_once(
-                    f"the service may not know {key} {asked[key]}: it echoes null; check the code"
-                )
+                self._warn_once(f"the service may not know {key} {asked[key]}; check the code")
             elif code not in {None, _code(asked[key])}:
                 others.append(key)
         if _instant(echo.get("start")) > asked["start"]:
@@ -353,10 +332,7 @@ class ReportsClient:
         types = echo.get("types")
         known: Any = asked.get("types", types)
         if isinstance(types, list) and {*map(_code, types)} != {*map(_code, known)}:
-            self._warn_once(
-                "the service may not know all event types of event_types: the service echoes other "
-                "event types; check that no type is missing"
-            )
+            self._warn_once("the service echoes other event types; check the codes in event_types")
         return others
 
     def link(self, source: str) -> str:
@@ -371,7 +347,7 @@ class ReportsClient:
         """
         path = f"/reports/{quote(source, safe='')}"
         what = f"get the link of job {source}"
-        return self._retry.run(lambda: self._call("link", path, what, parse_link), self._stopped)
+        return self.retry.run(lambda: self._call("link", path, what, parse_link), self.stopped)
 
     def download(self, source: str, path: Path) -> int:
         """Download the file of a job, complete and decompressed.
@@ -385,13 +361,13 @@ class ReportsClient:
             As ``link``, and FileError if the disk is full, or the file is too large.
         """
         what = f"download the export of job {source}"
-        download = Download(path, what, self._storage, self._timeout, self._stopped)
+        download = Download(path, what, self._storage, self.timeout, self.stopped)
         try:
             while True:
                 before = download.best
                 try:
-                    self._retry.run(lambda: download.run(self.link(source)), self._stopped)
-                except ServiceError:
+                    self.retry.run(lambda: download.run(self.link(source)), self.stopped)
+                except errors.ServiceError:
                     if download.best - before < PROGRESS:
                         raise
                 else:
@@ -417,19 +393,19 @@ class ReportsClient:
             CredentialsError: The service refuses the credentials now, or has done so before.
         """
         if self._refusal:  # more refusals could lock the account
-            raise CredentialsError(self._refusal)
-        if self._stopped.is_set():
-            raise SyncStopped
+            raise errors.CredentialsError(self._refusal)
+        if self.stopped.is_set():
+            raise errors.SyncStopped
         sent = time.time()
         response, content = self._session.call(
             "POST" if body else "GET",
-            self._api_url + path,
+            self.api_url + path,
             what,
             json=body,
-            timeout=(connect_timeout or self._timeout, self._timeout),
+            timeout=(connect_timeout or self.timeout, self.timeout),
         )
-        if self._on_request:
-            self._on_request(call)
+        if self.on_request:
+            self.on_request(call)
         if self.clock_offset is None:
             with suppress(KeyError, ValueError, OverflowError):
                 said = parsedate_to_datetime(response.headers["Date"]).timestamp()
@@ -440,43 +416,37 @@ class ReportsClient:
         if response.ok and (is_link or not response.is_redirect):
             with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 return parse({"link": response.headers["Location"]} if is_link else loads(content))
-            error: BarchartEventsError = TransientError(
-                f"could not {what}: the response is not as documented; check api_url, and any "
-                "proxy in between"
+            error: errors.BarchartEventsError = errors.TransientError(
+                f"could not {what}: the response is not as documented; check api_url and the proxy"
             )
         else:
             error = self._error(call, what, response, content)
         error.status = response.status_code
-        if error.status == HTTPStatus.UNAUTHORIZED:  # a 403 may be one product's
+        if error.status == 401:  # a 403 may be one product's
             self._refusal = str(error)
         raise error
 
     def _error(
         self, call: str, what: str, response: requests.Response, body: bytes
-    ) -> BarchartEventsError:
+    ) -> errors.BarchartEventsError:
         """Return the error that a response means."""
         codes, message = _said(body)
         status = response.status_code
-        if message == http.client.responses.get(status):  # as a gateway says
-            message = ""
         said = self._presentable(": ".join(filter(None, [", ".join(codes), message])))
         text = f"could not {what}: the service answered {status}" + (f" ({said})" if said else "")
         if status in {401, 403}:
-            return CredentialsError(
-                f"{text}; check username, password and customer, and that api_url is the host that "
-                "they are for"
-            )
+            return errors.CredentialsError(f"{text}; check username, password, customer, api_url")
         if call in {"poll", "link"}:
             known = [kind for code, kind in ERRORS.items() if code in codes]
-            if known or status == HTTPStatus.NOT_FOUND:
-                return [*known, JobForgottenError][0](text)
+            if known or status == 404:
+                return [*known, errors.JobForgottenError][0](text)
         if call == "start" and codes and status not in REFUSALS:
-            rejected = StartRejectedError(text)
+            rejected = errors.StartRejectedError(text)
             rejected.is_final = any(part in code for part in UNREADABLE for code in codes)
             return rejected
         if status in TRANSIENT:
-            return TransientError(text, retry_after(response.headers))
-        return ServiceError(f"{text}, which is not documented; check api_url")
+            return errors.TransientError(text, retry_after(response.headers))
+        return errors.ServiceError(f"{text}, which is not documented; check api_url")
 
     def _presentable(self, text: str) -> str:
         """Return what the service says in a form that may be logged.
@@ -490,6 +460,6 @@ class ReportsClient:
         return " ".join(text.split())[:MAX_MESSAGE].rstrip(" .")
 
     def _warn_once(self, text: str) -> None:
-        own = object()
-        if self._warnings.setdefault(text, own) is own:  # even if two threads come at once
+        if text not in self._warned:
+            self._warned.add(text)
             logger.warning("%s", text)

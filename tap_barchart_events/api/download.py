@@ -10,30 +10,21 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import threading
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+import requests
+
+from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.http import MAX_TIMEOUTS, TRANSIENT, mapped_errors, retry_after
-from tap_barchart_events.exceptions import (
-    FileError,
-    ResourceError,
-    ServiceError,
-    SyncStopped,
-    TransientError,
-)
 from tap_barchart_events.urls import is_safe
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Mapping
-    from pathlib import Path
-    from typing import BinaryIO
-
-    import requests
 
 CHUNK = 1 << 20
 MAX_REDIRECTS = 5
@@ -110,7 +101,7 @@ class Download:
             self._transfer(link)
             self._check_contents()
         except OSError as error:
-            raise ResourceError(
+            raise errors.ResourceError(
                 f"could not {self.what}: writing to {self.path.parent} failed ({error.strerror}); "
                 "free space there, or set TMPDIR to a larger disk"
             ) from None
@@ -136,16 +127,14 @@ class Download:
                     self.best = max(self.best, self.received)
                     seconds = time.monotonic() - began - MAX_TIMEOUTS * self.timeout
                     if self.received - before < MIN_RATE * seconds:
-                        raise TransientError(f"could not {self.what}: it arrives too slowly")
+                        raise errors.TransientError(f"could not {self.what}: it arrives too slowly")
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
         # Redirects are followed here, so that each is checked.
         for _ in range(MAX_REDIRECTS):
             if not is_safe(link):
-                lacking = "https" if re.match(r"\w+://", link) else "a complete URL"
-                raise ServiceError(
-                    f"could not {self.what}: the link is not {lacking}; nothing was sent there; "
-                    "check api_url, or ask Barchart's support"
+                raise errors.ServiceError(
+                    f"could not {self.what}: the link is not https; check api_url"
                 )
             with mapped_errors(self.what, urlsplit(link).hostname or ""):
                 response = self.session.get(
@@ -155,7 +144,7 @@ class Download:
                     return response
                 response.close()
                 link = urljoin(link, response.headers["Location"])
-        raise ServiceError(f"could not {self.what}: object storage redirects too often")
+        raise errors.ServiceError(f"could not {self.what}: object storage redirects too often")
 
     def _read(self, response: requests.Response) -> bytes:
         """Return the next bytes of a body as they arrive, without decoding; none at its end.
@@ -165,7 +154,7 @@ class Download:
         with mapped_errors(self.what, "object storage"):
             chunk: bytes = response.raw.read1(CHUNK, decode_content=False)
         if self.stopped.is_set():  # the folder is about to be removed
-            raise SyncStopped
+            raise errors.SyncStopped
         return chunk
 
     def _begin(self, response: requests.Response, *, is_resumed: bool) -> None:
@@ -184,17 +173,17 @@ class Download:
         # Some servers answer a request for a part with 200 and no more than that part.
         if not is_whole or (is_resumed and length != self._size):
             self.received = 0
-            raise TransientError(
+            raise errors.TransientError(
                 f"could not {self.what}: the response may not be the whole file: it has no "
                 "length, or is a part; exclude object storage from the proxy"
             )
         self._headers, self._size, self.received = headers, length or 0, 0
         self._check_size(self._size)
 
-    def _refusal(self, response: requests.Response, *, is_resumed: bool) -> ServiceError:
+    def _refusal(self, response: requests.Response, *, is_resumed: bool) -> errors.ServiceError:
         """Return what an error of object storage means."""
         body, status = b"", response.status_code
-        with suppress(TransientError):
+        with suppress(errors.TransientError):
             body = self._read(response)
         found = ERROR_CODE.search(body)
         code = found[1].decode() if found else ""
@@ -204,17 +193,15 @@ class Download:
             self.received = 0
         may_pass = status == 404 or (status == 400 and code not in TWO_CREDENTIALS)
         if not (may_continue or may_pass or is_resumed):
-            return ServiceError(
-                f"{text}; if the error persists, check the proxy, or ask Barchart's support"
-            )
-        is_missing = status == 404 or code == "AccessDenied"
-        return TransientError(text, retry_after(response.headers), NO_FILE if is_missing else "")
+            return errors.ServiceError(f"{text}; check the proxy, or ask Barchart's support")
+        advice = NO_FILE if status == 404 or code == "AccessDenied" else ""
+        return errors.TransientError(text, retry_after(response.headers), advice)
 
     def _check_size(self, size: int) -> None:
         if size > MAX_FILE_BYTES:
-            raise FileError(
-                f"could not {self.what}: the file has over {MAX_FILE_BYTES:,} bytes, more than is "
-                "read as one file; lower window_hours"
+            raise errors.FileError(
+                f"could not {self.what}: the file has over {MAX_FILE_BYTES:,} bytes; "
+                "lower window_hours"
             )
 
     def _check_contents(self) -> None:
@@ -228,11 +215,10 @@ class Download:
         label = " ".join(labels).strip()
         is_missing = not head and not is_compressed and NEVER_EMPTY.search(label)
         if is_missing or head.startswith((b"<", b"{", b"[")):
-            fault = f"begins with {chr(head[0])!r}" if head else "is empty"
+            fault = f"begins with {chr(head[0])!r}" if head else f"is empty, not {label[:80]!r}"
             self.received = 0
-            raise TransientError(
-                f"could not {self.what}: the response is not the file: it {fault}, and is labelled "
-                f"{label[:80]!r}",
+            raise errors.TransientError(
+                f"could not {self.what}: the response is not the file: it {fault}",
                 advice="check the proxy; if the error persists, ask Barchart's support",
             )
 
@@ -254,9 +240,7 @@ class Download:
             plain.replace(self.path)
         except (gzip.BadGzipFile, EOFError, zlib.error):
             self.received = 0
-            raise TransientError(
-                f"could not {self.what}: its compression is broken, or cut short"
-            ) from None
+            raise errors.TransientError(f"could not {self.what}: its gzip is broken") from None
         finally:
             plain.unlink(missing_ok=True)
 

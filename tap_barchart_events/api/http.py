@@ -10,11 +10,13 @@ import http.client
 import itertools
 import logging
 import ssl
+import threading
 import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import backoff
 import requests
@@ -26,12 +28,6 @@ from urllib3.util import Retry
 
 from tap_barchart_events.exceptions import ServiceError, SyncStopped, TransientError
 from tap_barchart_events.urls import is_loopback
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Generator, Iterator, Mapping
-
-    from requests.auth import AuthBase
 
 T = TypeVar("T")
 
@@ -131,9 +127,8 @@ def _causes(error: object) -> Iterator[BaseException]:
 class _FinalResponse(http.client.HTTPResponse):
     """A response; interim ones (1xx) before it are skipped. http.client skips only 100."""
 
-    def begin(self) -> None:
-        super().begin()
-        self.will_close = True  # even if the server would keep the connection
+    def _check_close(self) -> bool:
+        return True  # even if the server would keep the connection
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MAX_INTERIM_RESPONSES):
@@ -167,7 +162,7 @@ class _Adapter(HTTPAdapter):
 class Session(requests.Session):
     """Sends requests, each on a connection of its own."""
 
-    def __init__(self, auth: AuthBase | None = None) -> None:
+    def __init__(self, auth: requests.auth.AuthBase | None = None) -> None:
         """Open no connection yet. Without ``auth``, no credentials are sent at all."""
         super().__init__()
         for name in URL_LOGGERS:

@@ -80,8 +80,7 @@ class Exporter:
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
-        if self._scheduler.take_over(product, job):
-            self.client.expect(job.source, **self.request.of(product, job.window))
+        self._scheduler.take_over(product, job)
 
     def start_first(self) -> None:
         """Start a job before any other call; the response shows the service's time."""
@@ -201,11 +200,11 @@ class Exporter:
             logger.log(*line)
 
     def _call(self, export: Export) -> Job | ExportFile:
+        asked = self.request.of(export.product, export.window)
         if export.job is None:
-            asked = self.request.of(export.product, export.window)
             return self.client.start(**asked, delimiter=self.request.delimiter)
         if export.state is State.POLLING:
-            return self.client.poll(export.job.source)
+            return self.client.poll(export.job.source, **asked)
         return self._fetch(export, export.job.source)
 
     def _fetch(self, export: Export, source: str) -> ExportFile:

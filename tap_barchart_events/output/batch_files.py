@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
+from singer_sdk.helpers._batch import BatchConfig, StorageTarget
 
 from tap_barchart_events.exceptions import BarchartEventsError, FileError, SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from singer_sdk.helpers._batch import BatchConfig, StorageTarget
 
 
 def check_storage(storage: StorageTarget) -> None:
@@ -58,9 +54,7 @@ def store_all(
     try:
         for path in paths:
             name = f"{storage.prefix or ''}{stem}-{uuid.uuid4()}.{suffix}"
-            url = _store(path, storage, name)
-            path.unlink()
-            yield url
+            yield _stored(path, storage, name)
     except BarchartEventsError:
         raise
     except Exception as error:  # noqa: BLE001 - each store's library has its own errors
@@ -73,12 +67,13 @@ def store_all(
         ) from None
 
 
-def _store(path: Path, storage: StorageTarget, name: str) -> str:
-    """Copy a finished file into its storage, and return its URL there."""
+def _stored(path: Path, storage: StorageTarget, name: str) -> str:
+    """Move a finished file into its storage, and return its URL there."""
     filesystem, root = url_to_fs(storage.root, **storage.params)
     filesystem.makedirs(root, exist_ok=True)
     target = f"{root.rstrip('/')}/{name}"
     filesystem.put_file(str(path), target)
+    path.unlink()
     # Targets of the SDK do not decode URLs. For a local file, the SDK's own get_url encodes some
     # names, and leaves ~ unchanged.
     if isinstance(filesystem, LocalFileSystem):

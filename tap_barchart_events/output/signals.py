@@ -13,13 +13,10 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+from typing import Any
 
 SIGNALS = [s for s in signal.Signals if s.name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"}]
 """The signals that end the tap."""
@@ -53,7 +50,7 @@ class Signals:
         """What to raise if a signal has come and its exception was lost on the way."""
         return Interrupted(128 + self._number) if self._number else None
 
-    def handle(self, signum: int, frame: FrameType | None = None) -> None:
+    def handle(self, signum: int, frame: Any = None) -> None:
         """Handle a signal; a second one, a second after the first or later, ends at once.
 
         Raises:
@@ -62,12 +59,14 @@ class Signals:
         if self._number is None:
             self._came = time.monotonic()
             self._number = signum
-            if not _stderr_is_writable():
-                logging.disable()  # a log line could wait forever for its reader
+            _, writable, _ = select.select([], [2], [], 0)
+            if not writable:  # a log line could wait forever for stderr's reader
+                logging.disable()
             if not self._is_deferred:
                 raise Interrupted(128 + signum)
         elif time.monotonic() - self._came >= ONE_SIGNAL_SECONDS:
-            self._end_at_once(signum)
+            self._remove_folder()
+            os._exit(128 + signum)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -100,18 +99,13 @@ class Signals:
 
     def _remove_folder(self) -> None:
         if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _end_at_once(self, signum: int) -> None:
-        if self.folder:
             removed = self.folder.with_name(f"{self.folder.name}-removed")
             with suppress(OSError):  # a thread still at work then adds no file
                 self.folder.rename(removed)
             shutil.rmtree(removed, ignore_errors=True)
-        os._exit(128 + signum)
 
 
-def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+def handle_signals(handler: Callable[[int, Any], None]) -> None:
     """Set the handler of each signal; only the main thread can do so.
 
     A signal that the caller has set to be ignored, as nohup does, stays ignored, except SIGTERM.
@@ -120,12 +114,3 @@ def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
         for number in SIGNALS:
             if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, handler)
-
-
-def _stderr_is_writable() -> bool:
-    """Return whether a line can be written to stderr without waiting for its reader."""
-    if not hasattr(select, "poll"):
-        return True
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
-    return bool(poll.poll(0))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
-from singer_sdk.singerlib import RecordMessage
+from singer_sdk.singerlib.messages import Message, RecordMessage
 
 from tap_barchart_events.exceptions import OutputError
 from tap_barchart_events.output.signals import CLOSED, Interrupted, Signals
-
-if TYPE_CHECKING:
-    from singer_sdk.singerlib.messages import Message
 
 CHUNK_BYTES = 1 << 18
 """How many bytes of RECORD messages are collected before they are written."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
 from tests.api.jobs import QUICK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tests.raw_server import RawServer
 
 
 @pytest.fixture
@@ -22,26 +21,15 @@ def service() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def client_options(service: Emulator) -> dict[str, Any]:
-    return {
-        "api_url": service.api_url,
-        "username": service.username,
-        "password": service.password,
-        "retry": QUICK,
-    }
-
-
-@pytest.fixture
-def make_client(client_options: dict[str, Any]) -> Iterator[Callable[..., ReportsClient]]:
-    """Makes clients with the module's ``client_options``, or with others.
-
-    These are the arguments of ``ReportsClient`` that name the service and limit the tries.
-    """
+def make_client(service: Emulator | RawServer) -> Iterator[Callable[..., ReportsClient]]:
+    """Makes clients of the module's ``service``, or with other options."""
     clients = []
 
     def make(**options: Any) -> ReportsClient:
-        options = {"stopped": threading.Event(), "timeout": 5, **client_options, **options}
-        clients.append(ReportsClient(**options))
+        usual = {"api_url": service.api_url, "stopped": threading.Event(), "timeout": 5}
+        username, password = service.username, service.password
+        options = {"retry": QUICK, **usual, **options}
+        clients.append(ReportsClient(username=username, password=password, **options))
         return clients[-1]
 
     yield make

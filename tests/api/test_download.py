@@ -6,76 +6,55 @@ import gzip
 import itertools
 import random
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tap_barchart_events.exceptions import (
-    FileError,
-    ServiceError,
-    SyncStopped,
-)
-from tests.api.jobs import QUICK, calls, contents, finished_job
-from tests.object_store import ObjectStore, Response, StoreRequest
+from tap_barchart_events.api.client import ReportsClient
+from tap_barchart_events.exceptions import ServiceError, SyncStopped
+from tests.api.jobs import QUICK, start
+from tests.raw_server import RawServer, Request, Response, http
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
-    from tap_barchart_events.api.client import ReportsClient
+Bring = Callable[..., tuple[bytes, list[Request]]]
 
 SOMETHING = random.Random(7).randbytes(3_000_000)  # noqa: S311 - any bytes
-
-
-# Downloads that break ----------------------------------------------------------------------
-
-
-def test_a_cut_download_goes_on_where_it_broke(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    source = finished_job(client)
-    service.fault("download", "cut", at=1000)
-    service.fault("download", "cut", at=500)
-    client.download(source, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == contents(service)
-    etag = service.jobs[-1].etag
-    headers = [request.headers for request in service.requests if request.call == "download"]
-    assert [each.get("range") for each in headers] == [None, "bytes=1000-", "bytes=1500-"]
-    assert [each.get("if-range") for each in headers] == [None, etag, etag]
-    assert calls(service, "link") == 3, "a link that broke may have run out, too"
-
-
-# An object store of the worst kind -----------------------------------------------------------
-
-
-def brought(
-    service: Emulator,
-    client: ReportsClient,
-    path: Path,
-    respond: Callable[[StoreRequest], Response],
-) -> tuple[bytes, ObjectStore]:
-    """Download from an object store that gives this response; return the file."""
-    with ObjectStore(respond) as store:
-        source = finished_job(client)
-        service.fault("link", "link", times=None, link=store.link)
-        client.download(source, path)
-    return path.read_bytes(), store
-
-
-def in_turn(*responses: Response) -> Callable[[StoreRequest], Response]:
-    """Return the responses one after the other, the last one again and again."""
-    left = list(responses)
-    return lambda _: left.pop(0) if len(left) > 1 else left[0]
-
-
-def whole(data: bytes, **headers: str) -> Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(200, {"Content-Length": str(len(data)), **named}, data)
-
-
+SIZE = len(SOMETHING)
 PACKED = gzip.compress(SOMETHING, mtime=0)
 PARTS = [gzip.compress(SOMETHING[at : at + 400_000]) for at in range(0, 3 * 10**6, 400_000)]
+
+
+@pytest.fixture
+def service() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def bring(service: RawServer, client: ReportsClient, tmp_path: Path) -> Bring:
+    """Download from a store that gives these responses, the last one again and again.
+
+    Each response ends its connection. Returns the file and the requests.
+    """
+
+    def bring(*responses: bytes) -> tuple[bytes, list[Request]]:
+        left = [*responses[:-1]]
+        service.responses["download"] = lambda *_: [left.pop(0) if left else responses[-1]]
+        client.download(start(client), tmp_path / "file")
+        return (tmp_path / "file").read_bytes(), service.calls("download")
+
+    return bring
+
+
+def cut(response: bytes, size: int) -> bytes:
+    """Return a response of whose body no more comes."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    return head + end + body[:size]
+
+
+def chunks(body: bytes, status: str = "200 OK", **headers: object) -> bytes:
+    return http(body, status, length=False, Transfer_Encoding="chunked", **headers)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip , ", "\x1b[2J", ""])
@@ -91,129 +70,85 @@ PARTS = [gzip.compress(SOMETHING[at : at + 400_000]) for at in range(0, 3 * 10**
     ids=["one", "one after the other", "twice", "nothing", "none"],
 )
 def test_compression_nobody_asked_for_is_undone_whatever_the_label(
-    client: ReportsClient,
-    service: Emulator,
-    tmp_path: Path,
-    body: bytes,
-    expected: bytes,
-    encoding: str,
+    bring: Bring, body: bytes, expected: bytes, encoding: str
 ) -> None:
-    data, store = brought(
-        service, client, tmp_path / "file", in_turn(whole(body, Content_Encoding=encoding))
-    )
+    data, requests = bring(http(body, Content_Encoding=encoding))
     assert data == expected
-    assert [one.headers["accept-encoding"] for one in store.received] == ["identity"]
+    assert [one.headers["Accept-Encoding"] for one in requests] == ["identity"]
 
 
-def test_a_cut_compressed_download_goes_on_where_it_broke(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    headers = {"Content-Encoding": "gzip", "ETag": '"one"'}
-    half = len(PACKED) // 2
-    rest = {
-        "Content-Range": f"bytes {half}-{len(PACKED) - 1}/{len(PACKED)}",
-        "Content-Length": str(len(PACKED) - half),
-    }
-    data, store = brought(
-        service,
-        client,
-        tmp_path / "file",
-        in_turn(
-            Response(200, {"Content-Length": str(len(PACKED)), **headers}, PACKED[:half]),
-            Response(206, rest | headers, PACKED[half:]),
-        ),
-    )
+BROKEN = [
+    # Ended early in good order: only the compression itself can tell.
+    http(PACKED[: len(PACKED) // 2], Content_Encoding="gzip"),
+    http(PACKED[:-8], Content_Encoding="gzip"),
+    http(PACKED[:-3], length=False, Content_Encoding="gzip"),
+    # Another gzip file might have followed.
+    http(PACKED, length=False, Content_Encoding="gzip"),
+    http(b"", Content_Encoding="gzip"),
+    http(PACKED[:-8] + b"\0" * 8, Content_Encoding="gzip"),
+    http(PACKED + b"rubbish", Content_Encoding="gzip"),
+    # Lengths that lie.
+    http(SOMETHING, Content_Length=SIZE + 1),
+    http(SOMETHING, Content_Length="5, 6"),
+    http(SOMETHING, Content_Length="-5"),
+    http(SOMETHING, Content_Length="many"),
+    http(SOMETHING[:1000], length=False),
+    # Chunks that do not come.
+    chunks(b"5\r\nabcde\r\n"),
+    chunks(b"5\r\nabc"),
+    chunks(b"oops\r\n"),
+    # Parts that were not requested.
+    http(b"abcde", "206 Partial Content", Content_Range="bytes 0-4/9"),
+    # No HTTP.
+    http(length=False, **{"X: y\r\nno header here": "at all"}),
+    http(b"<html>", Content_Type="Text/HTML"),
+    http(b"", Content_Type="application/json"),
+    http(b"<Error>", Content_Type="application/xml"),
+    http(b"", "302 Found", Location="http://[bad"),
+    # Without a strong ETag, the rest cannot be asked for.
+    cut(http(SOMETHING, ETag='W/"one"'), 1000),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
+def test_what_may_not_be_the_whole_file_is_fetched_again(bring: Bring, broken: bytes) -> None:
+    data, requests = bring(broken, http(SOMETHING))
     assert data == SOMETHING
-    assert [one.headers.get("range") for one in store.received] == [None, f"bytes={half}-"]
+    assert [one.headers["Range"] for one in requests] == [None, None]
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        # Ended early in good order: only the compression itself can tell.
-        whole(PACKED[: len(PACKED) // 2], Content_Encoding="gzip"),
-        whole(PACKED[:-8], Content_Encoding="gzip"),
-        Response(200, {"Content-Encoding": "gzip"}, PACKED[:-3]),
-        # Another gzip file might have followed.
-        Response(200, {"Content-Encoding": "gzip"}, PACKED),
-        whole(b"", Content_Encoding="gzip"),
-        whole(PACKED[:-8] + b"\0" * 8, Content_Encoding="gzip"),
-        whole(PACKED + b"rubbish", Content_Encoding="gzip"),
-        # Lengths that lie.
-        Response(200, {"Content-Length": str(len(SOMETHING) + 1)}, SOMETHING),
-        Response(200, {"Content-Length": "5, 6"}, SOMETHING),
-        Response(200, {"Content-Length": "-5"}, SOMETHING),
-        Response(200, {"Content-Length": "many"}, SOMETHING),
-        Response(200, {}, SOMETHING[:1000]),
-        # Chunks that do not come.
-        Response(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabcde\r\n"),
-        Response(200, {"Transfer-Encoding": "chunked"}, b"5\r\nabc"),
-        Response(200, {"Transfer-Encoding": "chunked"}, b"oops\r\n"),
-        # Parts that were not requested.
-        Response(206, {"Content-Range": "bytes 0-4/9", "Content-Length": "5"}, b"abcde"),
-        # No HTTP.
-        Response(200, {"X: y\r\nno header here": "at all"}, b""),
-        whole(b"<html>", Content_Type="Text/HTML"),
-        whole(b"", Content_Type="application/json"),
-        whole(b"<Error>", Content_Type="application/xml"),
-        Response(302, {"Location": "http://[bad"}),
-    ],
-    ids=lambda response: f"{response.status} {dict(response.headers)} {response.body[-12:]!r}",
-)
-def test_what_may_not_be_the_whole_file_is_fetched_again(
-    client: ReportsClient, service: Emulator, tmp_path: Path, broken: Response
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_cut_download_goes_on_where_it_broke(
+    service: RawServer, client: ReportsClient, tmp_path: Path, *, is_packed: bool
 ) -> None:
-    data, store = brought(service, client, tmp_path / "file", in_turn(broken, whole(SOMETHING)))
-    assert data == SOMETHING
-    assert len(store.received) == 2
-
-
-def test_without_a_strong_etag_a_broken_download_starts_again(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    weak = {"Content-Length": str(len(SOMETHING)), "ETag": 'W/"one"'}
-    data, store = brought(
-        service,
-        client,
-        tmp_path / "file",
-        in_turn(Response(200, weak, SOMETHING[:1000]), whole(SOMETHING)),
-    )
-    assert data == SOMETHING
-    assert all("range" not in one.headers for one in store.received)
-
-
-def test_a_large_file_over_a_bad_line_needs_more_tries_than_allowed_in_a_row(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    data = SOMETHING * 4
+    data = gzip.compress(SOMETHING * 4, mtime=0) if is_packed else SOMETHING * 4
+    headers: dict[str, Any] = {"ETag": '"one"', "Content-Encoding": "gzip" if is_packed else None}
     step = 1_100_000
 
-    def a_bit(request: StoreRequest) -> Response:
-        at = int(request.headers.get("range", "bytes=0-")[6:-1])
-        headers = {"ETag": '"one"', "Content-Length": str(len(data) - at)}
-        if at:
-            headers["Content-Range"] = f"bytes {at}-{len(data) - 1}/{len(data)}"
-        return Response(206 if at else 200, headers, data[at : at + step])
+    def a_bit(request: Request, _: bytes) -> Response:
+        at = int((request.headers["Range"] or "bytes=0-")[6:-1])
+        status = "206 Partial Content" if at else "200 OK"
+        rest = f"bytes {at}-{len(data) - 1}/{len(data)}" if at else None
+        return [cut(http(data[at:], status, Content_Range=rest, **headers), step)]
 
-    got, store = brought(service, client, tmp_path / "file", a_bit)
-    assert got == data
-    assert len(store.received) == 11 > QUICK.attempts
+    service.responses["download"] = a_bit
+    size = client.download(start(client), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == SOMETHING * 4
+    assert size == len(data)
+    first, *others = service.calls("download")
+    assert (first.headers["Range"], first.headers["If-Range"]) == (None, None)
+    starts = range(step, len(data), step)
+    assert [one.headers["Range"] for one in others] == [f"bytes={at}-" for at in starts]
+    assert {one.headers["If-Range"] for one in others} == {'"one"'}
+    assert len(others) == 10 > QUICK.attempts, "tries that bring much are not counted"
+    assert len(service.calls("link")) == 11, "a link that broke may have run out, too"
 
 
-def test_a_download_that_always_breaks_at_the_same_place_ends(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    length = {"Content-Length": str(len(SOMETHING))}
+def test_a_download_that_always_breaks_at_the_same_place_ends(bring: Bring) -> None:
     with pytest.raises(ServiceError, match="given up after 5 tries"):
-        brought(
-            service,
-            client,
-            tmp_path / "file",
-            in_turn(Response(200, length, SOMETHING[:2_000_000])),
-        )
+        bring(cut(http(SOMETHING), 2_000_000))
 
 
-SIZE = len(SOMETHING)
 REST = {"ETag": '"one"', "Content-Range": f"bytes 1000-{SIZE - 1}/{SIZE}"}
 """Labels of the range that is requested after the first 1,000 bytes."""
 
@@ -234,11 +169,11 @@ REST = {"ETag": '"one"', "Content-Range": f"bytes 1000-{SIZE - 1}/{SIZE}"}
         (206, {"Content-Range": "bytes 1000-2999999/*"}, SIZE - 1000),
         (206, {"Content-Range": "bytes 999-2999998/3000000"}, SIZE - 1000),
         (206, {"Content-Range": None}, SIZE - 1000),
-        (206, {"Transfer-Encoding": "chunked", "Content-Length": None}, 1000),
+        (206, {"Transfer-Encoding": "chunked"}, 1000),
         # Neither the part nor the whole.
         (200, {"Content-Range": None}, SIZE - 1000),
         (200, {}, SIZE - 1000),
-        (200, {"Transfer-Encoding": "chunked", "Content-Length": None}, SIZE - 1000),
+        (200, {"Transfer-Encoding": "chunked"}, SIZE - 1000),
         (400, {}, 0),
         (412, {}, 0),
         (416, {"Content-Range": "bytes */3000000"}, 0),
@@ -246,110 +181,67 @@ REST = {"ETag": '"one"', "Content-Range": f"bytes 1000-{SIZE - 1}/{SIZE}"}
     ],
 )
 def test_an_answer_to_a_range_that_may_be_another_one_is_not_used(
-    client: ReportsClient,
-    service: Emulator,
-    tmp_path: Path,
-    status: int,
-    headers: dict[str, str | None],
-    size: int,
+    bring: Bring, status: int, headers: dict[str, Any], size: int
 ) -> None:
-    labels = {"Content-Length": str(size), **REST, **headers}
-    body = b"x" * size
-    if "Transfer-Encoding" in labels:
+    body, labels = b"x" * size, REST | headers
+    if "Transfer-Encoding" in headers:
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
-    first = {"Content-Length": str(SIZE), "ETag": '"one"'}
-    data, store = brought(
-        service,
-        client,
-        tmp_path / "file",
-        in_turn(
-            Response(200, first, SOMETHING[:1000]),
-            Response(status, {n: text for n, text in labels.items() if text is not None}, body),
-            whole(SOMETHING),
-        ),
-    )
+        labels["Content-Length"] = None
+    first = cut(http(SOMETHING, ETag='"one"'), 1000)
+    data, requests = bring(first, http(body, f"{status} Reason", **labels), http(SOMETHING))
     assert data == SOMETHING
-    assert [one.headers.get("range") for one in store.received] == [None, "bytes=1000-", None]
+    assert [one.headers["Range"] for one in requests] == [None, "bytes=1000-", None]
 
 
-def test_a_whole_file_in_the_place_of_a_range_replaces_what_was_received(
-    client: ReportsClient, service: Emulator, tmp_path: Path
-) -> None:
-    length = {"Content-Length": str(len(SOMETHING))}
-    data, store = brought(
-        service,
-        client,
-        tmp_path / "file",
-        in_turn(
-            Response(200, {**length, "ETag": '"one"'}, b"x" * 1000),
-            Response(200, {**length, "ETag": '"two"'}, SOMETHING),
-        ),
-    )
+def test_a_whole_file_in_the_place_of_a_range_replaces_what_was_received(bring: Bring) -> None:
+    first = cut(http(b"x" * SIZE, ETag='"one"'), 1000)
+    data, requests = bring(first, http(SOMETHING, ETag='"two"'))
     assert data == SOMETHING
-    assert len(store.received) == 2
+    assert len(requests) == 2
 
 
 @pytest.mark.parametrize("status", [204, 300, 401, 405, 501])
-def test_a_response_that_makes_no_sense_ends_it(
-    client: ReportsClient, service: Emulator, tmp_path: Path, status: int
-) -> None:
+def test_a_response_that_makes_no_sense_ends_it(bring: Bring, status: int) -> None:
     with pytest.raises(ServiceError, match=f"object storage answered {status}"):
-        brought(
-            service, client, tmp_path / "file", in_turn(Response(status, {"Content-Length": "0"}))
-        )
-
-
-def test_a_file_that_inflates_without_end_is_given_up(
-    client: ReportsClient, service: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The bound is lowered so that the test need not write gigabytes.
-    monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 100_000_000)
-    source = finished_job(client)
-    service.fault("download", "bomb")
-    with pytest.raises(FileError, match=r"over 100,000,000 bytes.*lower window_hours"):
-        client.download(source, tmp_path / "file")
-    assert [*tmp_path.iterdir()] == []
+        bring(http(b"", f"{status} Reason"))
 
 
 def test_a_download_ends_with_the_sync(
-    make_client: Callable[..., ReportsClient], service: Emulator, tmp_path: Path
+    make_client: Callable[..., ReportsClient], service: RawServer, tmp_path: Path
 ) -> None:
     stopped = threading.Event()
     client = make_client(stopped=stopped)
-    source = finished_job(client)
 
-    def without_end() -> Iterator[bytes]:
+    def without_end(*_: object) -> Iterator[bytes]:
+        yield http(Content_Length=10**9)
         while True:
             yield b"x" * 10_000
             stopped.set()
 
-    response = Response(200, {"Content-Length": str(10**9)}, without_end())
-    with ObjectStore(in_turn(response)) as store:
-        service.fault("link", "link", link=store.link)
-        with pytest.raises(SyncStopped):
-            client.download(source, tmp_path / "file")
+    service.responses["download"] = without_end
+    source = start(client)
+    with pytest.raises(SyncStopped):
+        client.download(source, tmp_path / "file")
 
 
 def test_the_body_of_a_redirect_is_not_read(
-    client: ReportsClient, service: Emulator, tmp_path: Path
+    client: ReportsClient, service: RawServer, tmp_path: Path
 ) -> None:
-    def respond(request: StoreRequest) -> Response:
-        onward = {"Location": "/onward", "Transfer-Encoding": "chunked"}
-        endless = itertools.repeat(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
-        return whole(SOMETHING) if request.path == "/onward" else Response(302, onward, endless)
+    onward = chunks(b"", "302 Found", Location="/onward")
+    endless = itertools.repeat(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+    service.responses["download"] = lambda *_: itertools.chain([onward], endless)
+    service.responses["other"] = lambda *_: http(SOMETHING)
+    client.download(start(client), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == SOMETHING
 
-    assert brought(service, client, tmp_path / "file", respond)[0] == SOMETHING
 
-
+@pytest.mark.parametrize("call", ["link", "download"])
 def test_a_link_that_is_read_in_two_ways_is_not_followed(
-    client: ReportsClient, service: Emulator, tmp_path: Path
+    bring: Bring, service: RawServer, call: str
 ) -> None:
     # What urllib.parse takes for a password is the host for urllib3.
     elsewhere = "http://192.0.2.1\\@127.0.0.1/file"
-    with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
-        brought(service, client, tmp_path / "file", in_turn(Response(302, {"Location": elsewhere})))
-    service.clear_faults()
-    source = finished_job(client)
-    service.fault("link", "link", link=elsewhere)
-    with pytest.raises(ServiceError, match="the link is not https; nothing was sent there"):
-        client.download(source, tmp_path / "file")
+    if call == "link":
+        service.responses["link"] = lambda *_: http({"link": elsewhere})
+    with pytest.raises(ServiceError, match="the link is not https"):
+        bring(http(b"", "302 Found", Location=elsewhere))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import socket
 import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import pytest
 
+from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.exceptions import (
     CredentialsError,
@@ -18,34 +22,16 @@ from tap_barchart_events.exceptions import (
     JobForgottenError,
     ServiceError,
 )
-from tests.raw_server import HOUR, RawServer, drops, http
+from tests.api.jobs import export, start
+from tests.raw_server import RawServer, Request, Response, http
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from tap_barchart_events.api.client import ReportsClient
-    from tests.raw_server import Request, Response
-
-START = 492_000 * HOUR
 ONCE = RetryPolicy(attempts=1)
-QUICK = RetryPolicy(attempts=4, wait_initial=0.01)
 
 
 @pytest.fixture
-def server() -> Iterator[RawServer]:
+def service() -> Iterator[RawServer]:
     with RawServer() as server:
         yield server
-
-
-@pytest.fixture
-def client_options(server: RawServer) -> dict[str, Any]:
-    return {"api_url": server.api_url, "username": "user", "password": "password", "retry": QUICK}
-
-
-def start(client: ReportsClient, hour: int = 0) -> str:
-    begin = START + hour * HOUR
-    return client.start(customer="TGAM", product="WATCHLIST", start=begin, end=begin + HOUR).source
 
 
 def late(*pieces: bytes) -> Iterable[bytes]:
@@ -53,6 +39,11 @@ def late(*pieces: bytes) -> Iterable[bytes]:
     for piece in pieces:
         yield piece
         time.sleep(0.05)
+
+
+def drops(data: bytes) -> Iterable[bytes]:
+    """Yield data byte by byte."""
+    return late(*(data[at : at + 1] for at in range(len(data))))
 
 
 # One final response to each request ----------------------------------------------------------
@@ -70,30 +61,30 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
     ids=["103", "102", "100", "102 three times", "100 and 103"],
 )
 def test_an_interim_response_is_not_taken_for_the_final_one(
-    client: ReportsClient, server: RawServer, tmp_path: Path, interim: bytes, *, apart: bool
+    client: ReportsClient, service: RawServer, tmp_path: Path, interim: bytes, *, apart: bool
 ) -> None:
     def first_interim(_: Request, usual: bytes) -> Response:
         return late(interim, usual) if apart else interim + usual
 
     for call in ("start", "poll", "link", "download"):
-        server.responses[call] = first_interim
+        service.responses[call] = first_interim
     for hour in range(3):
         source = start(client, hour)
-        assert client.poll(source).source == source
+        assert client.poll(source, **export(hour)).source == source
         client.download(source, tmp_path / source)
-        assert (tmp_path / source).read_bytes() == server.file(source)
-    assert len(server.jobs) == 3
+        assert (tmp_path / source).read_bytes() == service.file(source)
+    assert len(service.jobs) == 3
 
 
 def test_each_request_has_a_connection_of_its_own(
-    client: ReportsClient, server: RawServer, tmp_path: Path
+    client: ReportsClient, service: RawServer, tmp_path: Path
 ) -> None:
     # So a late answer is never taken for that of another request.
     source = start(client)
-    client.poll(source)
+    client.poll(source, **export())
     client.download(source, tmp_path / "file")
-    assert [request.connection for request in server.requests] == [0, 1, 2, 3]
-    assert all("Connection: close" in request.head for request in server.requests)
+    assert [request.connection for request in service.requests] == [0, 1, 2, 3]
+    assert all(request.headers["Connection"] == "close" for request in service.requests)
 
 
 # An end in time and in size ------------------------------------------------------------------
@@ -103,96 +94,105 @@ def endless(first: bytes, then: bytes) -> Callable[[Request, bytes], Iterable[by
     return lambda _, __: itertools.chain([first], itertools.repeat(then))
 
 
-def slowly(data: bytes) -> Callable[[Request, bytes], Iterable[bytes]]:
-    return lambda _, __: drops(data, 0.03)
-
-
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-WITHOUT_END = {
-    "headers": endless(HEAD, b"X-More: and more\r\n"),
-    "one header": endless(HEAD + b"X-More: ", b"x" * 10_000),
-    "status line": endless(b"HTTP/1.1 200 ", b"x" * 10_000),
-    "100 Continue": endless(b"", CONTINUE * 100),
-    "103 Early Hints": endless(b"", EARLY * 100),
-    "one trailer": endless(CHUNKED + b"2\r\n{}\r\n0\r\nX-More: ", b"x" * 10_000),
-    "chunk extension": endless(CHUNKED + b"2;x=", b"x" * 10_000),
-    "slow body": slowly(http(b" " * 10_000)),
+BOMB = http(gzip.compress(b" " * 10**8), "502 Bad Gateway", Content_Encoding="gzip")
+
+WITHOUT_END: dict[str, tuple[Callable[[Request, bytes], Response], str]] = {
+    "headers": (endless(HEAD, b"X-More: and more\r\n"), ""),
+    "one header": (endless(HEAD + b"X-More: ", b"x" * 10_000), ""),
+    "status line": (endless(b"HTTP/1.1 200 ", b"x" * 10_000), ""),
+    "100 Continue": (endless(b"", CONTINUE * 100), ""),
+    "103 Early Hints": (endless(b"", EARLY * 100), ""),
+    "one trailer": (endless(CHUNKED + b"2\r\n{}\r\n0\r\nX-More: ", b"x" * 10_000), ""),
+    "chunk extension": (endless(CHUNKED + b"2;x=", b"x" * 10_000), ""),
+    "slow body": (lambda *_: drops(http(b" " * 10_000)), "does not end in time"),
+    "long body": (endless(HEAD + b"\r\n", b" " * 10**6), "over 1,048,576 bytes"),
+    "bomb": (lambda *_: BOMB, "over 1,048,576 bytes"),
+    "deep JSON": (lambda *_: http(b"[" * 10**6), "is not as documented"),
 }
+"""Scene → response, and why a poll fails."""
 
 
 @pytest.mark.parametrize("call", ["poll", "download"])
 @pytest.mark.parametrize("scene", WITHOUT_END)
 def test_a_response_without_end_ends_the_call(
     make_client: Callable[..., ReportsClient],
-    server: RawServer,
+    service: RawServer,
     tmp_path: Path,
     scene: str,
     call: str,
 ) -> None:
     client = make_client(retry=ONCE, timeout=0.2)
-    source = start(client)
-    server.responses[call] = WITHOUT_END[scene]
+    source, path = start(client), tmp_path / "file"
+    service.responses[call], why = WITHOUT_END[scene]
+    tracemalloc.start()
     began = time.monotonic()
-    with pytest.raises(ServiceError, match=f"could not {call}"):
-        client.poll(source) if call == "poll" else client.download(source, tmp_path / "file")
+    with pytest.raises(ServiceError, match=f"could not {call}.*{why if call == 'poll' else ''}"):
+        client.poll(source, **export()) if call == "poll" else client.download(source, path)
     assert time.monotonic() - began < 5
-    assert not (tmp_path / "file").exists()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * 10**6
+    assert not path.exists()
 
 
 def test_a_download_of_a_few_bytes_a_second_ends(
-    make_client: Callable[..., ReportsClient], server: RawServer, tmp_path: Path
+    make_client: Callable[..., ReportsClient], service: RawServer, tmp_path: Path
 ) -> None:
-    client = make_client(retry=QUICK, timeout=0.3)
+    client = make_client(timeout=0.3)
 
     def respond(_: Request, usual: bytes) -> Iterable[bytes]:
         head, end, body = usual.partition(b"\r\n\r\n")
-        return itertools.chain([head + end], drops(body, 0.05))
+        return itertools.chain([head + end], drops(body))
 
-    server.responses["download"] = respond
+    service.responses["download"] = respond
     began = time.monotonic()
-    with pytest.raises(ServiceError, match="too slowly; given up after 4 tries"):
+    with pytest.raises(ServiceError, match="too slowly; given up after 5 tries"):
         client.download(start(client), tmp_path / "file")
     assert time.monotonic() - began < 10
 
 
 def test_a_slow_download_that_moves_on_is_waited_for(
-    make_client: Callable[..., ReportsClient], server: RawServer, tmp_path: Path
+    make_client: Callable[..., ReportsClient], service: RawServer, tmp_path: Path
 ) -> None:
     client = make_client(retry=ONCE, timeout=0.2)
     source = start(client)
-    usual = http(server.file(source))
+    usual = http(service.file(source))
     pieces = [usual[at : at + 40] for at in range(0, len(usual), 40)]
-    server.responses["download"] = lambda _, __: late(*pieces)
+    service.responses["download"] = lambda _, __: late(*pieces)
     began = time.monotonic()
     client.download(source, tmp_path / "file")
     assert time.monotonic() - began > 0.2 * 3 * 2
-    assert (tmp_path / "file").read_bytes() == server.file(source)
+    assert (tmp_path / "file").read_bytes() == service.file(source)
 
 
+SMALL = http(gzip.compress(bytes(10**8), mtime=0))
 ENDLESS_CHUNKS = endless(CHUNKED, b"100000\r\n" + b"x" * (1 << 20) + b"\r\n")
 TOO_LONG = endless(HEAD + b"Content-Length: 10000000000\r\n\r\n", b"x" * 1_000_000)
 
 
-@pytest.mark.parametrize("respond", [ENDLESS_CHUNKS, TOO_LONG], ids=["chunks", "length"])
+@pytest.mark.parametrize(
+    "respond", [ENDLESS_CHUNKS, TOO_LONG, lambda *_: SMALL], ids=["chunks", "length", "inflated"]
+)
 def test_a_file_that_is_larger_than_any_export_is_given_up(
     client: ReportsClient,
-    server: RawServer,
+    service: RawServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     respond: Callable[[Request, bytes], Response],
 ) -> None:
     # The bound is lowered so that the test need not write gigabytes.
     monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 20_000_000)
-    server.responses["download"] = respond
+    service.responses["download"] = respond
     with pytest.raises(FileError, match=r"over 20,000,000 bytes.*lower window_hours"):
         client.download(start(client), tmp_path / "file")
-    assert not (tmp_path / "file").exists()
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_partial_file_is_removed_when_its_job_is_given_up(
-    client: ReportsClient, server: RawServer, tmp_path: Path
+    client: ReportsClient, service: RawServer, tmp_path: Path
 ) -> None:
     # Its window may be split, and then nobody asks for this file again.
     source = start(client)
@@ -203,8 +203,8 @@ def test_a_partial_file_is_removed_when_its_job_is_given_up(
         there.append((tmp_path / "file").exists())
         return usual if len(there) == 1 else http(forgotten, "500 Internal Server Error")
 
-    server.responses["link"] = link
-    server.responses["download"] = lambda _, usual: [usual[:-10]]
+    service.responses["link"] = link
+    service.responses["download"] = lambda _, usual: [usual[:-10]]
     with pytest.raises(JobForgottenError):
         client.download(source, tmp_path / "file")
     assert there == [False, True]
@@ -216,15 +216,15 @@ def test_a_partial_file_is_removed_when_its_job_is_given_up(
 
 @pytest.mark.parametrize("coding", ["chunked", "Chunked"])
 def test_a_body_in_chunks_says_where_it_ends(
-    client: ReportsClient, server: RawServer, tmp_path: Path, coding: str
+    client: ReportsClient, service: RawServer, tmp_path: Path, coding: str
 ) -> None:
     source = start(client)
-    data = server.file(source)
+    data = service.file(source)
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
-    server.responses["download"] = lambda _, __: http(body, length=False, Transfer_Encoding=coding)
+    service.responses["download"] = lambda _, __: http(body, length=False, Transfer_Encoding=coding)
     client.download(source, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == data
-    assert len(server.calls("download")) == 1
+    assert len(service.calls("download")) == 1
 
 
 # Tries and refusals --------------------------------------------------------------------------
@@ -232,20 +232,20 @@ def test_a_body_in_chunks_says_where_it_ends(
 
 @pytest.mark.parametrize("retry_after", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_tries_are_not_wasted_when_no_pause_is_asked_for(
-    make_client: Callable[..., ReportsClient], server: RawServer, retry_after: str
+    make_client: Callable[..., ReportsClient], service: RawServer, retry_after: str
 ) -> None:
     client = make_client(retry=RetryPolicy(attempts=9, wait_initial=0.02))
-    server.responses["poll"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
+    service.responses["poll"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
     with pytest.raises(ServiceError, match="503"):
-        client.poll(start(client))
-    times = [request.at for request in server.calls("poll")]
+        client.poll(start(client), **export())
+    times = [request.at for request in service.calls("poll")]
     assert len(times) == 9
     assert times[-1] - times[0] > 0.3, "pauses grow up to 2.56 s, at random"
 
 
-def test_a_403_may_be_for_one_product_only(client: ReportsClient, server: RawServer) -> None:
-    server.responses["start"] = lambda request, usual: (
-        http({}, "403 Forbidden") if request.body["filter"]["start"] == START else usual
+def test_a_403_may_be_for_one_product_only(client: ReportsClient, service: RawServer) -> None:
+    service.responses["start"] = lambda request, usual: (
+        http({}, "403 Forbidden") if request.body["filter"] == export() else usual
     )
     with pytest.raises(CredentialsError, match="403"):
         start(client)
@@ -267,16 +267,11 @@ def test_a_host_name_that_cannot_be_resolved_is_given(
 # The service's clock -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "date",
-    [
-        *(None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"),
-    ],
-)
+@pytest.mark.parametrize("date", [None, "", "soon", "9" * 5000, "Wed, 99 Oct 2015 07:28:00 GMT"])
 def test_a_date_that_is_none_sets_no_clock(
-    client: ReportsClient, server: RawServer, date: str | None
+    client: ReportsClient, service: RawServer, date: str | None
 ) -> None:
-    server.responses["authenticate"] = lambda _, __: http({}, Date=date)
+    service.responses["authenticate"] = lambda _, __: http({}, Date=date)
     client.authenticate()
     assert client.clock_offset is None
 
@@ -287,7 +282,7 @@ def test_a_date_that_is_none_sets_no_clock(
 )
 def test_the_time_that_an_answer_took_is_no_difference_of_clocks(
     client: ReportsClient,
-    server: RawServer,
+    service: RawServer,
     behind: float,
     seconds: float,
     low: float,
@@ -298,14 +293,14 @@ def test_the_time_that_an_answer_took_is_no_difference_of_clocks(
         time.sleep(seconds)
         return made
 
-    server.responses["authenticate"] = respond
+    service.responses["authenticate"] = respond
     client.authenticate()
     assert client.clock_offset is not None
     assert low <= client.clock_offset <= high
 
 
 def test_the_clock_of_the_service_is_that_of_the_first_answer_with_a_date(
-    client: ReportsClient, server: RawServer
+    client: ReportsClient, service: RawServer
 ) -> None:
     dates = iter([None, -3600, 3600])
 
@@ -314,7 +309,7 @@ def test_the_clock_of_the_service_is_that_of_the_first_answer_with_a_date(
         date = formatdate(time.time() + hours, usegmt=True) if hours else None
         return http(json.loads(usual.partition(b"\r\n\r\n")[2]), Date=date)
 
-    server.responses["authenticate"] = server.responses["start"] = respond
+    service.responses["authenticate"] = service.responses["start"] = respond
     client.authenticate()
     assert client.clock_offset is None
     for hour in range(2):

@@ -106,7 +106,7 @@ def test_an_empty_body_is_a_window_without_events_unless_a_label_contradicts_it(
     assert not outcome.bookmarks
     label = "".join(labels.values())
     assert re.search(
-        rf"the response is not the file: it is empty, and is labelled '{label}'; given up after 2 "
+        rf"the response is not the file: it is empty, not '{label}'; given up after 2 "
         "tries .*; check the proxy; if the error persists, ask Barchart's support",
         outcome.reason,
     )

@@ -49,7 +49,7 @@ def refused(run: Run) -> Run:
 
 def test_wrong_credentials(service: Emulator, refused: Run) -> None:
     outcome = refused(password="wrong")  # noqa: S106
-    assert "answered 401; check username, password and customer" in outcome.reason
+    assert "answered 401 (Unauthorized); check username, password, customer" in outcome.reason
     assert outcome.records == []
     assert [request.call for request in service.requests] == ["authenticate"], "accounts get locked"
 

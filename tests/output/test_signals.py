@@ -13,9 +13,11 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,12 +25,8 @@ from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.output.signals import SIGNALS, Interrupted, Signals
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
-from tests.expected_events import arrived, expected_events, identified
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, output_mode, settings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 SECONDS = 6
 """Within so many seconds the tap has ended; on a machine with nothing else to do within two."""
@@ -82,29 +80,21 @@ def events_of(times: Iterable[int], lengths: Iterable[int]) -> list[Event]:
     ]
 
 
-def ended_well(
-    tap: Tap,
-    number: int,
-    *,
-    service: Emulator | None = None,
-    again: int | None = None,
-) -> Outcome:
+def ended_well(tap: Tap, number: int, again: int | None = None) -> Outcome:
     """Send a signal, and another one soon after; check all that must hold whenever one comes."""
     tap.process.send_signal(number)
     if again:
         time.sleep(SOON)
         tap.process.send_signal(again)
-    began = time.monotonic()
     tap.process.wait(SECONDS)
-    assert time.monotonic() - began < SECONDS
     outcome = tap.end()
     # Of two that come at once, Python handles the lower number first.
     assert outcome.code in {128 + number, 128 + (again or number)}
-    check_the_rest(tap, outcome, service)
+    check_the_rest(tap, outcome)
     return outcome
 
 
-def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None:
+def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None = None) -> None:
     """Check that it was quiet, that nothing is left, and that STATE is true."""
     assert is_quiet(outcome.log), outcome.log[-3000:]
     assert "Exception ignored" not in outcome.log, outcome.log[-3000:]
@@ -120,11 +110,7 @@ def check_the_rest(tap: Tap, outcome: Outcome, service: Emulator | None) -> None
     [
         *(({"call": "start", "kind": "job-hangs"}, "poll", number) for number in SIGNALS),
         *(({"call": call, "kind": "stall"}, call, signal.SIGTERM) for call in CALLS),
-        (
-            {"call": "start", "kind": "status", "code": 429, "retry_after": 300},
-            "start",
-            signal.SIGTERM,
-        ),
+        ({"call": "start", "kind": "status", "retry_after": 300}, "start", signal.SIGTERM),
     ],
 )
 def test_while_it_waits_for_a_job_a_call_or_the_next_try(
@@ -196,7 +182,7 @@ def test_while_it_downloads_signals_within_a_second_count_as_one(
     wait_for(received(service, "download"))
     time.sleep(0.3)
     assert any("export-" in name for name in tap.left_behind)
-    ended_well(tap, signal.SIGTERM, again=again)
+    ended_well(tap, signal.SIGTERM, again)
 
 
 def end_at_once(tap: Tap, number: int = signal.SIGTERM) -> None:
@@ -312,7 +298,7 @@ def test_while_the_query_works(
         time.sleep(wait)
         tap.process.send_signal(signal.SIGTERM)
         assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
-        check_the_rest(tap, tap.outcome((tmp_path / "out").read_bytes()), None)
+        check_the_rest(tap, tap.outcome((tmp_path / "out").read_bytes()))
 
 
 def test_at_any_moment_from_start_to_end(
@@ -349,10 +335,7 @@ def test_state_follows_the_records_though_the_bookmark_is_the_same(
     outcome = tap.end(SECONDS)
     assert outcome.code == 128 + signal.SIGTERM
     assert [m["type"] for m in outcome.messages][-2:] == ["RECORD", "STATE"]
-    bookmarks = [
-        re.findall('"replication_key_value": "(.*?)"', json.dumps(s)) for s in outcome.states
-    ]
-    assert bookmarks[-2:] == [["2026-03-02T01:00:00.000+00:00"]] * 2
+    assert outcome.marks[-2:] == ["2026-03-02T01:00:00.000+00:00"] * 2
 
 
 # A target that ends --------------------------------------------------------------------------
@@ -369,9 +352,7 @@ def test_a_closed_stdout_ends_it_quietly(
     stdout.close()
     assert tap.process.wait(30) == 141
     log = tap.log.read_text(encoding="utf-8")
-    assert "Traceback" not in log
-    assert "Exception ignored" not in log
-    assert "ERROR" not in log
+    assert not re.search("Traceback|Exception ignored|ERROR", log)
     assert tap.left_behind == []
 
 
@@ -392,19 +373,13 @@ def test_a_signal_counts_though_the_target_has_ended_too(
     ("closed", "code"), [(">&-", 141), ("2>&-", 0), ("<&- 2>&-", 0), (">&- 2>&-", 141)]
 )
 def test_streams_closed_from_the_beginning(
-    service: Emulator, tmp_path: Path, closed: str, code: int
+    service: Emulator, start: Callable[..., Tap], closed: str, code: int
 ) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(settings_of(service)), encoding="utf-8")
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, f"--config={config}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == code
-    assert done.stderr == b""
-    assert done.stdout.count(b'{"type":"STATE"') == (4 if code == 0 else 0)
+    program = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND]
+    outcome = start(settings_of(service), program=program).end()
+    assert outcome.code == code
+    assert outcome.log == ""
+    assert len(outcome.states) == (4 if code == 0 else 0)
 
 
 def test_a_file_on_a_full_disk_ends_in_an_error_that_says_what_is_full(
@@ -424,42 +399,20 @@ def test_a_file_on_a_full_disk_ends_in_an_error_that_says_what_is_full(
     check_the_rest(tap, outcome, service)
 
 
-def test_a_slow_target_gets_long_lines_whole(service: Emulator, start: Callable[..., Tap]) -> None:
-    # Longer than a page, than what is left of a pipe, and than any pipe.
-    lengths = [3_000, 5_000, 61_000, 66_000, 500, 200_000, 61_000, 10]
-    events = events_of(range(160), lengths * 20)
-    service.source = lambda *_: events
-    tap = start(settings_of(service))
-    stdout = tap.process.stdout
-    assert stdout
-    written = b""
-    while piece := os.read(stdout.fileno(), 7_001):
-        written += piece
-        if len(written) < 200_000:
-            time.sleep(0.01)
-    outcome = tap.outcome(written)
-    stdout.close()
-    assert outcome.code == 0
-    assert arrived(outcome.records) == dict(identified("WATCHLIST", events))
-
-
 def test_a_signal_waits_until_the_place_for_temporary_files_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    signals = Signals()
+
     def find() -> str:
-        signal.raise_signal(signal.SIGTERM)
+        signals.handle(signal.SIGTERM)
         (tmp_path / "tried").touch()
         (tmp_path / "tried").unlink()
         return str(tmp_path)
 
     monkeypatch.setattr(tempfile, "gettempdir", find)
-    signals = Signals()
-    before = signal.signal(signal.SIGTERM, signals.handle)
-    try:
-        with pytest.raises(Interrupted), signals.private_folder():
-            pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(Interrupted), signals.private_folder():
+        pass
     assert signals.folder
     assert list(tmp_path.iterdir()) == []
 
