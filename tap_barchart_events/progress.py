@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
 import sys
 import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from singer_sdk import metrics
+from typing_extensions import Self
 
-from tap_barchart_events.files.check import Dropped
+from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.jobs import Export, JobCounts
+from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.files.check import Dropped, FileContents
 from tap_barchart_events.schema import STREAM
-from tap_barchart_events.windows import HOUR
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Mapping, Sequence
-
-    from typing_extensions import Self
-
-    from tap_barchart_events.exports.exporter import Exporter
-    from tap_barchart_events.exports.jobs import Export, JobCounts
-    from tap_barchart_events.exports.planner import WindowPlanner
-    from tap_barchart_events.files.check import FileContents
 
 
 class Metric(str, enum.Enum):
@@ -221,13 +215,6 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def hours(milliseconds: int) -> str:
-    """Return the size of a range as text for people: ``744 hours``, ``1.5 hours``, ``12 min``."""
-    if milliseconds < HOUR:
-        return duration(milliseconds / 1000)
-    return f"{milliseconds / HOUR:,.1f}".removesuffix(".0") + " hours"
 
 
 def time_left(seconds: float) -> str:

@@ -5,8 +5,9 @@ The order of the properties never changes.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Container, Mapping, Sequence
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk import typing as th
 from singer_sdk.singerlib import Catalog
@@ -14,9 +15,6 @@ from singer_sdk.singerlib import Catalog
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import PRODUCTS, RESERVED, columns_of, plain
 from tap_barchart_events.settings import did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
 
 STREAM = "events"
 

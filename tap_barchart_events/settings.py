@@ -11,9 +11,10 @@ import json
 import math
 import re
 import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk import Tap
 from singer_sdk import typing as th
@@ -23,9 +24,6 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import EVENT_TYPES, PRODUCTS, plain, snake_case
 from tap_barchart_events.urls import is_safe
 from tap_barchart_events.windows import HOUR, SECOND, from_iso, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ENVIRONMENT_PREFIX = "TAP_BARCHART_EVENTS_"
 

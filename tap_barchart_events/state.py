@@ -6,20 +6,17 @@ another version, and is then ignored. Depends on neither the network nor files.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from hashlib import md5
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.files.check import FileContents
 from tap_barchart_events.products import IDENTITY_COLUMNS
+from tap_barchart_events.settings import Settings
 from tap_barchart_events.windows import from_iso, to_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-
-    from tap_barchart_events.files.check import FileContents
-    from tap_barchart_events.settings import Settings
 
 ALL_TYPES = "all"
 """The value of ``event_types`` in STATE if the setting names none."""

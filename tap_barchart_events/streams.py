@@ -6,46 +6,38 @@ all its events have been written, not one record earlier, and never back.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
-from singer_sdk import Stream
+from singer_sdk import Stream, Tap
+from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.exceptions import SettingError
-from tap_barchart_events.exports.jobs import JobPolicy
+from tap_barchart_events.exports.jobs import Export, JobPolicy
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.output.batch_files import check_storage, store_all
 from tap_barchart_events.output.signals import Interrupted
+from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
-from tap_barchart_events.settings import unknown_codes
+from tap_barchart_events.settings import Settings, unknown_codes
 from tap_barchart_events.state import ProductState
-from tap_barchart_events.sync import open_sync
+from tap_barchart_events.sync import Sync, open_sync
 
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from singer_sdk import Tap
-    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
-
-    from tap_barchart_events.exports.jobs import Export
-    from tap_barchart_events.output.writer import MessageWriter
-    from tap_barchart_events.settings import Settings
-    from tap_barchart_events.sync import Sync
-
-    Context = Mapping[str, Any]
+Context = Mapping[str, Any]
 
 
 class EventsStream(Stream):
@@ -59,29 +51,19 @@ class EventsStream(Stream):
     policy = JobPolicy()
     """When jobs are replaced, and how calls are retried; settings replace part of it."""
 
-    def __init__(
-        self,
-        tap: Tap,
-        *,
-        settings: Settings | None,
-        products: Sequence[str],
-        writer: MessageWriter,
-    ) -> None:
-        """Make the schema.
-
-        Args:
-            tap: The tap.
-            settings: The settings; ``None`` for discovery, which does not use them.
-            products: Codes of the products whose columns the schema has.
-            writer: Where messages go.
-        """
-        self.settings = cast("Settings", settings)
-        self._writer = writer
+    def __init__(self, tap: Tap) -> None:
+        """Make the schema for the products of a tap."""
+        self._writer = cast("MessageWriter", tap.message_writer)
         self._states: dict[str, ProductState] = {}
         self._sync_now: Sync | None = None
         """Set while a sync is under way, because the SDK does not pass it to get_records."""
-        super().__init__(tap, schema=schema(products))
+        super().__init__(tap, schema=schema(tap.config["products"]))
         self.logger.addFilter(is_no_sdk_notice)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; discovery does not use them."""
+        return Settings.from_config(self.config)
 
     @property
     def partitions(self) -> list[dict[str, Any]]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.jobs import Export, JobPolicy
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
-from tap_barchart_events.progress import Progress, hours
+from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.progress import Progress
+from tap_barchart_events.settings import Settings
+from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from tap_barchart_events.exports.exporter import OpenFile
-    from tap_barchart_events.exports.jobs import JobPolicy
-    from tap_barchart_events.settings import Settings
-    from tap_barchart_events.state import ProductState
 
 MAX_TEST_SIZE = HOUR
 """The most that a connection test reads, in milliseconds."""
@@ -64,7 +60,7 @@ def open_sync(
     states: Mapping[str, ProductState],
     *,
     folder: Path,
-    open_file: OpenFile,
+    open_file: Callable[[Export], ExportFile],
     logger: logging.Logger,
     policy: JobPolicy,
     is_connection_test: bool,
@@ -128,84 +124,84 @@ def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) 
     )
 
 
+@dataclass(slots=True, eq=False)
 class Coverage:
     """What a sync covers for each product, as the settings and STATE say."""
 
-    def __init__(
-        self, settings: Settings, states: Mapping[str, ProductState], logger: logging.Logger
-    ) -> None:
-        """Read the sizes that earlier runs with the same request learnt."""
+    settings: Settings
+    states: Mapping[str, ProductState]
+    logger: logging.Logger
+    request: Request = field(init=False)
+    known: dict[str, Knowledge] = field(init=False)
+    """The sizes that earlier runs with the same request learnt, by product."""
+
+    def __post_init__(self) -> None:
+        """Read what was learnt."""
+        settings = self.settings
         self.request = Request(settings.customer, settings.event_types, settings.delimiter)
-        self._settings = settings
-        self._states = states
-        self._logger = logger
-        self._known = {
+        self.known = {
             product: Knowledge.from_json(state.learnt)
-            for product, state in states.items()
+            for product, state in self.states.items()
             if state.learnt.get("types") == self.request.fingerprint()
         }
 
     def spans(self, now: int) -> dict[str, Window]:
         """Return the range of each product; log empty ranges, and bookmarks after now."""
-        settings, latest = self._settings, _latest(now, self._settings)
-        end, reason = latest, f"now minus lag_minutes, {to_iso(latest)}"
-        if settings.end_date is not None and settings.end_date <= latest:
-            end, reason = settings.end_date, "end_date"
-        spans = {}
-        for product, state in self._states.items():
-            start, bookmark = settings.start_date, state.bookmark
+        settings, spans = self.settings, {}
+        end = _latest(now, settings)
+        if settings.end_date is not None:
+            end = min(end, settings.end_date)
+        for product, state in self.states.items():
+            where, bookmark = f"{settings.customer}/{product}", state.bookmark
+            start = settings.start_date
             if bookmark is not None:
                 start = max(start, bookmark - settings.lookback)
                 if bookmark > now:
-                    self._logger.warning(
-                        "%s/%s: the bookmark, %s, is later than the present time, %s, so events "
-                        "before it may never have been extracted; set it back in STATE to an "
-                        "instant that is certain (docs/operations.md)",
-                        settings.customer,
-                        product,
+                    self.logger.warning(
+                        "%s: the bookmark, %s, is later than now, %s, so events before it may "
+                        "never have been extracted; set it back in STATE (docs/operations.md)",
+                        where,
                         to_iso(bookmark),
                         to_iso(now),
                     )
             spans[product] = Window(start, max(start, end))
-        empty = {f"{settings.customer}/{p}": w.start for p, w in spans.items() if not w.size}
-        if len(empty) == len(spans) > 1:  # one line covers all
-            empty = {settings.customer: min(empty.values())}
-        for what, start in empty.items():
-            self._logger.info(
-                "%s: nothing to export: the sync would begin at %s, which is not before %s",
-                what,
-                to_iso(start),
-                reason,
-            )
+            if start >= end:
+                self.logger.info(
+                    "%s: nothing to export: the sync would begin at %s, and end at %s (the earlier "
+                    "of end_date and now minus lag_minutes)",
+                    where,
+                    to_iso(start),
+                    to_iso(end),
+                )
         return spans
 
     def newest(self, spans: Mapping[str, Window]) -> dict[str, Window]:
         """Log what a sync would cover; return the parts that a connection test reads."""
+        size, parts = min(self.settings.largest_window, MAX_TEST_SIZE), {}
         for product, span in spans.items():
             if span.size:
-                self._logger.info(
-                    "%s/%s: a sync would cover %s: %s, with %s",
-                    self._settings.customer,
+                learnt = "the sizes that earlier runs learnt"
+                self.logger.info(
+                    "%s/%s: a sync would cover %s, with %s",
+                    self.settings.customer,
                     product,
                     span,
-                    hours(span.size),
-                    "the sizes that earlier runs learnt"
-                    if product in self._known
-                    else "no sizes learnt so far",
+                    learnt if product in self.known else "no sizes learnt so far",
                 )
-        return {product: _newest(span, self._settings) for product, span in spans.items()}
+            parts[product] = Window(max(span.start, span.end - size), span.end)
+        return parts
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""
-        settings = self._settings
-        other = next((one for one in self._known.values() if one.fits), Knowledge())
+        settings = self.settings
+        other = next((one for one in self.known.values() if one.fits), Knowledge())
         return {
             product: WindowPlanner(
                 span,
                 largest=settings.largest_window,
                 smallest=settings.smallest_window,
-                known=self._known.get(product) or Knowledge(other.fits, other.limit),
-                bookmark=self._states[product].bookmark,
+                known=self.known.get(product) or Knowledge(other.fits, other.limit),
+                bookmark=self.states[product].bookmark,
                 jobs=settings.max_concurrent_jobs,
             )
             for product, span in spans.items()
@@ -213,8 +209,8 @@ class Coverage:
 
     def jobs(self, spans: Mapping[str, Window], now: int) -> Iterator[tuple[str, SavedJob]]:
         """Yield the jobs of an earlier run that lack no event, with their products."""
-        lag, lookback = self._settings.lag, self._settings.lookback
-        for product, state in self._states.items():
+        lag, lookback = self.settings.lag, self.settings.lookback
+        for product, state in self.states.items():
             for job in map(SavedJob.from_json, state.jobs):
                 if job and job.is_usable(self.request, product, spans[product], now, lag, lookback):
                     yield product, job
@@ -238,9 +234,3 @@ def _latest(now: int, settings: Settings) -> int:
     """Return the instant up to which all is complete: now minus the lag."""
     unit = cut_unit(settings.smallest_window)
     return max((now - settings.lag) // unit * unit, EARLIEST)
-
-
-def _newest(span: Window, settings: Settings) -> Window:
-    """Return the last part of a range, which a connection test reads."""
-    size = min(settings.largest_window, MAX_TEST_SIZE)
-    return Window(max(span.start, span.end - size), span.end)

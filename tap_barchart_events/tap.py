@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
+import click
 from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Tap
 from singer_sdk.mapper import RemoveRecordTransform
@@ -27,16 +29,10 @@ from tap_barchart_events.schema import (
 from tap_barchart_events.settings import (
     CONFIG_JSONSCHEMA,
     ENVIRONMENT_PREFIX,
-    Settings,
     checked,
     did_you_mean,
 )
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import click
 
 SECRETS = (f"{ENVIRONMENT_PREFIX}USERNAME", f"{ENVIRONMENT_PREFIX}PASSWORD")
 """The variables that hold credentials."""
@@ -55,7 +51,6 @@ class TapBarchartEvents(Tap):
 
     name = "tap-barchart-events"
     config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
-    message_writer: MessageWriter
 
     def __init__(
         self,
@@ -85,11 +80,9 @@ class TapBarchartEvents(Tap):
             values |= self._environment()
         self._warn_of(values)
         values = checked(values, must_be_complete=validate_config)
-        self.settings = Settings.from_config(values) if validate_config else None
         # In discovery, these keep the SDK from warning about missing settings.
         names = dict.fromkeys(CONFIG_JSONSCHEMA["required"], "")
         values = {**names, "products": list(PRODUCTS), **values}
-        self.products = values["products"]
         writer = MessageWriter()
         handle_signals(writer.signals.handle)
         super().__init__(
@@ -166,7 +159,7 @@ class TapBarchartEvents(Tap):
             SettingError: A map would lose events, or write what it should hide, without an error.
         """
         listed = self.catalog[STREAM].schema.properties or {}
-        properties = {*schema(self.products)["properties"], *listed}
+        properties = {*schema(self.config["products"])["properties"], *listed}
         try:
             check_stream_maps(self.config.get("stream_maps"), properties)
             super().setup_mapper()
@@ -181,11 +174,7 @@ class TapBarchartEvents(Tap):
 
     def discover_streams(self) -> Sequence[EventsStream]:
         """Return the one stream; its columns are those of the configured products."""
-        return [
-            EventsStream(
-                self, settings=self.settings, products=self.products, writer=self.message_writer
-            )
-        ]
+        return [EventsStream(self)]
 
     @classmethod
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:

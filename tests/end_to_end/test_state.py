@@ -259,7 +259,7 @@ def test_a_bookmark_later_than_now_is_a_warning_that_says_what_to_do(
         assert outcome.records == []
         assert outcome.bookmarks == {"WATCHLIST": ahead}
     assert len(warnings) == 2
-    assert f"the bookmark, {ahead}, is later than the present time" in warnings[0]
+    assert f"the bookmark, {ahead}, is later than now" in warnings[0]
     assert "set it back in STATE" in warnings[0]
 
 
