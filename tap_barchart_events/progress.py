@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import os
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from singer_sdk import metrics
-from typing_extensions import Self
 
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.jobs import Export, JobCounts
@@ -22,71 +22,58 @@ from tap_barchart_events.files.check import Dropped, FileContents
 from tap_barchart_events.schema import STREAM
 
 
-class Metric(str, enum.Enum):
+class Metric(enum.Enum):
     """The tap's own metric, beside those of the SDK."""
 
     SUMMARY = "sync_summary"
     """Events of a sync; its tags hold the other numbers of the closing line."""
 
 
+@dataclass(eq=False)
 class Progress:
     """Counts what a sync does, and logs its progress."""
 
-    def __init__(
-        self,
-        logger: logging.Logger,
-        customer: str,
-        plans: Mapping[str, WindowPlanner],
-        exports: Exporter,
-        calls: Sequence[str],
-    ) -> None:
-        """Record when the sync began.
+    logger: logging.Logger
+    customer: str
+    plans: Mapping[str, WindowPlanner]
+    """The windows of each product."""
+    exports: Exporter
+    """Where the files of the sync come from."""
+    calls: Sequence[str]
+    """The endpoint of each request so far; it grows."""
 
-        Args:
-            logger: Where lines go.
-            customer: Customer code.
-            plans: The windows of each product.
-            exports: Where the files of the sync come from.
-            calls: The endpoint of each request so far; it grows.
-        """
-        self._logger = logger
-        self._metrics = metrics.get_metrics_logger()
-        if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
-            self._metrics.setLevel("WARNING")  # metrics are for programs
-        self._customer = customer
-        self._plans = plans
-        self._exports = exports
-        self._calls = calls
-        self._began = time.monotonic()
-        self._done = 0
-        self._share = 0.0
-        self._windows = 0
-        self._events: Counter[str] = Counter()
-        self._outside = Dropped()
-        self._impossible: dict[str, Dropped] = defaultdict(Dropped)
-        self._bytes = 0
-        self._seconds_writing = 0.0
-        self._shown = contextlib.ExitStack()
-        self._bar: Any = None
+    _began: float = field(default_factory=time.monotonic)
+    _done: int = 0
+    _share: float = 0.0
+    _windows: int = 0
+    _events: Counter[str] = field(default_factory=Counter)
+    _outside: Dropped = field(default_factory=Dropped)
+    _impossible: dict[str, Dropped] = field(default_factory=dict)
+    _bytes: int = 0
+    _seconds_writing: float = 0.0
+    _shown: ExitStack = field(default_factory=ExitStack)
+    _bar: Any = None
 
     @property
     def _total(self) -> int:
         """The time that the sync covers over all products, in milliseconds."""
-        return sum(plan.span.size for plan in self._plans.values())
+        return sum(plan.span.size for plan in self.plans.values())
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         """Show the bar, if there is a terminal."""
-        if sys.stderr.isatty() and self._total:
-            self._show_bar()
-        return self
+        if sys.stderr.isatty():
+            if "SINGER_SDK_LOG_CONFIG" not in os.environ:
+                metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
+            if self._total:
+                self._show_bar()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Remove the bar, and log what the sync did."""
         self._shown.close()
-        for endpoint, count in Counter(self._calls).items():
+        for endpoint, count in Counter(self.calls).items():
             tags = {metrics.Tag.ENDPOINT: endpoint}
             self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
-        self._summarise(self._exports.job_counts, succeeded=kind is None)
+        self._summarise(self.exports.job_counts, succeeded=kind is None)
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
         """Log that a window is finished: its events are written, its bookmark moved.
@@ -100,10 +87,11 @@ class Progress:
         self._windows += 1
         self._events[export.product] += contents.events
         self._outside += contents.outside
-        self._impossible[export.product] += contents.impossible
+        impossible = self._impossible.get(export.product, Dropped())
+        self._impossible[export.product] = impossible + contents.impossible
         self._bytes += export.size
         self._seconds_writing += seconds
-        events, events_left = self._events.total(), self._exports.events_left
+        events, events_left = self._events.total(), self.exports.events_left
         share = self._done / self._total
         if events_left is not None and events:
             share = events / (events + events_left)
@@ -111,9 +99,9 @@ class Progress:
         share = self._share = max(share, self._share)
         elapsed = time.monotonic() - self._began
         is_last = self._done >= self._total
-        self._logger.info(
+        self.logger.info(
             "%s/%s %s · %s · job %s, download %s · %.0f %%, %s",
-            self._customer,
+            self.customer,
             export.product,
             export.window,
             counted(contents.events, "event"),
@@ -129,7 +117,7 @@ class Progress:
 
     def _summarise(self, jobs: JobCounts, *, succeeded: bool) -> None:
         """Log what the sync did: as metrics, and as the closing line."""
-        outside, waited = self._outside, self._exports.seconds_waited
+        outside, waited = self._outside, self.exports.seconds_waited
         total = jobs.started + jobs.taken_over
         numbers: dict[str, Any] = {
             "windows": self._windows,
@@ -149,7 +137,7 @@ class Progress:
             rows = counted(outside.rows, "row")
             dropped = f" · dropped {rows} outside their windows, from {first} to {last}"
         for product, events in self._events.items():
-            context = {"customer": self._customer, "product": product}
+            context = {"customer": self.customer, "product": product}
             self._log_metric(metrics.Metric.RECORD_COUNT, events, {metrics.Tag.CONTEXT: context})
         status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
         seconds = round(time.monotonic() - self._began, 3)
@@ -159,19 +147,19 @@ class Progress:
         self._warn_of_impossible_rows()
         if self._total:
             line = (
-                f"{self._customer}: sync {'complete' if succeeded else 'stopped early'} · "
+                f"{self.customer}: sync {'complete' if succeeded else 'stopped early'} · "
                 f"{counted(events, 'event')} in {counted(self._windows, 'window')} · "
                 f"{counted(total, 'export job')} ({jobs.too_large:,} too large, "
                 f"{jobs.failed:,} failed, {jobs.taken_over:,} taken over from an earlier run) · "
                 f"{self._bytes / 1e6:,.2f} MB · waited {duration(waited)} for "
                 f"jobs, wrote for {duration(self._seconds_writing)}{dropped}"
             )
-            self._logger.info("%s", line)
+            self.logger.info("%s", line)
 
     def _warn_of_impossible_rows(self) -> None:
         for product, impossible in self._impossible.items():
             if impossible.rows:
-                self._logger.warning(
+                self.logger.warning(
                     "%s: %s of its exports were dropped because no sync extracts them: they are "
                     "before start_date or later than now, between %s and %s; ask Barchart's "
                     "support",
@@ -184,7 +172,7 @@ class Progress:
         self, metric: metrics.Metric, value: float, tags: dict[Any, Any], kind: str = "counter"
     ) -> None:
         tags = {metrics.Tag.STREAM: STREAM, **tags}
-        metrics.log(self._metrics, metrics.Point(kind, metric, value, tags))
+        metrics.log(metrics.get_metrics_logger(), metrics.Point(kind, metric, value, tags))
 
     def _show_bar(self) -> None:
         # Imported here: a pipeline without a terminal does not need it.
@@ -195,7 +183,7 @@ class Progress:
         self._bar = self._shown.enter_context(
             tqdm(
                 total=1,
-                desc=self._customer,
+                desc=self.customer,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             )
         )

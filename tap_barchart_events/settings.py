@@ -40,19 +40,15 @@ MIN_PARQUET_ROWS = 2_048
 """Fewest records of a full Parquet file: DuckDB writes rows in vectors of this size."""
 
 _TEXTS = {
-    "username": "User name: User name for HTTP Basic authentication; Barchart issues it. Line "
-    "breaks at its ends are removed.",
-    "password": "Password: Password for HTTP Basic authentication; Barchart issues it. Line breaks "
-    "at its ends are removed.",
-    "customer": "Customer: Customer code, such as TGAM. Unknown codes are passed on to the "
-    "service.",
-    "products": "Products: Different product codes, such as WATCHLIST; at least one. Each is a "
-    "partition of the stream with a bookmark of its own.",
+    "username": "User name: User name for HTTP Basic authentication; Barchart issues it.",
+    "password": "Password: Password for HTTP Basic authentication; Barchart issues it.",
+    "customer": "Customer: Customer code, such as TGAM.",
+    "products": "Products: Product codes, such as WATCHLIST; at least one. Each is a partition of "
+    "the stream with a bookmark of its own.",
     "event_types": "Event types: Event type codes to extract, such as WATCHLIST-CREATED. All types "
     "by default.",
     "start_date": "Start date: First instant to extract (ISO 8601, UTC if it has no offset).",
-    "end_date": "End date: Exclusive end of the range to extract (ISO 8601), after the start date. "
-    "No end by default.",
+    "end_date": "End date: Exclusive end of the range to extract (ISO 8601). No end by default.",
     "window_hours": "Window size: Largest window of one export, in hours. The tap chooses the size "
     "of each window.",
     "min_window_seconds": "Smallest window: Smallest window, in seconds. The tap splits a window "
@@ -66,21 +62,18 @@ _TEXTS = {
     "job_timeout_minutes": "Job timeout: Minutes after which a running job counts as too large. "
     "Its window is then split.",
     "poll_interval_seconds": "Poll interval: Longest pause before the first poll of a job, in "
-    "seconds, while no job times are known. With job times, the first poll comes when the job is "
-    "expected to end. No pause exceeds 15 times this.",
-    "request_timeout_seconds": "Request timeout: Timeout of a connection attempt and of each read, "
-    "in seconds.",
+    "seconds, while no job times are known. Later pauses grow, to 15 times this.",
+    "request_timeout_seconds": "Request timeout: Timeout of each connection attempt and read, in "
+    "seconds.",
     "max_retries": "Retries: How often a failed call is retried, within a total time limit.",
-    "delimiter": "Delimiter: Field separator of the export files, one character. The tap sends it "
-    "to the service if it is not |.",
+    "delimiter": "Delimiter: Field separator of the files, one character; sent if it is not |.",
     "quote_character": "Quote character: Quote character of the export files. If it is empty, "
     "quotes are data.",
     "columns": "Columns: Product code to the column names of its files, in order. It applies to "
     "files without a usable header, instead of the known layouts.",
     "layout_check": "Layout check: What to do if event types contradict the layout of a file "
     "without a header: fail the window (error) or continue (warning).",
-    "api_url": f"API URL: Base URL of the service. Staging is {STAGING}. The scheme is https, or "
-    "http for a loopback host.",
+    "api_url": f"API URL: Base URL of the service, https. Staging is {STAGING}.",
 }
 """Title and description of each of the tap's own settings."""
 
@@ -208,7 +201,10 @@ def checked(config: Mapping[str, Any], *, must_be_complete: bool = True) -> dict
     _check_by_schema(values)
     for name in ("start_date", "end_date"):
         if name in values:
-            values[name] = _in_utc(name, values[name])
+            try:
+                values[name] = to_iso(from_iso(values[name]))
+            except ValueError:
+                raise _refused(name, _DATE, values[name]) from None
     missing = [name for name in CONFIG_JSONSCHEMA["required"] if name not in values]
     if missing and must_be_complete:
         variables = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in missing)
@@ -268,14 +264,6 @@ def _is_json(value: object) -> bool:
     except (RecursionError, TypeError, ValueError):
         return False
     return True
-
-
-def _in_utc(name: str, text: str) -> str:
-    try:
-        return to_iso(from_iso(text))
-    except ValueError:
-        wanted = "a date-time such as 2019-10-14T00:00:00Z (without an offset it is UTC)"
-        raise _refused(name, wanted, text) from None
 
 
 _TYPES = {
@@ -367,6 +355,7 @@ def _rules_of_batches(config: Mapping[str, Any]) -> Iterator[tuple[str, bool, st
     yield "batch_config.batch_size", is_enough, f"at least {min_rows:,} for Parquet"
 
 
+_DATE = "a date-time such as 2019-10-14T00:00:00Z (without an offset it is UTC)"
 _COLUMNS = (
     "all column names of its files, in order, all different, each with a letter or digit, "
     'timestamp and type among them, such as ["timestamp", "type", "userId"]'
@@ -379,28 +368,17 @@ _UNSAFE = re.compile(r"[%?#\x00-\x1f\x7f-\x9f]")
 
 
 def _refuse_misspelt_codes(values: Mapping[str, Any]) -> None:
-    """Refuse codes that are one misspelling away from a known one; both sets are open."""
+    """Refuse codes that are a letter away from a known one, or lack two; both sets are open."""
     products = [code for code in values["products"] if code not in values.get("columns", {})]
     for name, codes, known in (
         ("products", products, PRODUCTS),
         ("event_types", values.get("event_types", []), EVENT_TYPES),
     ):
         for code in codes:
-            near = [other for other in sorted(known) if _variants(code) & _variants(other)]
-            if near and code not in known:
-                raise SettingError(
-                    f"setting {name} names {code[:100]!r}, which is not known; did you mean "
-                    f"{near[0]}?"
-                )
-
-
-def _variants(code: str) -> set[str]:
-    """Return the letters and digits of a code, whole and with each one left out.
-
-    Two codes have a variant in common when one character is added, left out, replaced or moved.
-    """
-    whole = plain(code)
-    return {whole, *(whole[:at] + whole[at + 1 :] for at in range(len(whole)))}
+            meant = did_you_mean(code, known, 1 - 1.01 / max(len(plain(code)), 2))
+            if meant and code not in known:
+                text = f"setting {name} names {code[:100]!r}, which is not known{meant}"
+                raise SettingError(text)
 
 
 def unknown_codes(
@@ -429,8 +407,8 @@ def unknown_codes(
             )
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], min_ratio: float = 0.7) -> str:
     """Return the end of a sentence that names the nearest known name, or nothing."""
     names = {plain(one): one for one in sorted(known)}
-    near = difflib.get_close_matches(plain(name), names, 1, 0.7)
+    near = difflib.get_close_matches(plain(name), names, 1, min_ratio)
     return f"; did you mean {names[near[0]]}?" if near else ""

@@ -29,69 +29,6 @@ MAX_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class SeenColumns:
-    """Which columns the files of a product had so far, for warnings about changes."""
-
-    known: int = 0
-    """The known columns that the last file had: a bit for each, in their frozen order."""
-
-    extra: tuple[str, ...] = ()
-    """Columns that went to ``extra``, oldest first; for a long name, its hash."""
-
-    @classmethod
-    def from_json(cls, value: Any) -> SeenColumns:
-        """Read what STATE has."""
-        try:
-            known, extra = value.get("known", "0"), value.get("extra", [])
-            names = tuple(str(name)[:MAX_LENGTH] for name in extra[:MAX_NAMES])
-            return cls(max(int(known[:MAX_LENGTH], 16), 0), names)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return cls()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what STATE keeps; empty if nothing is known."""
-        entries = {"known": self.known and f"{self.known:x}", "extra": [*self.extra[:MAX_NAMES]]}
-        return {name: value for name, value in entries.items() if value}
-
-    def after(self, product: str, contents: FileContents) -> tuple[SeenColumns, list[str]]:
-        """Return what is known after a file, and warnings about what changed with it."""
-        layout, known = contents.layout, IDENTITY_COLUMNS.get(product, ())
-        if layout is None:
-            return self, []
-        warnings = []
-        had = [name for bit, name in enumerate(known) if self.known >> bit & 1]
-        lacking = [name for name in had if name not in layout.names]
-        if lacking and not layout.by_position:
-            others = [name for name in layout.names if name not in known]
-            warnings.append(
-                "the header lacks columns that earlier files had, so they are null: "
-                f"{', '.join(_with_nearest(name, others) for name in lacking)}; ask Barchart's "
-                "support whether they have other names now"
-            )
-        new = {name: _kept(name) for name in contents.extra_columns}
-        new = {name: kept for name, kept in new.items() if kept not in self.extra}
-        if new:
-            warnings.append(
-                "columns that the schema does not name go to extra, if that is selected: "
-                f"{', '.join(sorted(new))}"
-            )
-        bits = sum(1 << bit for bit, name in enumerate(known) if name in layout.names)
-        return SeenColumns(bits, (*self.extra, *new.values())), warnings
-
-
-def _with_nearest(name: str, others: Sequence[str]) -> str:
-    near = get_close_matches(name, others, 1)
-    return f"{name} (the nearest name is {near[0]})" if near else name
-
-
-def _kept(name: str) -> str:
-    """Return a name as STATE keeps it."""
-    if len(name) <= MAX_LENGTH:
-        return name
-    return md5(name.encode(), usedforsecurity=False).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
 class ProductState:
     """What STATE holds for one product."""
 
@@ -110,8 +47,11 @@ class ProductState:
     learnt: dict[str, Any] = field(default_factory=dict)
     """What was learnt for sizing windows, as JSON. Not checked here."""
 
-    columns: SeenColumns = SeenColumns()
-    """Which columns the files had so far."""
+    columns: int = 0
+    """The known columns that the last file had: a bit for each, in their frozen order."""
+
+    extra: tuple[str, ...] = ()
+    """Columns that went to ``extra``, oldest first; for a long name, its hash."""
 
     @classmethod
     def read(cls, partition: Mapping[str, Any]) -> ProductState:
@@ -131,30 +71,32 @@ class ProductState:
         types = partition.get("event_types")
         types = [] if types == ALL_TYPES else types
         jobs, learnt = partition.get("jobs"), partition.get("learnt")
+        known, extra = _seen_columns(partition.get("columns"))
         return cls(
             bookmark=bookmark,
             event_types=tuple(map(str, types)) if isinstance(types, list) else None,
             start_date=_instant(partition.get("start_date")),
             jobs=jobs if isinstance(jobs, list) else [],
             learnt=learnt if isinstance(learnt, dict) else {},
-            columns=SeenColumns.from_json(partition.get("columns")),
+            columns=known,
+            extra=extra,
         )
 
     def write_to(self, partition: MutableMapping[str, Any], replication_key: str) -> None:
-        """Write it to the product's partition in STATE."""
+        """Write it to the product's partition in STATE, in place of what that held."""
+        columns = {"known": self.columns and f"{self.columns:x}", "extra": self.extra[:MAX_NAMES]}
         types = None if self.event_types is None else [*self.event_types] or ALL_TYPES
         entries = {
+            "context": partition.get("context"),
+            "replication_key": None if self.bookmark is None else replication_key,
+            "replication_key_value": None if self.bookmark is None else to_iso(self.bookmark),
             "event_types": types,
             "start_date": None if self.start_date is None else to_iso(self.start_date),
             "jobs": self.jobs,
             "learnt": self.learnt,
-            "columns": self.columns.to_json(),
+            "columns": {name: value for name, value in columns.items() if value},
         }
-        for name in (*entries, "history_start"):  # an earlier version wrote the last
-            partition.pop(name, None)
-        if self.bookmark is not None:
-            partition["replication_key"] = replication_key
-            partition["replication_key_value"] = to_iso(self.bookmark)
+        partition.clear()
         partition.update({name: value for name, value in entries.items() if value})
 
     def finished(self, end: int, settings: Settings) -> ProductState:
@@ -170,6 +112,31 @@ class ProductState:
             event_types=tuple(settings.event_types),
             start_date=settings.start_date,
         )
+
+    def after_file(self, product: str, contents: FileContents) -> tuple[ProductState, list[str]]:
+        """Return the state with the columns of a file, and warnings about what changed with it."""
+        layout, known = contents.layout, IDENTITY_COLUMNS.get(product, ())
+        if layout is None:
+            return self, []
+        warnings = []
+        had = [name for bit, name in enumerate(known) if self.columns >> bit & 1]
+        lacking = [name for name in had if name not in layout.names]
+        if lacking and not layout.by_position:
+            others = [name for name in layout.names if name not in known]
+            warnings.append(
+                "the header lacks columns that earlier files had, so they are null: "
+                f"{', '.join(_with_nearest(name, others) for name in lacking)}; ask Barchart's "
+                "support whether they have other names now"
+            )
+        new = {name: _kept(name) for name in contents.extra_columns}
+        new = {name: kept for name, kept in new.items() if kept not in self.extra}
+        if new:
+            warnings.append(
+                "columns that the schema does not name go to extra, if that is selected: "
+                f"{', '.join(sorted(new))}"
+            )
+        bits = sum(1 << bit for bit, name in enumerate(known) if name in layout.names)
+        return replace(self, columns=bits, extra=(*self.extra, *new.values())), warnings
 
     def warnings(self, settings: Settings) -> Iterator[str]:
         """Yield what a run will not extract because settings differ from those of the last run."""
@@ -202,6 +169,28 @@ _HOW = (
     "run once with a STATE of its own, or reset STATE to extract everything again "
     "(docs/operations.md)"
 )
+
+
+def _seen_columns(value: Any) -> tuple[int, tuple[str, ...]]:
+    """Read which columns the files had so far: bits of the known ones, and extra ones."""
+    try:
+        known, extra = value.get("known", "0"), value.get("extra", [])
+        names = tuple(str(name)[:MAX_LENGTH] for name in extra[:MAX_NAMES])
+        return max(int(known[:MAX_LENGTH], 16), 0), names
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return 0, ()
+
+
+def _with_nearest(name: str, others: Sequence[str]) -> str:
+    near = get_close_matches(name, others, 1)
+    return f"{name} (the nearest name is {near[0]})" if near else name
+
+
+def _kept(name: str) -> str:
+    """Return a name as STATE keeps it."""
+    if len(name) <= MAX_LENGTH:
+        return name
+    return md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
 def _instant(value: Any) -> int | None:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from itertools import chain
@@ -173,14 +172,13 @@ class EventsStream(Stream):
         sync, product = cast("Sync", self._sync_now), context["product"]
         for export, file in sync.exports.of(product):
             began = time.monotonic()
-            state, contents = self._states[product], file.contents
-            columns, warnings = state.columns.after(product, contents)
+            contents = file.contents
+            state, warnings = self._states[product].after_file(product, contents)
             for warning in (*warnings, *contents.warnings):
                 self.logger.warning("%s %s: %s", product, export.window, warning)
             with closing(file):
                 yield file
             self._writer.flush()
-            state = replace(state, columns=columns)
             self._states[product] = state.finished(export.window.end, self.settings)
             sync.exports.emitted(export)  # last: a signal in between loses no job
             self._write_state()
@@ -190,11 +188,10 @@ class EventsStream(Stream):
         """Write a STATE message with what is known now; a connection test writes none."""
         if self._is_connection_test or not self._is_incremental:
             return
+        sync = cast("Sync", self._sync_now)
         for context in self.partitions:
             product = context["product"]
-            state = self._states[product]
-            if self._sync_now:
-                state = self._sync_now.with_jobs_and_sizes(product, state)
+            state = sync.with_jobs_and_sizes(product, self._states[product])
             state.write_to(self.get_context_state(context), REPLICATION_KEY)
         # The SDK's writer skips a STATE equal to the last one, even with RECORDs in between.
         self._writer.write_message(StateMessage(value=self.tap_state))
