@@ -14,10 +14,10 @@ def main() -> None:
     # The import takes half a second. Ctrl-C must show no traceback before handlers are set.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tap_barchart_events.settings import ENVIRONMENT_PREFIX
+    from tap_barchart_events.settings import PREFIX
     from tap_barchart_events.tap import TapBarchartEvents
 
-    names = (f"{ENVIRONMENT_PREFIX}LOGLEVEL", "LOGLEVEL", "SINGER_SDK_LOG_CONFIG")
+    names = (f"{PREFIX}LOGLEVEL", "LOGLEVEL", "SINGER_SDK_LOG_CONFIG")
     for name in names:
         if not os.environ.get(name):  # an empty one counts as unset
             os.environ.pop(name, None)

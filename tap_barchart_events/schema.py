@@ -43,15 +43,11 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
     columns = {
         name: "Text as in the export file; filled by "
         + ", ".join(code for code, product in known.items() if name in product.columns)
+        + "."
         for name in columns_of(products)
     }
-    of_key = (
-        "32 hex digits: a hash over the values of the event and its ordinal among equal events. "
-        "The same in every run."
-    )
-    of_type = "Event type code."
-    if types:
-        of_type += f" Known for the products configured: {types}."
+    of_key = "Hash over the event's values and its ordinal among equal events; the same in any run."
+    of_type = f"Event type code. Known for the products configured: {types or 'none'}."
     of_extra = "Values of the columns that this schema does not have, by name."
     of_end = "Exclusive end of the export window of the event, UTC. The replication key."
     instant = "When the event occurred, UTC, in milliseconds."
@@ -62,10 +58,7 @@ def schema(products: Sequence[str]) -> dict[str, Any]:
         th.Property("product", th.StringType, required=True, description="Product code."),
         th.Property("timestamp", th.DateTimeType, required=True, description=instant),
         th.Property("type", th.StringType, description=of_type),
-        *(
-            th.Property(name, th.StringType, description=f"{filled}.")
-            for name, filled in columns.items()
-        ),
+        *(th.Property(name, th.StringType, description=text) for name, text in columns.items()),
         th.Property("extra", th.CustomType(others), description=of_extra),
         th.Property(REPLICATION_KEY, th.DateTimeType, required=True, description=of_end),
     ).to_dict()

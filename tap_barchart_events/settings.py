@@ -25,7 +25,8 @@ from tap_barchart_events.products import EVENT_TYPES, PRODUCTS, plain, snake_cas
 from tap_barchart_events.urls import is_safe
 from tap_barchart_events.windows import HOUR, SECOND, from_iso, to_iso
 
-ENVIRONMENT_PREFIX = "TAP_BARCHART_EVENTS_"
+PREFIX = "TAP_BARCHART_EVENTS_"
+"""What the environment variables of settings begin with."""
 
 PRODUCTION = "https://events.aws.barchart.com"
 STAGING = "https://events-stage.aws.barchart.com"
@@ -207,11 +208,10 @@ def checked(config: Mapping[str, Any], *, must_be_complete: bool = True) -> dict
                 raise _refused(name, _DATE, values[name]) from None
     missing = [name for name in CONFIG_JSONSCHEMA["required"] if name not in values]
     if missing and must_be_complete:
-        variables = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in missing)
+        variables = ", ".join(PREFIX + name.upper() for name in missing)
         raise SettingError(
             f"these settings are missing: {', '.join(missing)}; set them in the configuration or, "
-            "with --config=ENV, in the environment or a file .env, here or in a folder above, as "
-            f"{variables}"
+            f"with --config=ENV, in the environment or a file .env, as {variables}"
         )
     if not missing:
         for name, is_right, wanted in _rules(values):
@@ -396,14 +396,13 @@ def unknown_codes(
     if unknown:
         yield (
             f"event_types: no configured product is known to have {', '.join(unknown)}; they are "
-            "passed on to the service, because they may be newer than this tap"
+            "passed on to the service"
         )
     for code in products:
         if code not in PRODUCTS and code not in described:
             yield (
-                f"product {code} is not known; it is passed on to the service, because it may be "
-                "newer than this tap. Its files need a header, or the setting columns; known "
-                f"products are {', '.join(PRODUCTS)}"
+                f"product {code} is not known; it is passed on to the service; its files need a "
+                f"header, or the setting columns; known products are {', '.join(PRODUCTS)}"
             )
 
 

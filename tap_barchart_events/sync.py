@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from tap_barchart_events.api.client import ReportsClient
@@ -36,13 +35,17 @@ CONNECTION_TEST_TIMEOUT = 10
 class Sync:
     """What one sync holds open."""
 
-    exports: Exporter
+    coverage: Coverage
+    client: ReportsClient
     plans: Mapping[str, WindowPlanner]
-    request: Request
-    """What all exports of the sync have in common."""
+    exports: Exporter
     progress: Progress
-    begin: Callable[[], None]
-    """If the service's time is unknown, bound all ranges by the answer to a first start."""
+
+    def begin(self) -> None:
+        """If the service's time is unknown, bound all ranges by the answer to a first start."""
+        if self.client.clock_offset is None:
+            self.exports.start_first()
+            self.exports.end_at(self.coverage.latest(_now(self.client, self.coverage.logger)))
 
     def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt so far."""
@@ -50,7 +53,7 @@ class Sync:
         return replace(
             state,
             jobs=[job.to_json() for job in self.exports.jobs(product)],
-            learnt={"types": self.request.fingerprint(), **learnt} if learnt else {},
+            learnt={"types": self.coverage.request.fingerprint(), **learnt} if learnt else {},
         )
 
 
@@ -100,16 +103,7 @@ def open_sync(
         with nullcontext() if is_connection_test else progress, closing(exports):
             for product, job in coverage.jobs(spans, int(client.now)):
                 exports.take_over(product, job)
-            begin = partial(_bound_by_first_start, client, exports, settings, logger)
-            yield Sync(exports, plans, coverage.request, progress, begin)
-
-
-def _bound_by_first_start(
-    client: ReportsClient, exports: Exporter, settings: Settings, logger: logging.Logger
-) -> None:
-    if client.clock_offset is None:
-        exports.start_first()
-        exports.end_at(_latest(_now(client, logger), settings))
+            yield Sync(coverage, client, plans, exports, progress)
 
 
 def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) -> JobPolicy:
@@ -145,10 +139,15 @@ class Coverage:
             if state.learnt.get("types") == self.request.fingerprint()
         }
 
+    def latest(self, now: int) -> int:
+        """Return the instant up to which all is complete: now minus the lag."""
+        unit = cut_unit(self.settings.smallest_window)
+        return max((now - self.settings.lag) // unit * unit, EARLIEST)
+
     def spans(self, now: int) -> dict[str, Window]:
         """Return the range of each product; log empty ranges, and bookmarks after now."""
         settings, spans = self.settings, {}
-        end = _latest(now, settings)
+        end = self.latest(now)
         if settings.end_date is not None:
             end = min(end, settings.end_date)
         for product, state in self.states.items():
@@ -228,9 +227,3 @@ def _now(client: ReportsClient, logger: logging.Logger) -> int:
             to_iso(service),
         )
     return min(machine, service)
-
-
-def _latest(now: int, settings: Settings) -> int:
-    """Return the instant up to which all is complete: now minus the lag."""
-    unit = cut_unit(settings.smallest_window)
-    return max((now - settings.lag) // unit * unit, EARLIEST)

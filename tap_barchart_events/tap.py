@@ -19,31 +19,14 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.output.signals import handle_signals
 from tap_barchart_events.output.writer import MessageWriter
 from tap_barchart_events.products import PRODUCTS
-from tap_barchart_events.schema import (
-    MISSHAPEN,
-    STREAM,
-    check_stream_maps,
-    checked_catalog,
-    schema,
-)
-from tap_barchart_events.settings import (
-    CONFIG_JSONSCHEMA,
-    ENVIRONMENT_PREFIX,
-    checked,
-    did_you_mean,
-)
+from tap_barchart_events.schema import MISSHAPEN, STREAM, check_stream_maps, checked_catalog, schema
+from tap_barchart_events.settings import CONFIG_JSONSCHEMA, PREFIX, checked, did_you_mean
 from tap_barchart_events.streams import EventsStream, is_no_sdk_notice
 
-SECRETS = (f"{ENVIRONMENT_PREFIX}USERNAME", f"{ENVIRONMENT_PREFIX}PASSWORD")
+SECRETS = (f"{PREFIX}USERNAME", f"{PREFIX}PASSWORD")
 """The variables that hold credentials."""
 
 NO_STATES: tuple[dict[str, Any], ...] = ({}, {"bookmarks": {}}, {"bookmarks": {STREAM: {}}})
-
-NOT_OURS = (
-    "STATE was not written by this tap, or something is around it; pass the value of the last "
-    "STATE message, as the target wrote it, or what Meltano keeps under singer_state, or no "
-    "STATE to begin at start_date"
-)
 
 
 class TapBarchartEvents(Tap):
@@ -98,14 +81,10 @@ class TapBarchartEvents(Tap):
         path = find_dotenv(usecwd=True)
         for variable, text in dotenv_values(path, interpolate=False).items():
             if variable in SECRETS and "${" in (text or ""):
-                self.logger.warning(
-                    "%s in %s holds ${, which is replaced there, also in quotes; set the variable "
-                    "in the environment instead",
-                    variable,
-                    path,
-                )
+                warning = "%s in %s holds ${, which is replaced there; set it in the environment"
+                self.logger.warning(warning, variable, path)
         # Meltano's variables other than settings, such as __SELECT, begin with two underscores.
-        ours = re.compile(f"{ENVIRONMENT_PREFIX}(?!LOGLEVEL$|_)(.+)")
+        ours = re.compile(f"{PREFIX}(?!LOGLEVEL$|_)(.+)")
         variables = {**dotenv_values(path), **os.environ}
         found = [(ours.fullmatch(name), text) for name, text in variables.items()]
         return {name[1].lower(): text for name, text in found if name and text is not None}
@@ -120,11 +99,8 @@ class TapBarchartEvents(Tap):
             given = values.get(name)
             if isinstance(given, str) and given != given.strip("\r\n"):
                 values[name] = given.strip("\r\n")
-                self.logger.warning(
-                    "setting %s begins or ends with a line break, which is removed; store it "
-                    "without one",
-                    name,
-                )
+                warning = "setting %s begins or ends with a line break, which is removed"
+                self.logger.warning(warning, name)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Load the STATE to continue from.
@@ -138,19 +114,19 @@ class TapBarchartEvents(Tap):
                 partitions = state["bookmarks"][STREAM]["partitions"]
             contexts = [(p["context"]["customer"], p["context"]["product"]) for p in partitions]
         except (KeyError, TypeError):
-            raise SettingError(NOT_OURS) from None
-        for customer, product in contexts:
-            if contexts.count((customer, product)) > 1:
-                raise SettingError(
-                    f"STATE holds two bookmarks of {customer}/{product}; remove one of the two "
-                    "partitions"
-                )
+            raise SettingError(
+                "STATE was not written by this tap; pass the value of its last STATE message "
+                "(under Meltano, of singer_state), or no STATE to begin at start_date"
+            ) from None
+        if twice := [context for context in contexts if contexts.count(context) > 1]:
+            product = "/".join(map(str, twice[0]))
+            raise SettingError(f"STATE holds two bookmarks of {product}; remove one partition")
         # The SDK also reads what this tap never writes, and expects it to be valid.
         kept = [{k: v for k, v in p.items() if k != "progress_markers"} for p in partitions]
         # A lone surrogate cannot be written as UTF-8 again.
         text = json.dumps(kept, ensure_ascii=False, default=str).encode(errors="replace")
-        bookmarks = {"events": {"partitions": json.loads(text)}}
-        super().load_state({"bookmarks": bookmarks} if partitions else {})
+        if partitions:
+            super().load_state({"bookmarks": {STREAM: {"partitions": json.loads(text)}}})
 
     def setup_mapper(self) -> None:
         """Check the stream maps, and have the SDK read them.
