@@ -44,12 +44,6 @@ def about() -> dict[str, Any]:
     return answer
 
 
-def settings(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return each setting's name and JSON schema, in order."""
-    found: dict[str, dict[str, Any]] = said["settings"]["properties"]
-    return found
-
-
 def json_type(schema: dict[str, Any]) -> str:
     """Return what a setting may be, apart from null."""
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
@@ -60,7 +54,7 @@ def settings_table(said: dict[str, Any]) -> str:
     """Return the table of the tap's own settings of docs/settings.md."""
     required = said["settings"].get("required", [])
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, schema in settings(said).items():
+    for name, schema in said["settings"]["properties"].items():
         if name == _FIRST_OF_THE_SDK:
             break
         kind = "date-time" if schema.get("format") == "date-time" else json_type(schema)
@@ -91,7 +85,7 @@ def meltano_kind(schema: dict[str, Any]) -> str:
 def meltano_settings(said: dict[str, Any], indent: str = "") -> str:
     """Return the `settings` of the extractor for Meltano and its hub, each line indented."""
     lines = []
-    for name, schema in settings(said).items():
+    for name, schema in said["settings"]["properties"].items():
         lines.append(f"- name: {name}")
         lines.append(f"  label: {json.dumps(schema['title'], ensure_ascii=False)}")
         lines.append(f"  kind: {meltano_kind(schema)}")
@@ -111,7 +105,7 @@ def meltano_settings(said: dict[str, Any], indent: str = "") -> str:
 def env_example(said: dict[str, Any]) -> str:
     """Return the lines of .env.example: those to fill in, and the others commented out."""
     lines = []
-    for name, schema in settings(said).items():
+    for name, schema in said["settings"]["properties"].items():
         lines.append(f"# {' '.join(schema['description'].split())}")
         value = schema.get("default")
         text = "" if value is None else f"'{value}'" if not str(value).isalnum() else str(value)

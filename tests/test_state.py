@@ -106,7 +106,6 @@ def warnings(state: ProductState, settings: Settings) -> list[str]:
 @pytest.mark.parametrize(
     ("last", "types", "names"),
     [
-        ((), (), None),
         (("A", "B", "B"), ("B", "A"), None),
         (None, ("A",), None),
         (("A",), ("A", "B", "C"), ("A", "A, B, C")),
@@ -129,7 +128,6 @@ def test_event_types_that_have_changed_are_a_warning_in_one_run(
 @pytest.mark.parametrize(
     ("last", "start_date", "lookback_hours", "missing"),
     [
-        (START, START, 0, None),
         (None, START - HOUR, 0, None),
         (START, START + HOUR, 0, None),
         (START, START - HOUR, 0, (START - HOUR, START)),
