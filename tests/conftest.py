@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from barchart_events_emulator import Emulator
@@ -23,12 +24,6 @@ from tests.isolation import (
     pytest_report_header,
 )
 from tests.quick_tap import QUICK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from xdist.remote import Producer
-
 
 __all__ = ["loopback_only", "own_folder", "pytest_report_header"]
 

@@ -6,18 +6,13 @@ import csv
 import io
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import requests
 from requests.auth import HTTPBasicAuth
 
-from barchart_events_emulator import Event
+from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import HOUR
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from barchart_events_emulator import Emulator
 
 START = 1_571_025_600_000
 """2019-10-14T04:00:00Z, a Monday, in milliseconds."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, snake_case
 from tap_barchart_events.windows import from_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from barchart_events_emulator import Emulator, Event
 
 CUSTOMER = "TGAM"
 

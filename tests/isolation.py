@@ -14,16 +14,13 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.environment import clean_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NEW_NETWORK = 0x40000000
 _NEW_USER = 0x10000000

@@ -11,27 +11,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
+from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import CUSTOMER
+from tests.raw_server import RawServer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from barchart_events_emulator import Emulator
-    from tests.raw_server import RawServer
-
-    Run = Callable[..., "Outcome"]
-    """Runs the command to its end, see the fixture `run`."""
+Run = Callable[..., "Outcome"]
+"""Runs the command to its end, see the fixture `run`."""
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
 

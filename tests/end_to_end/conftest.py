@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from tests.raw_server import RawServer
-from tests.tap_runs import Tap, settings_of
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tests.tap_runs import Outcome, Run
+from tests.tap_runs import Outcome, Run, Tap, settings_of
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
+from barchart_events_emulator import Emulator
 from tap_barchart_events.command import describe_error
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.schema import schema
@@ -22,11 +24,6 @@ from tests.tap_runs import (
     sync,
     synced,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
 
 END = hour(2)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,6 @@ from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, Outcome, change, hour, partition, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 END = hour(2)
 AT = from_iso(START)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.tap_runs import catalog_of, hour, output_mode, settings_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from barchart_events_emulator import Emulator
-    from tests.tap_runs import Outcome, Run
+from barchart_events_emulator import Emulator
+from tests.tap_runs import Outcome, Run, catalog_of, hour, output_mode, settings_of
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
 TEST = {"arguments": ("--test",)}

@@ -14,13 +14,16 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
+from barchart_events_emulator.jobs import ExportJob
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events, values_of
 from tests.tap_runs import (
@@ -34,12 +37,6 @@ from tests.tap_runs import (
     partitions,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from barchart_events_emulator.jobs import ExportJob
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 BATCH_SIZE = 1500

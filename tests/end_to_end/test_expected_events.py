@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +16,6 @@ from barchart_events_emulator.files import HEADER_STYLES
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import arrived, expected_events, identified
 from tests.tap_runs import END, MODES, START, change, output_mode, settings_of, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 MINUTE = 60_000
 FIRST = from_iso(START)

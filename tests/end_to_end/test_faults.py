@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import KINDS, Emulator
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import END, START, hour, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from tests.expected_events import arrived, expected_events
 from tests.raw_server import RawServer, http
 from tests.tap_runs import END, START, hour, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from barchart_events_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 

@@ -6,20 +6,15 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
-from tests.raw_server import http
+from tests.raw_server import RawServer, Request, http
 from tests.tap_runs import END, Tap, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.raw_server import RawServer, Request
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 

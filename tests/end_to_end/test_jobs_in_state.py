@@ -10,7 +10,9 @@ import random
 import signal
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,7 @@ from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import HOUR, Window, to_iso
 from tests.tap_runs import (
+    Run,
     Tap,
     bookmarks,
     catalog_of,
@@ -31,12 +34,6 @@ from tests.tap_runs import (
     sync,
     synced,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.tap_runs import Run
 
 END = hour(8)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -16,9 +17,6 @@ from singer_sdk.helpers._batch import StorageTarget
 from barchart_events_emulator import Emulator
 from tap_barchart_events.windows import from_iso
 from tests.tap_runs import START, Outcome, Tap, output_mode, records_of, settings_of, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 WINDOWS = 4
 """Of each product, in the settings that these tests use."""

@@ -12,16 +12,12 @@ import termios
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import HOUR, from_iso
-from tests.tap_runs import QUICK_COMMAND, START, Tap, change, hour, partition, settings_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.tap_runs import Run
+from tests.tap_runs import QUICK_COMMAND, START, Run, Tap, change, hour, partition, settings_of
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
 

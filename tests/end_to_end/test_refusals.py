@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,12 +16,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import MODES, QUICK_COMMAND, START, hour, output_mode, state_at
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.tap_runs import Outcome, Run
+from tests.tap_runs import MODES, QUICK_COMMAND, START, Outcome, Run, hour, output_mode, state_at
 
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds: the start of Python included."""

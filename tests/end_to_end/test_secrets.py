@@ -11,21 +11,17 @@ import stat
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from barchart_events_emulator import Emulator
 from tests.raw_server import RawServer, http
-from tests.tap_runs import Tap, hour, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.tap_runs import Run
+from tests.tap_runs import Run, Tap, hour, settings_of, sync, synced
 
 PASSWORD = "s3cret-pässword"  # noqa: S105 - of an emulator, and to be looked for
 FILE = b"1772409600000|WATCHLIST-CREATED|u||||||\n"

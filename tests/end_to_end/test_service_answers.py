@@ -11,7 +11,8 @@ from base64 import b64encode
 from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -21,13 +22,8 @@ from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.quick_tap import QUICK
-from tests.raw_server import http
+from tests.raw_server import RawServer, Request, http
 from tests.tap_runs import START, Tap, hour, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.raw_server import RawServer, Request
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 

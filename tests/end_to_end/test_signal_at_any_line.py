@@ -12,8 +12,10 @@ import signal
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -34,10 +36,6 @@ from tests.tap_runs import (
     own_signals,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
 
 Line = tuple[str, int]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
@@ -12,10 +14,6 @@ from barchart_events_emulator import Emulator
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.settings_pages import PROJECT
 from tests.tap_runs import Tap
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # The emulator puts its URL in here: the SDK's test class keeps this very dictionary.
 CONFIG: dict[str, Any] = {

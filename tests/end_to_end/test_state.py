@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,6 @@ from tests.tap_runs import (
     sync,
     synced,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FIRST = from_iso(START)
 MIDDLE, LATER = hour(2), hour(6)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,8 @@ from tap_barchart_events.command import describe_error
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import START, Outcome, catalog_of, hour, settings_of, sync, synced
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Maps = dict[str, Any]
-    Record = dict[str, Any]
+Maps = dict[str, Any]
+Record = dict[str, Any]
 
 END = hour(1)
 

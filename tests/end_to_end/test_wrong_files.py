@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR, from_iso
-from tests.tap_runs import START, hour, settings_of, sync, synced
-
-if TYPE_CHECKING:
-    from barchart_events_emulator import Emulator
-    from tests.tap_runs import Run
+from tests.tap_runs import START, Run, hour, settings_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
