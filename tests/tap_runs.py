@@ -7,11 +7,13 @@ import copy
 import gzip
 import io
 import json
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +23,7 @@ import duckdb
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
-from tap_barchart_events.output.signals import SIGNALS
+from tap_barchart_events.output.signals import SIGNALS, Interrupted
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import CUSTOMER
@@ -92,16 +94,6 @@ def output_mode(way: str, folder: Path, batch_size: int = 1000) -> dict[str, Any
     return ways[way]
 
 
-def _limited(limits: Mapping[str, int]) -> list[str]:
-    """Return the beginning of a command line that sets limits and goes on with the rest."""
-    if not limits:
-        return []
-    program = "import os, resource, sys\n"
-    for name, value in limits.items():
-        program += f"resource.setrlimit(resource.{name}, ({value}, {value}))\n"
-    return [sys.executable, "-c", program + "os.execv(sys.argv[1], sys.argv[1:])"]
-
-
 @dataclass
 class Outcome:
     """What a run of the tap wrote, and how it ended."""
@@ -155,6 +147,13 @@ class Outcome:
     def bookmarks(self) -> dict[str, str]:
         """Product → bookmark, of the last STATE."""
         return bookmarks(self.states[-1]) if self.states else {}
+
+
+def summary_of(log: str) -> dict[str, Any]:
+    """Return the events and the tags of the metric at the end of a sync."""
+    [line] = [line for line in log.splitlines() if '"sync_summary"' in line]
+    metric = json.loads(line[line.index("{") :])
+    return {"events": metric["value"], **metric["tags"]}
 
 
 def is_quiet(log: str) -> bool:
@@ -214,19 +213,26 @@ def sync(
     state: Mapping[str, Any] | None = None,
     catalog: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Run the tap in this process; an error ends it, and is reported."""
+    """Run the tap in this process; an error or a signal ends it, and is reported."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error: Exception | None = None
-    with own_signals(), contextlib.redirect_stdout(stdout):
-        try:
-            # Decimals for floats, as the SDK reads a STATE file.
-            given = json.loads(json.dumps(state), parse_float=Decimal) if state else None
-            # A copy: the SDK takes entries out of stream maps.
-            config = copy.deepcopy(dict(settings))
+    code: Any = 0
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        # Decimals for floats, as the SDK reads a STATE file.
+        given = json.loads(json.dumps(state), parse_float=Decimal) if state else None
+        # A copy: the SDK takes entries out of stream maps.
+        config = copy.deepcopy(dict(settings))
+        with contextlib.redirect_stdout(stdout):
             TapBarchartEvents(config=config, state=given, catalog=catalog).sync_all()
-        except Exception as problem:  # noqa: BLE001 - for the test to look at
-            error = problem
-    return Outcome(messages_of(stdout.buffer.getvalue()), error)
+    except Interrupted as end:
+        code = end.code
+    except Exception as problem:  # noqa: BLE001 - for the test to look at
+        error = problem
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Outcome(messages_of(stdout.buffer.getvalue()), error, code)
 
 
 def synced(settings: Mapping[str, Any], *inputs: Any, **more: Any) -> Outcome:
@@ -245,17 +251,6 @@ def catalog_of(settings: Mapping[str, Any], **metadata: dict[str, Any]) -> dict[
         (entry,) = [m for m in catalog["streams"][0]["metadata"] if m["breadcrumb"] == breadcrumb]
         entry["metadata"] |= more
     return catalog
-
-
-@contextlib.contextmanager
-def own_signals() -> Iterator[None]:
-    """Restore the signal handlers afterwards."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def messages_of(written: bytes) -> list[dict[str, Any]]:
@@ -297,7 +292,7 @@ class Tap:
         self.temporary = own / "tmp"
         self.temporary.mkdir()
         self.log = own / "stderr"
-        command = [*_limited(limits or {}), *program, *arguments]
+        command = [*program, *arguments]
         for option, content in (("config", settings), ("state", state), ("catalog", catalog)):
             if content:
                 path = own / f"{option}.json"
@@ -310,6 +305,20 @@ class Tap:
                 stdin=subprocess.DEVNULL,
                 **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
+        for name, value in (limits or {}).items():
+            resource.prlimit(self.process.pid, getattr(resource, name), (value, value))
+
+    def wait_for(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened; fail if the command ends before."""
+        while not happened():
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            time.sleep(0.01)
+
+    def interrupt(self, happened: Callable[[], object], number: int = signal.SIGTERM) -> Outcome:
+        """Send a signal once something has happened, and wait for the end."""
+        self.wait_for(happened)
+        self.process.send_signal(number)
+        return self.end()
 
     def end(self, timeout: float = 60) -> Outcome:
         """Read all that is left and wait for the end, so many seconds at most."""

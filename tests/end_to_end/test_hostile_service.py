@@ -14,7 +14,7 @@ import pytest
 
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.raw_server import RawServer, Request, http
-from tests.tap_runs import END, Tap, settings_of, sync, synced
+from tests.tap_runs import END, Tap, partition, settings_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
@@ -92,13 +92,9 @@ def test_a_start_that_is_answered_after_a_signal_is_in_state(
 
     server.responses |= {"authenticate": authenticate, "start": respond}
     tap = Tap(tmp_path, settings_of(server, max_concurrent_jobs=1))
-    while not server.calls("start"):
-        time.sleep(0.01)
-    tap.process.send_signal(signal.SIGTERM)
-    outcome = tap.end()
+    outcome = tap.interrupt(lambda: server.calls("start"))
     assert outcome.code == 128 + signal.SIGTERM
-    (partition,) = outcome.states[-1]["bookmarks"]["events"]["partitions"]
-    assert [job[0] for job in partition["jobs"]] == ["JOB-0"]
+    assert [job[0] for job in partition(outcome.states[-1])["jobs"]] == ["JOB-0"]
 
 
 def test_the_first_start_bounds_all_ranges_though_a_job_of_an_earlier_run_is_used(
@@ -115,10 +111,8 @@ def test_the_first_start_bounds_all_ranges_though_a_job_of_an_earlier_run_is_use
     server.responses = {"authenticate": without_date, "poll": without_date, "start": start}
     settings = settings_of(server, start_date=to_iso(begin), end_date=None, window_hours=1)
     tap = Tap(tmp_path, settings | {"max_concurrent_jobs": 1})
-    while not server.calls("start"):
-        time.sleep(0.01)
-    tap.process.send_signal(signal.SIGTERM)
-    outcome = synced(settings | {"max_concurrent_jobs": 2}, tap.end().states[-1])
+    state = tap.interrupt(lambda: server.calls("start")).states[-1]
+    outcome = synced(settings | {"max_concurrent_jobs": 2}, state)
     assert "JOB-0" in {call.source for call in server.calls("poll")}
     assert from_iso(outcome.bookmarks["WATCHLIST"]) <= behind
 

@@ -54,11 +54,9 @@ def interrupted(
 ) -> dict[str, Any]:
     """Interrupt a run when so many jobs have been started, and some seconds later; return STATE."""
     tap = Tap(folder, settings_of(service, **{"end_date": END, **more}))
-    while len(service.jobs) < jobs:
-        time.sleep(0.01)
+    tap.wait_for(lambda: len(service.jobs) >= jobs)
     time.sleep(seconds)
-    tap.process.send_signal(signal.SIGTERM)
-    state = tap.end().states[-1]
+    state = tap.interrupt(lambda: True).states[-1]
     assert any(held.get("jobs") for held in partitions(state))
     return state
 

@@ -9,7 +9,6 @@ import select
 import socket
 import stat
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,9 +171,7 @@ def test_headers_that_cannot_be_read_do_not_bring_the_link_into_the_log(
 def test_names_and_modes_of_temporary_files(service: Emulator, tmp_path: Path) -> None:
     service.throttle = 1000
     tap = Tap(tmp_path, settings_of(service))
-    while not any("export-" in name for name in tap.left_behind):
-        assert tap.process.poll() is None
-        time.sleep(0.01)
+    tap.wait_for(lambda: any("export-" in name for name in tap.left_behind))
     check_for_secrets(service, *tap.left_behind)
     for path in tap.temporary.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -5,8 +5,6 @@ Each test prints the seed that it used; the environment variable ``CRASH_SEED`` 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import random
 import signal
 import sys
@@ -21,21 +19,9 @@ import pytest
 
 import tap_barchart_events
 from barchart_events_emulator import Emulator
-from tap_barchart_events.exceptions import BarchartEventsError
-from tap_barchart_events.output.signals import Interrupted
-from tap_barchart_events.tap import TapBarchartEvents
 from tests.end_to_end.test_crash import claimed, seed_of
 from tests.expected_events import expected_events
-from tests.tap_runs import (
-    START,
-    Outcome,
-    bookmarks,
-    hour,
-    messages_of,
-    output_mode,
-    own_signals,
-    settings_of,
-)
+from tests.tap_runs import START, Outcome, bookmarks, hour, output_mode, settings_of, sync
 
 Line = tuple[str, int]
 
@@ -68,12 +54,15 @@ class Tracer:
         self.lines: Counter[Line] = Counter()
         self.functions: dict[Line, str] = {}
         self.sent = False
+        self._syncs = False
         self._line = line
         self._time = time
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """Follow the frames of what is traced."""
-        return self._follow if frame.f_code.co_filename.startswith(TRACED) else None
+        """Follow the frames of what is traced, from the beginning of the sync on."""
+        self._syncs = self._syncs or frame.f_code.co_name == "sync_all"
+        traced = self._syncs and frame.f_code.co_filename.startswith(TRACED)
+        return self._follow if traced else None
 
     def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
@@ -92,22 +81,12 @@ class Tracer:
 
 def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> Outcome:
     """Run the tap in this process."""
-    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    error: Exception | None = None
-    code: Any = 0
-    traced_before = sys.gettrace()
-    with own_signals(), contextlib.redirect_stdout(stdout):
-        tap = TapBarchartEvents(config=dict(settings), state=state)
-        sys.settrace(tracer.trace)
-        try:
-            tap.sync_all()
-        except Interrupted as end:
-            code = end.code
-        except BarchartEventsError as problem:
-            error = problem
-        finally:
-            sys.settrace(traced_before)
-    return Outcome(messages_of(stdout.buffer.getvalue()), error, code)
+    before = sys.gettrace()
+    sys.settrace(tracer.trace)
+    try:
+        return sync(settings, state)
+    finally:
+        sys.settrace(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR, from_iso
-from tests.tap_runs import START, Run, hour, settings_of, sync, synced
+from tests.tap_runs import START, Run, hour, settings_of, summary_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
@@ -29,13 +27,6 @@ def serve(service: Emulator, *rows: str, times: int | None = None) -> None:
 
 def rows_at(*hours: float) -> list[str]:
     return [row(AT + number * HOUR) for number in hours]
-
-
-def summary(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
-    """Return the tags of the metric at the end of the sync."""
-    (found,) = [r.getMessage() for r in caplog.records if "sync_summary" in r.getMessage()]
-    tags: dict[str, Any] = json.loads(found.partition("METRIC: ")[2] or found)["tags"]
-    return tags
 
 
 # Another range -------------------------------------------------------------------------------
@@ -62,7 +53,7 @@ def test_dropped_rows_are_in_the_closing_line_and_its_metric(
     between = hour(0.5), hour(2.5)
     dropped = "dropped 6 rows outside their windows, from {} to {}".format(*between)
     assert caplog.text.count(dropped) == 1
-    tags = summary(caplog)
+    tags = summary_of(caplog.text)
     assert (tags["rows_dropped"], tags["dropped_from"], tags["dropped_to"]) == (6, *between)
 
 
@@ -78,7 +69,7 @@ def test_rows_that_no_window_can_hold_are_one_warning_for_the_product(
         "WATCHLIST: 4 rows of its exports were dropped because no sync extracts them: they are "
         f"before start_date or later than now, between {hour(-2)} and 2"
     )
-    assert summary(caplog)["rows_dropped"] == 6
+    assert summary_of(caplog.text)["rows_dropped"] == 6
 
 
 @pytest.mark.parametrize(
