@@ -175,6 +175,7 @@ def test_a_job_of_another_export_is_not_used(
         {"start": "1970-01-01", "end": "1970-01-01T00:00:02"},
         {"customer": ["TGAM"], "product": {}, "start": "yesterday", "end": "NaN"},
         {"start": {}, "end": "Infinity"},
+        {"customer": "tgam", "product": {"code": "Watchlist", "name": "Lists"}, "start": True},
         {"customer": None, "start": None},
         {"output": {"delimiter": ";"}},
         None,
