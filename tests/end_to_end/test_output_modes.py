@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,16 +53,9 @@ def through_sdk(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
 # RECORD messages -----------------------------------------------------------------------------
 
 
-def test_only_a_stream_map_has_each_record_pass_through_the_sdk(
-    in_bulk: Outcome, through_sdk: Outcome
-) -> None:
-    # The SDK looks at the clock for each record, the bulk path once for each window.
-    bulk, sdk = (
-        {m["time_extracted"] for m in outcome.messages if m["type"] == "RECORD"}
-        for outcome in (in_bulk, through_sdk)
-    )
-    assert len(bulk) == WINDOWS * len(PRODUCTS)
-    assert len(sdk) > WINDOWS * len(PRODUCTS)
+def times(outcome: Outcome) -> set[str]:
+    """Return when records were extracted."""
+    return {m["time_extracted"] for m in outcome.messages if m["type"] == "RECORD"}
 
 
 def test_messages_in_bulk_are_those_through_the_sdk_field_by_field_but_for_the_instant(
@@ -82,16 +74,8 @@ def test_messages_in_bulk_are_those_through_the_sdk_field_by_field_but_for_the_i
     assert any(record["extra"] for record in in_bulk.records)
     assert bulk == sdk
     assert in_bulk.bookmarks == through_sdk.bookmarks
-
-
-def test_the_sdks_record_counter_counts_every_record(
-    in_bulk: Outcome, through_sdk: Outcome
-) -> None:
-    for outcome in (in_bulk, through_sdk):
-        points = [line.partition("METRIC: ")[2] for line in outcome.log.splitlines()]
-        metrics = [json.loads(point) for point in points if point]
-        counted = sum(m["value"] for m in metrics if m["metric"] == "record_count")
-        assert counted == len(outcome.records)
+    # The SDK looks at the clock for each record, the bulk path once for each window.
+    assert len(times(in_bulk)) == WINDOWS * len(PRODUCTS) < len(times(through_sdk))
 
 
 @pytest.mark.parametrize("maps", [{}, IDENTITY], ids=["in bulk", "through the SDK"])

@@ -111,10 +111,11 @@ def test_without_a_date_of_authenticate_that_of_the_first_start_bounds_what_is_e
 
 
 def test_the_first_job_without_a_date_of_authenticate_is_used_if_the_clocks_agree(
-    server: RawServer,
+    server: RawServer, warnings: list[str]
 ) -> None:
     server.responses["authenticate"] = lambda _, __: http({}, Date=None)
     outcome = synced(settings_of(server))
+    assert warnings == []
     assert len(outcome.records) == EVENTS
     assert len(server.calls("start")) == 4
 

@@ -102,15 +102,6 @@ def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     assert warnings == []
 
 
-def test_the_warning_comes_before_anything_is_requested(
-    service: Emulator, warnings: list[str]
-) -> None:
-    state = ran(service, event_types=["WATCHLIST-CREATED"]).states[-1]
-    wrong = settings_of(service, api_url="http://127.0.0.1:1", max_retries=0)
-    assert sync(wrong, state).error
-    assert "events of all types; to extract others" in warnings[0]
-
-
 def test_a_product_that_is_new_begins_at_the_start_date_and_leaves_the_others(
     service: Emulator,
 ) -> None:
@@ -272,12 +263,6 @@ def test_what_is_exported_ends_by_the_earlier_of_the_two_clocks(
     [warning] = warnings
     assert warning.startswith("the clocks differ: this machine's shows ")
     assert abs(from_iso(outcome.bookmarks["WATCHLIST"]) - (began + min(0, ahead))) < 30_000
-
-
-def test_a_service_that_sends_no_date_is_no_warning(warnings: list[str]) -> None:
-    with Emulator(job_seconds=0.01, clock=lambda: now() - 2 * HOUR, date_header=False) as service:
-        ran(service)
-    assert warnings == []
 
 
 # What was learnt for sizing windows ------------------------------------------------------------

@@ -233,21 +233,6 @@ def test_a_removed_column_does_not_go_to_extra_where_the_schema_lacks_it(
     assert all("user_id" not in record for record in outcome.records)
 
 
-def test_a_removed_column_of_an_unknown_product_does_not_go_to_extra() -> None:
-    columns = {"NEW-PRODUCT": ["timestamp", "type", "userId", "watchlistId"]}
-    with Emulator(job_seconds=0.01, events_per_hour=60, columns=columns, header=True) as service:
-        whole, removed = (
-            {
-                n
-                for r in mapped(service, maps, products=list(columns)).records
-                for n in r["extra"] or ()
-            }
-            for maps in (None, {"events": {"user_id": None}})
-        )
-    assert "user_id" in whole
-    assert removed == whole - {"user_id"}
-
-
 @pytest.mark.parametrize("keys", [None, []])
 def test_without_key_properties_the_schema_has_an_empty_list_of_them(
     service: Emulator, plain: list[Record], keys: object
@@ -291,17 +276,6 @@ def test_one_product_can_be_split_off_into_a_stream_of_its_own(service: Emulator
     for stream, product in (("watchlist_events", "WATCHLIST"), ("events", "ALERT")):
         got = arrived(message["record"] for message in of_stream(outcome, stream))
         assert got == expected_events(service, [product], START, END)
-
-
-def test_maps_and_flattening_go_together(service: Emulator, plain: list[Record]) -> None:
-    outcome = mapped(
-        service,
-        {"events": {"user_id": HASH}},
-        flattening_enabled=True,
-        flattening_max_depth=1,
-        flattening_separator="__",
-    )
-    assert outcome.records == [hashed(record) for record in plain]
 
 
 def test_a_stream_map_puts_made_up_names_in_the_place_of_users(
