@@ -42,10 +42,7 @@ class Row:
 
 
 def rows(
-    calls: tuple[str, ...] | str,
-    kind: str,
-    error: str | None = None,
-    **details: Any,
+    calls: tuple[str, ...] | str, kind: str, error: str | None = None, **details: Any
 ) -> list[Row]:
     """Return a row for each of the calls."""
     calls = (calls,) if isinstance(calls, str) else calls

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import HOUR, Window, to_iso
+from tests.expected_events import CUSTOMER
 from tests.tap_runs import (
     Run,
     Tap,
@@ -215,22 +216,6 @@ def test_a_job_that_is_taken_over_has_its_event_types_checked(
     assert said == [True] * echoes_others
 
 
-def test_jobs_of_other_windows_are_not_used_though_the_service_echoes_no_filter(
-    service: Emulator, tmp_path: Path
-) -> None:
-    for call in ("start", "poll"):
-        service.fault(call, "no-filter", times=None)
-    state = interrupted(service, tmp_path)
-    jobs = partition(state)["jobs"]
-    for job, other in zip(jobs, [*jobs[1:], jobs[0]], strict=True):
-        job[0], other[0] = other[0], job[0]
-    service.job_seconds = 0.0
-    config = settings_of(service, end_date=END)
-    continued, whole = (synced(config, given).records for given in (state, None))
-    assert {record["event_id"] for record in continued} == {r["event_id"] for r in whole}
-    assert len(continued) == len(whole)
-
-
 def requested(service: Emulator, state: dict[str, Any]) -> list[str]:
     """Return the paths of the requests about the jobs of a STATE."""
     paths = [request.path for request in service.requests]
@@ -284,20 +269,23 @@ JSON = st.recursive(
     max_leaves=10,
 )
 INSTANT = st.integers(1_772_400_000_000, 1_772_440_000_000)
-ENTRY = st.tuples(
-    st.sampled_from(["JOB-1", "..", "", "a/b", "JOB-ä", "x" * 65, "%2e%2e"]) | st.text(max_size=70),
-    INSTANT,
-    INSTANT,
-    st.sampled_from(["now", 0, -1, 10**20]),
-    st.sampled_from(["right", "00000000", ""]),
-).map(list)
+SOURCES = st.sampled_from(["JOB-1", "..", "", "a/b", "JOB-ä", "x" * 65, "%2e%2e"])
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> list[Any]:
+    """Draw what STATE may hold of a job, with the fingerprint of the run or another one."""
+    source, start, end = draw(SOURCES | st.text(max_size=70)), draw(INSTANT), draw(INSTANT)
+    began = draw(st.sampled_from([int(time.time()), 0, -1, 10**20]))
+    right = Request(CUSTOMER, (), "|").fingerprint("WATCHLIST", source, Window(start, end))
+    return [source, start, end, began, draw(st.sampled_from([right, "00000000", ""]))]
 
 
 OTHER_ENTRIES = ("event_types", "start_date", "history_start", "columns", "progress_markers")
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(jobs=JSON | st.lists(JSON | ENTRY, max_size=8), learnt=JSON, other=JSON)
+@given(jobs=JSON | st.lists(JSON | entries(), max_size=8), learnt=JSON, other=JSON)
 @pytest.mark.usefixtures("hardly_waiting")
 def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
     service: Emulator, jobs: Any, learnt: Any, other: Any
@@ -307,7 +295,7 @@ def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
     first = synced({**config, "end_date": hour(1)})
     state = copy.deepcopy(first.states[-1])
     partition(state).update(dict.fromkeys(OTHER_ENTRIES, other))
-    partition(state).update(jobs=_with_fingerprint(jobs, config), learnt=learnt)
+    partition(state).update(jobs=jobs, learnt=learnt)
     state["bookmarks"]["events"]["progress_markers"] = other
     state["bookmarks"]["another stream"] = {"partitions": other}
     outcome = synced(config, json.loads(json.dumps(state)))
@@ -315,20 +303,3 @@ def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
     assert outcome.bookmarks == {"WATCHLIST": config["end_date"]}
     ids = [record["event_id"] for record in [*first.records, *outcome.records]]
     assert sorted(ids) == sorted(record["event_id"] for record in synced(config).records)
-
-
-def _with_fingerprint(jobs: Any, config: dict[str, Any]) -> Any:
-    """Fill in the fingerprint of the run and the present time where an example asks for them."""
-    if not isinstance(jobs, list):
-        return jobs
-    request = Request(config["customer"], (), "|")
-    return [
-        [
-            *job[:3],
-            int(time.time()) if job[3] == "now" else job[3],
-            request.fingerprint("WATCHLIST", job[0], Window(job[1], job[2])),
-        ]
-        if isinstance(job, list) and len(job) == 5 and job[4] == "right"
-        else job
-        for job in jobs
-    ]

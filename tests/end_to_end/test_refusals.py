@@ -245,12 +245,6 @@ def test_a_secret_that_an_env_file_would_change_is_a_warning_without_its_value(
     assert "HOME" not in log
 
 
-def test_an_env_file_that_is_not_utf_8(refused: Run, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"TAP_BARCHART_EVENTS_CUSTOMER=caf\xe9")
-    options = {"arguments": ("--config=ENV",), "cwd": tmp_path}
-    assert "'utf-8' codec can't decode byte 0xe9" in refused(options=options).reason
-
-
 # STATE, and other files ----------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,17 @@ def settings(service: Emulator, hardly_waiting: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Let all loggers tell all that they have to say."""
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Let all loggers log all they can; return a function that returns it.
+
+    What the emulator's server logs in this process is left out.
+    """
     for name in ["", *logging.root.manager.loggerDict]:
         caplog.set_level(logging.DEBUG, logger=name)
-    return caplog
-
-
-def all_logged(caplog: pytest.LogCaptureFixture) -> str:
-    """Return what was logged, but for what the emulator's server says in this process."""
-    formatter = logging.Formatter()
-    records = [record for record in caplog.records if not record.name.startswith("uvicorn")]
-    return "\n".join(formatter.format(record) for record in records)
+    format_record = logging.Formatter().format
+    return lambda: "\n".join(
+        format_record(record) for record in caplog.records if not record.name.startswith("uvicorn")
+    )
 
 
 def everything_about(error: BaseException | None) -> str:
@@ -143,7 +142,7 @@ def test_a_run_logs_no_secret_at_any_level(
 @pytest.mark.usefixtures("hardly_waiting")
 def test_an_error_holds_no_secret_however_deep(
     service: Emulator,
-    everything_logged: pytest.LogCaptureFixture,
+    logged: Callable[[], str],
     call: str,
     kind: str,
     details: dict[str, Any],
@@ -153,19 +152,19 @@ def test_an_error_holds_no_secret_however_deep(
         settings_of(service, max_retries=1, request_timeout_seconds=0.3, max_concurrent_jobs=1)
     )
     assert outcome.error is not None
-    logged, written = all_logged(everything_logged), json.dumps(outcome.messages)
-    check_for_secrets(service, everything_about(outcome.error), logged, written)
+    written = json.dumps(outcome.messages)
+    check_for_secrets(service, everything_about(outcome.error), logged(), written)
 
 
 def test_headers_that_cannot_be_read_do_not_bring_the_link_into_the_log(
-    service: Emulator, settings: dict[str, Any], everything_logged: pytest.LogCaptureFixture
+    service: Emulator, settings: dict[str, Any], logged: Callable[[], str]
 ) -> None:
     with RawServer() as store:
         store.responses["other"] = lambda *_: http(Good="one\r\nno header: \r\n bad")
         service.fault("link", "link", times=None, link=store.link)
         sync(settings)
         assert store.requests
-    check_for_secrets(service, all_logged(everything_logged))
+    check_for_secrets(service, logged())
 
 
 def test_names_and_modes_of_temporary_files(service: Emulator, tmp_path: Path) -> None:
@@ -274,10 +273,7 @@ def test_a_certificate_that_cannot_be_verified_ends_it_at_once(
 
 @pytest.mark.usefixtures("trusted")
 def test_credentials_of_a_proxy_are_for_the_proxy(
-    service: Emulator,
-    settings: dict[str, Any],
-    store: RawServer,
-    monkeypatch: pytest.MonkeyPatch,
+    service: Emulator, settings: dict[str, Any], store: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.clear_faults()
     link = store.link.replace("127.0.0.1", "storage.example")

@@ -22,7 +22,7 @@ from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import from_iso, to_iso
 from tests.quick_tap import QUICK
 from tests.raw_server import RawServer, Request, http
-from tests.tap_runs import Tap, settings_of, sync, synced
+from tests.tap_runs import Tap, hour, settings_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 

@@ -162,10 +162,7 @@ HASH = "sha256(user_id) if user_id else None"
     ids=lambda value: "" if callable(value) else str(value),
 )
 def test_what_the_sdk_documents_of_properties_works(
-    service: Emulator,
-    plain: list[Record],
-    stream_map: Maps,
-    expected: Callable[[Record], Record],
+    service: Emulator, plain: list[Record], stream_map: Maps, expected: Callable[[Record], Record]
 ) -> None:
     outcome = mapped(service, {"events": stream_map}, stream_map_config={"name": "tap-"})
     assert len(plain) > 30
