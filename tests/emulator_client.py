@@ -43,12 +43,8 @@ class Client:
 
     def get(self, path: str, accept: str = "*/*", *, follow: bool = True) -> requests.Response:
         """Make a call of the API."""
-        return self.session.get(
-            self.emulator.api_url + path,
-            headers={"Accept": accept},
-            allow_redirects=follow,
-            timeout=self.timeout,
-        )
+        url, headers = self.emulator.api_url + path, {"Accept": accept}
+        return self.session.get(url, headers=headers, allow_redirects=follow, timeout=self.timeout)
 
     def poll(self, source: str) -> requests.Response:
         """Ask how a job is doing."""
@@ -72,13 +68,10 @@ class Client:
 
     def download(self, link: str, **headers: str) -> requests.Response:
         """Fetch a file, uncompressed unless asked otherwise."""
-        with requests.Session() as session:
-            session.trust_env = False
-            response = session.get(
-                link, headers={"Accept-Encoding": "identity", **headers}, timeout=self.timeout
-            )
-            response.encoding = "utf-8"
-            return response
+        headers = {"Accept-Encoding": "identity", **headers}
+        response = requests.get(link, headers=headers, timeout=self.timeout)
+        response.encoding = "utf-8"
+        return response
 
 
 def as_multiset(events: Iterable[Event]) -> Counter[tuple[object, ...]]:

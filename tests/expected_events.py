@@ -36,24 +36,18 @@ def expected_events(
 
 def identified(product: str, events: Iterable[Event]) -> list[tuple[str, EventValues]]:
     """Return events with the ``event_id`` that the documented recipe gives them."""
-    events = list(events)
-    rows = [
-        {snake_case(name): value for name, value in event.values.items()}
-        | {"timestamp": str(event.timestamp), "type": event.type}
-        for event in events
-    ]
-    return [
-        (key, _values(product, event, row))
-        for key, event, row in zip(event_ids(product, rows), events, rows, strict=True)
-    ]
-
-
-def _values(product: str, event: Event, row: Mapping[str, str]) -> EventValues:
     known = ("type", *PRODUCTS[product].columns)
-    values: EventValues = {name: value for name, value in row.items() if name in known}
-    values |= {"customer": CUSTOMER, "product": product, "timestamp": event.timestamp}
-    extra = {n: v for n, v in row.items() if n not in known and n != "timestamp"}
-    return values | ({"extra": extra} if extra else {})
+    rows, values = [], []
+    for event in events:
+        row = {snake_case(name): value for name, value in event.values.items()}
+        row["type"] = event.type
+        own: EventValues = {"customer": CUSTOMER, "product": product, "timestamp": event.timestamp}
+        own |= {name: value for name, value in row.items() if name in known}
+        if extra := {name: value for name, value in row.items() if name not in known}:
+            own["extra"] = extra
+        values.append(own)
+        rows.append(row | {"timestamp": str(event.timestamp)})
+    return [*zip(event_ids(product, rows), values, strict=True)]
 
 
 def event_ids(product: str, rows: Sequence[Mapping[str, str]]) -> list[str]:

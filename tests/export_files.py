@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -84,70 +85,66 @@ def refusal(data: bytes, **options: Any) -> str:
 
 
 def rows_of(data: bytes, delimiter: str = "|", quote: str = '"') -> list[list[str]] | None:
-    """Read a file byte by byte; None if it is not well formed."""
-    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    rows: list[list[bytes]] = []
-    row: list[bytes] = []
-    begin = at
-    while at < len(data) or row:
-        field = field_at(data, at, delimiter.encode(), quote.encode())
+    """Read a file character by character; None if it is not well formed."""
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    rows: list[list[str]] = []
+    row: list[str] = []
+    at = begin = 0
+    while at < len(content) or row:
+        field = field_at(content, at, delimiter, quote)
         if field is None:
             return None
         value, at = field
         row.append(value)
-        if data[at : at + 1] == delimiter.encode():
+        if content[at : at + 1] == delimiter:
             at += 1
             continue
-        blank = at == begin
-        if data[at : at + 2] == b"\r\n":
-            at += 2
-        elif data[at : at + 1] == b"\n":
-            at += 1
-        elif at < len(data):
+        line_end = re.compile(r"\r?\n|\Z").match(content, at)
+        if line_end is None:
             return None
-        if not blank:
+        if at > begin:
             rows.append(row)
-        row, begin = [], at
-    try:
-        return [[value.decode() for value in row] for row in rows]
-    except UnicodeDecodeError:
-        return None
+        row, at = [], line_end.end()
+        begin = at
+    return rows
 
 
-def field_at(data: bytes, at: int, delimiter: bytes, quote: bytes) -> tuple[bytes, int] | None:
+def field_at(content: str, at: int, delimiter: str, quote: str) -> tuple[str, int] | None:
     """Return the field that begins at a position and where it ends; None if it never does."""
-    value = b""
-    if not quote or data[at : at + 1] != quote:
-        while at < len(data) and data[at : at + 1] not in {delimiter, b"\r", b"\n"}:
-            value += data[at : at + 1]
+    value = ""
+    if not quote or content[at : at + 1] != quote:
+        while at < len(content) and content[at] not in {delimiter, "\r", "\n"}:
+            value += content[at]
             at += 1
         return value, at
     at += 1
-    while data[at : at + 1] != quote or data[at + 1 : at + 2] == quote:
-        if at >= len(data):
+    while content[at : at + 1] != quote or content[at + 1 : at + 2] == quote:
+        if at >= len(content):
             return None
-        at += data[at : at + 1] == quote
-        value += data[at : at + 1]
+        at += content[at] == quote
+        value += content[at : at + 1]
         at += 1
     return value, at + 1
 
 
-def swallowed_rows(data: bytes, width: int, delimiter: str = "|", quote: str = '"') -> list[bytes]:
+def swallowed_rows(data: bytes, width: int, delimiter: str = "|", quote: str = '"') -> list[str]:
     """Return the lines of a well-formed file that begin inside a quoted value and look like rows.
 
     The timestamp is the first of the columns, of which there are ``width``.
     """
-    found = []
-    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    while at < len(data):
+    content, found, at = data.decode("utf-8-sig"), [], 0
+    while at < len(content):
         begin = at
-        _, at = field_at(data, at, delimiter.encode(), quote.encode()) or (b"", len(data))
-        if quote and data[begin : begin + 1] == quote.encode():
+        _, at = field_at(content, at, delimiter, quote) or ("", len(content))
+        if quote and content[begin : begin + 1] == quote:
             for place in range(begin, at):
-                if data[place : place + 1] == b"\n":
-                    line = data[place + 1 :].split(b"\n")[0]
-                    first, *others = line.split(delimiter.encode())
-                    digits = first.decode().strip().strip(quote).removeprefix("-")
+                if content[place] == "\n":
+                    line = content[place + 1 :].split("\n")[0]
+                    first, *others = line.split(delimiter)
+                    digits = first.strip().strip(quote).removeprefix("-")
                     if len(others) >= width - 1 and digits.isascii() and digits.isdigit():
                         found.append(line)
         at += 1
