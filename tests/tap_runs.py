@@ -157,7 +157,7 @@ def summary_of(log: str) -> dict[str, Any]:
 
 
 def is_quiet(log: str) -> bool:
-    """Tell whether a log has no traceback of the tap's.
+    """Return whether a log has no traceback of the tap's.
 
     What the interpreter itself says when it is interrupted before it runs the first line of
     ``main``, which lies outside of ``tap.py``, is its own business.

@@ -62,30 +62,26 @@ def claimed(state: Any, expected: Mapping[str, EventValues]) -> set[str]:
 
 @dataclass
 class Target:
-    """Holds records by their key, and STATE, as a target would; believes nothing."""
+    """Holds records by their key, and STATE, as a target would, and checks all that comes."""
 
     expected: dict[str, EventValues]
     held: dict[str, EventValues] = field(default_factory=dict)
     state: dict[str, Any] | None = None
 
     def take(self, line: bytes) -> None:
-        """Take one message."""
+        """Take one message; what a STATE claims must be here, and no bookmark may go back."""
         message = json.loads(line)
         for record in Outcome([message]).records:
             values = values_of(record)
             held = self.held.setdefault(record["event_id"], values)
             assert held == values, "another event, same key"
         if message["type"] == "STATE":
-            self._believe(message["value"])
-
-    def _believe(self, state: dict[str, Any]) -> None:
-        """Take a STATE; all that it claims must be here, and it must not go back."""
-        before, after = bookmarks(self.state), bookmarks(state)
-        for product, bookmark in before.items():
-            assert after[product] >= bookmark, "the bookmark went back"
-        missing = claimed(state, self.expected) - self.held.keys()
-        assert missing == set(), f"STATE claims {len(missing)} events that have not come"
-        self.state = state
+            state = message["value"]
+            for product, bookmark in bookmarks(self.state).items():
+                assert bookmarks(state)[product] >= bookmark, "the bookmark went back"
+            missing = claimed(state, self.expected) - self.held.keys()
+            assert missing == set(), f"STATE claims {len(missing)} events that have not come"
+            self.state = state
 
 
 def run_and_kill(

@@ -1,4 +1,4 @@
-"""The fault matrix: whatever breaks, at whichever call, all events come or an error tells why."""
+"""The fault matrix: whatever breaks, at whichever call, all events come or an error says why."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_the_matrix_has_a_row_for_each_fault_at_each_call() -> None:
 def test_all_events_come_or_an_error_says_why(
     service: Emulator, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So that the bomb need not fill gigabytes before it is known for what it is.
+    # So that the bomb need not fill gigabytes before it is refused.
     monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 10_000_000)
     service.clear_faults()
     service.requests.clear()

@@ -78,7 +78,7 @@ def check_for_secrets(service: Emulator, *texts: str) -> None:
             assert secret not in text, text[max(0, text.index(secret) - 500) :][:1000]
 
 
-# What a process tells ------------------------------------------------------------------------
+# What a process writes ------------------------------------------------------------------------
 
 
 STRUCTURED = """

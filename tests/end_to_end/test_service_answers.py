@@ -16,8 +16,6 @@ from urllib.parse import quote
 
 import pytest
 
-from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.jobs import JobPolicy
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import from_iso, to_iso
 from tests.quick_tap import QUICK
@@ -189,8 +187,6 @@ def test_a_later_sync_waits_for_a_host_that_cannot_be_reached_as_for_any_call(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tap_barchart_events.api.client.UNREACHABLE_TIMEOUT", 0)
-    quick = JobPolicy(starts=RetryPolicy(wait_initial=0.01))
-    monkeypatch.setattr(EventsStream, "policy", quick)
     state = sync(settings_of(server)).states[-1]
     settings = settings_of(server, api_url="http://127.0.0.1:1", max_retries=3)
     assert "given up after 1 try" in str(sync(settings).error)

@@ -1,4 +1,4 @@
-"""The SDK's standard tap tests, and the judgement of singer-check-tap on what the tap writes."""
+"""The SDK's standard tap tests, and what singer-check-tap says of the tap's output."""
 
 from __future__ import annotations
 
