@@ -30,8 +30,12 @@ from tests.export_files import (
 WIDTH = len(WATCHLIST)
 
 ODD = "|\"\n\r,;' \\\0é\u2028😀\x01\x1f\x7fa#\ufeff"
-cells = st.text(alphabet=ODD, max_size=6) | st.sampled_from(
-    ["", "AAPL", "NULL", "null", "\\N", "0", "1e5", "NaN", "true", '"', '""', " x", "x ", '{"a":1}']
+lines = st.sampled_from(["", "x", "|", f"{START}|T|||||||", f"{START}|T", '"', "a|b"])
+cells = (
+    st.text(alphabet=ODD, max_size=6)
+    | st.sampled_from(["AAPL", "NULL", "null", "\\N", "0", "1e5", "NaN", "true", " x", '{"a":1}'])
+    | st.sampled_from(["", "", '"', '""', "x "])
+    | st.builds(str.join, st.sampled_from(["\n", "\r\n"]), st.lists(lines, max_size=3))
 )
 timestamps = st.integers(START - 3, START + 6).map(str)
 rows_of_cells = st.lists(
@@ -60,18 +64,18 @@ def written(
     return ("\ufeff" * mark + lines + line_break * last_break).encode()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=160)
 @given(
     rows=rows_of_cells,
     header=st.booleans(),
     delimiter=st.sampled_from("|,\t; a"),
-    quote=st.sampled_from("\"'"),
+    quote=st.sampled_from("\"'{~"),
     line_break=st.sampled_from(["\n", "\r\n"]),
     quote_all=st.booleans(),
     last_break=st.booleans(),
     mark=st.booleans(),
 )
-def test_what_is_quoted_well_is_read_exactly(
+def test_what_is_quoted_well_is_read_exactly_but_a_value_that_holds_a_row(
     *,
     rows: list[list[str]],
     header: bool,
@@ -87,6 +91,9 @@ def test_what_is_quoted_well_is_read_exactly(
         "layout_check": "warning",
     }
 
+    if swallowed_rows(data, WIDTH, delimiter, quote):
+        assert "opens a quoted value that holds line" in refusal(data, **options)
+        return
     if not expected:  # each row is earlier than the window
         assert "is inside this window" in refusal(data, **options)
         return

@@ -17,15 +17,13 @@ def connection() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
-@given(text=texts)
-def test_a_literal_is_the_very_text(connection: duckdb.DuckDBPyConnection, text: str) -> None:
-    assert connection.execute(f"SELECT {literal(text)}").fetchone() == (text,)
-
-
-@given(name=texts.filter(bool))
-def test_an_identifier_is_the_very_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    result = connection.execute(f"FROM (SELECT 1 AS {identifier(name)})")
+@given(text=texts, name=texts.filter(bool))
+def test_a_literal_is_the_very_text_and_an_identifier_the_very_name(
+    connection: duckdb.DuckDBPyConnection, text: str, name: str
+) -> None:
+    result = connection.execute(f"SELECT {literal(text)} AS {identifier(name)}")
     assert [column[0] for column in result.description or ()] == [name]
+    assert result.fetchone() == (text,)
 
 
 def test_parts_are_put_together_and_nulls_are_empty(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_barchart_events.exceptions import FileError
-from tests.export_files import START, WATCHLIST, by_id, events_of, read, refusal, swallowed_rows
+from tests.export_files import START, WATCHLIST, by_id, events_of, read, refusal
 
 PLAIN = {"quote_character": "", "layout_check": "warning"}
 WIDTH = len(WATCHLIST)
@@ -140,51 +138,3 @@ def test_no_event_of_a_file_that_does_not_quote_is_lost(
         assert "quote_character" in refusal(data)
     else:
         assert count == len(rows)
-
-
-lines = st.sampled_from(["", "x", "|", f"{START}|T|||||||", f"{START}|T", '"', "a|b"])
-quoted_cells = (
-    st.text(alphabet='|"\n\r a1', max_size=6)
-    | st.lists(lines, max_size=3).map("\n".join)
-    | st.lists(lines, max_size=3).map("\r\n".join)
-)
-quoted_rows = st.lists(
-    st.tuples(
-        st.integers(START, START + 9).map(str),
-        st.lists(st.just("") | quoted_cells, min_size=8, max_size=8),
-    ).map(lambda parts: [parts[0], *parts[1]]),
-    min_size=1,
-    max_size=4,
-)
-
-
-@settings(max_examples=60)
-@given(
-    rows=quoted_rows,
-    header=st.booleans(),
-    end=st.sampled_from(["\n", "\r\n"]),
-    quote_all=st.booleans(),
-)
-def test_a_file_that_quotes_is_read_exactly_but_a_value_that_holds_a_row(
-    *, rows: list[list[str]], header: bool, end: str, quote_all: bool
-) -> None:
-    def cell(value: str) -> str:
-        quoted = quote_all or set(value) & set('|"\r\n ')
-        return '"' + value.replace('"', '""') + '"' if quoted else value
-
-    text = "".join("|".join(map(cell, r)) + end for r in [[*WATCHLIST]] * header + rows)
-    read_back = csv.reader(io.StringIO(text, newline="\n"), delimiter="|", strict=True)
-    assert list(read_back)[header:] == rows
-    data = text.encode()
-
-    swallowed = swallowed_rows(data, WIDTH)
-    if swallowed:
-        assert "opens a quoted value that holds line" in refusal(data)
-        return
-    try:
-        records = read(data)
-    except FileError:
-        # Blanks before quotes are the one thing that is refused though it could be read.
-        assert b' "' in data
-    else:
-        assert by_id(records) == by_id(events_of(rows, WATCHLIST))
