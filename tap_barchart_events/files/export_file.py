@@ -149,7 +149,8 @@ class ExportFile:
             layout, self.product, options.layout_check, contents.filled, contents.by_type
         )
         contents.layout = layout
-        extra = (name for name in layout.names if name not in {*LEADING, *options.schema_columns})
+        known = {*LEADING, *options.schema_columns}
+        extra = (name for name in layout.names if name not in known)
         contents.extra_columns = tuple(filter(contents.filled.get, extra))
         self.contents = contents
         self._query = EventsQuery(source, self.product, self.window, contents)
