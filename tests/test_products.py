@@ -62,9 +62,7 @@ def test_a_column_that_only_an_older_layout_has_is_still_a_column_and_comes_last
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=lambda product: product.code)
-def test_layouts_differ_in_their_number_of_columns_and_no_name_is_repeated(
-    product: Product,
-) -> None:
+def test_layouts_differ_in_length_and_repeat_no_name(product: Product) -> None:
     assert len({len(layout) for layout in product.layouts}) == len(product.layouts)
     for layout in product.layouts:
         names = [snake_case(name) for name in layout]

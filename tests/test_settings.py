@@ -71,9 +71,7 @@ def test_the_least_configuration_has_the_defaults_of_the_contract() -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 @pytest.mark.parametrize("nothing", [None, "", {}], ids=repr)
-def test_null_empty_text_and_an_empty_object_are_as_if_a_setting_were_not_there(
-    name: str, nothing: object
-) -> None:
+def test_null_empty_text_and_an_empty_object_count_as_unset(name: str, nothing: object) -> None:
     if name in CONFIG_JSONSCHEMA["required"]:
         assert f"these settings are missing: {name}; set them in" in refusal(**{name: nothing})
     elif not (nothing == "" and name in {"quote_character", "flattening_separator"}):

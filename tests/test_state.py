@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.settings import Settings, checked
 from tap_barchart_events.state import ProductState
-from tap_barchart_events.windows import from_iso, to_iso
+from tap_barchart_events.windows import HOUR, from_iso, to_iso
 
 CONTEXT = {"customer": "TGAM", "product": "WATCHLIST"}
 START, BOOKMARK = from_iso("2026-03-02"), from_iso("2026-03-03")
-HOUR = 3_600_000
 
 
 def read(**more: Any) -> ProductState:
