@@ -24,9 +24,9 @@ show a value."""
 
 
 HINTS = {
-    "config": "a file .env is read with --config=ENV",
+    "config": "to read a .env file, use --config=ENV",
     "catalog": "make one with --discover",
-    "state": "of several lines, pass the last line, alone in a file (tail -n 1)",
+    "state": "if it has several lines, pass only the last, in a file of its own (tail -n 1)",
 }
 """What to do about a file that is not a JSON object, by the option that names it."""
 

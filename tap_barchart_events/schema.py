@@ -28,8 +28,8 @@ NULLS = (None, "__NULL__")
 ELSE, SOURCE, ALIAS = "__else__", "__source__", "__alias__"
 
 MISSHAPEN = (
-    "setting stream_maps holds a value of another form than the SDK documents; set __else__ to "
-    'null or "__NULL__", and everything else to an expression'
+    "setting stream_maps contains a value that is not in the form the SDK documents; set __else__ "
+    'to null or "__NULL__", and everything else to an expression'
 )
 
 SELECTION = {"true": True, "false": False}
@@ -121,15 +121,15 @@ def _read_selection(metadata: dict[str, Any], of: str) -> None:
             continue
         if text not in SELECTION:
             raise _not_usable(
-                f"has {metadata[key]!r:.100} as {key} of {of:.100}, which is neither true nor false"
+                f"sets {key} of {of:.100} to {metadata[key]!r:.100}, which is not true or false"
             )
         metadata[key] = SELECTION[text]
 
 
 def _not_usable(why: str) -> SettingError:
     return SettingError(
-        f"the catalog {why}; make a new one with --discover, or, if the extra metadata of Meltano "
-        "sets this, correct it there"
+        f"the catalog {why}; make a new one with --discover, or, if Meltano's metadata extra sets "
+        "this, correct it there"
     )
 
 
@@ -150,8 +150,8 @@ def check_stream_maps(maps: Mapping[str, Any] | None, properties: set[str]) -> N
         if name != ELSE and not fnmatch(STREAM, stream):
             meant = did_you_mean(stream, [STREAM, ELSE])
             raise _refused(
-                f"names the stream {stream[:100]!r}, but the only stream is {STREAM}",
-                meant or f"; a copy of it has {STREAM} as its {SOURCE}",
+                f"refers to the stream {stream[:100]!r}, but the only stream is {STREAM}",
+                meant or f"; to copy it, set {SOURCE} to {STREAM}",
             )
         _check_stream_map(stream_map, properties)
     own = [name for name, entry in maps.items() if name != ELSE and SOURCE not in (entry or ())]
@@ -170,14 +170,13 @@ def _check_stream_map(stream_map: Mapping[str, Any], properties: set[str]) -> No
         if name.startswith("__"):
             if name not in operators:
                 raise _refused(
-                    f"has a map with {name[:100]!r}, which is no operator of it; its operators are "
-                    f"{', '.join(operators)}",
+                    f"uses {name[:100]!r}, which is none of the operators {', '.join(operators)}",
                     did_you_mean(name, operators),
                 )
         elif expression in NULLS:
             if name not in known:
                 raise _refused(
-                    f"removes {name[:100]!r}, which is no property of the stream",
+                    f"removes {name[:100]!r}, which is not a property of the stream",
                     did_you_mean(name, known),
                 )
         elif name not in properties and plain(name) in kept:

@@ -53,11 +53,11 @@ _TEXTS = {
     "window_hours": "Window size: Largest window of one export, in hours. The tap chooses the size "
     "of each window.",
     "min_window_seconds": "Smallest window: Smallest window, in seconds. The tap splits a window "
-    "that is too large for one export, but no window of this size.",
-    "lookback_hours": "Lookback: Hours before the bookmark that each sync exports again, for "
-    "events that arrived late. Set 0 for targets that append.",
-    "lag_minutes": "Lag: Minutes before now at which each sync ends, so that its windows are "
-    "complete.",
+    "that is too large for one export, but not one of this size or smaller.",
+    "lookback_hours": "Lookback: How many hours before the bookmark each sync exports again, for "
+    "events that arrived late. Set it to 0 for targets that append.",
+    "lag_minutes": "Lag: How many minutes before now the range of each sync ends, so that its "
+    "windows are complete.",
     "max_concurrent_jobs": "Concurrent jobs: Largest number of export jobs in flight, over all "
     "products.",
     "job_timeout_minutes": "Job timeout: Minutes after which a running job counts as too large. "
@@ -67,11 +67,11 @@ _TEXTS = {
     "request_timeout_seconds": "Request timeout: Timeout of each connection attempt and read, in "
     "seconds.",
     "max_retries": "Retries: How often a failed call is retried, within a total time limit.",
-    "delimiter": "Delimiter: Field separator of the files, one character; sent if it is not |.",
+    "delimiter": "Delimiter: Field separator, one character; sent to the service unless it is |.",
     "quote_character": "Quote character: Quote character of the export files. If it is empty, "
     "quotes are data.",
-    "columns": "Columns: Product code to the column names of its files, in order. It applies to "
-    "files without a usable header, instead of the known layouts.",
+    "columns": "Columns: Maps a product code to the column names of its files, in order. It "
+    "applies to files without a usable header, instead of the known layouts.",
     "layout_check": "Layout check: What to do if event types contradict the layout of a file "
     "without a header: fail the window (error) or continue (warning).",
     "api_url": f"API URL: Base URL of the service, https. Staging is {STAGING}.",
@@ -211,7 +211,7 @@ def checked(config: Mapping[str, Any], *, must_be_complete: bool = True) -> dict
         variables = ", ".join(PREFIX + name.upper() for name in missing)
         raise SettingError(
             f"these settings are missing: {', '.join(missing)}; set them in the configuration or, "
-            f"with --config=ENV, in the environment or a file .env, as {variables}"
+            f"with --config=ENV, in the environment or a .env file, as {variables}"
         )
     if not missing:
         for name, is_right, wanted in _rules(values):
@@ -296,7 +296,7 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if "required" in schema:
         words.append(f"with {' and '.join(schema['required'])}")
     if schema.get("additionalProperties") is False:
-        words.append(f"no keys but {', '.join(schema['properties'])}")
+        words.append(f"with no keys other than {', '.join(schema['properties'])}")
     return ", ".join(words)
 
 
@@ -320,15 +320,15 @@ def _rules(values: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     yield (
         "delimiter",
         delimiter.isascii() and not delimiter.isalnum() and delimiter not in "\r\n\0-\\",
-        "one ASCII character, no letter, digit, line end, NUL, hyphen or backslash",
+        "one ASCII character other than a letter, digit, line end, NUL, hyphen or backslash",
     )
     # DuckDB ignores white space around a quote, so white space cannot be the quote.
     yield (
         "quote_character",
         quote in set(string.punctuation) - {"-", "\\"} or not quote,
-        "one ASCII character or empty, no letter, digit, white space, hyphen or backslash",
+        "empty or one ASCII character other than a letter, digit, white space, hyphen or backslash",
     )
-    yield "quote_character", quote != delimiter, "another character than delimiter"
+    yield "quote_character", quote != delimiter, "a different character from delimiter"
     for product, names in values.get("columns", {}).items():
         columns = {snake_case(name) for name in names}
         is_right = len(columns - {""}) == len(names) and columns >= {"timestamp", "type"}
@@ -345,7 +345,7 @@ def _rules(values: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
 
 def _rules_of_batches(config: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     root, prefix = config["storage"]["root"], config["storage"].get("prefix", "")
-    unsafe = "%, ?, # and control characters: targets read URLs with these in different ways"
+    unsafe = "%, ?, # or control characters, which targets interpret differently"
     is_plain = not _UNSAFE.search(root) and not root.isspace()
     yield "batch_config.storage.root", is_plain, f"a folder or URL without {unsafe}"
     is_plain = not _UNSAFE.search(prefix) and "/" not in prefix
@@ -357,18 +357,21 @@ def _rules_of_batches(config: Mapping[str, Any]) -> Iterator[tuple[str, bool, st
 
 _DATE = "a date-time such as 2019-10-14T00:00:00Z (without an offset it is UTC)"
 _COLUMNS = (
-    "all column names of its files, in order, all different, each with a letter or digit, "
-    'timestamp and type among them, such as ["timestamp", "type", "userId"]'
+    "the names of all columns of its files, in order, including timestamp and type, without "
+    'duplicates, each with a letter or digit, such as ["timestamp", "type", "userId"]'
 )
 _URL = (
-    f"a URL such as {PRODUCTION}: https (http for a loopback host only), no credentials, no white "
-    "space"
+    f"an https URL such as {PRODUCTION} (http only for a loopback host), without credentials, "
+    "white space, query or fragment"
 )
 _UNSAFE = re.compile(r"[%?#\x00-\x1f\x7f-\x9f]")
 
 
 def _refuse_misspelt_codes(values: Mapping[str, Any]) -> None:
-    """Refuse codes that are a letter away from a known one, or lack two; both sets are open."""
+    """Refuse codes that are a letter away from a known one, or lack two of its letters.
+
+    The service may have further codes.
+    """
     products = [code for code in values["products"] if code not in values.get("columns", {})]
     for name, codes, known in (
         ("products", products, PRODUCTS),
@@ -377,7 +380,7 @@ def _refuse_misspelt_codes(values: Mapping[str, Any]) -> None:
         for code in codes:
             meant = did_you_mean(code, known, 1 - 1.01 / max(len(plain(code)), 2))
             if meant and code not in known:
-                text = f"setting {name} names {code[:100]!r}, which is not known{meant}"
+                text = f"setting {name} contains {code[:100]!r}, which is not known{meant}"
                 raise SettingError(text)
 
 
@@ -395,14 +398,14 @@ def unknown_codes(
     unknown = [code for code in event_types if code not in known]
     if unknown:
         yield (
-            f"event_types: no configured product is known to have {', '.join(unknown)}; they are "
-            "passed on to the service"
+            "event_types that are not known for any configured product are passed on to the "
+            f"service: {', '.join(unknown)}"
         )
     for code in products:
         if code not in PRODUCTS and code not in described:
             yield (
-                f"product {code} is not known; it is passed on to the service; its files need a "
-                f"header, or the setting columns; known products are {', '.join(PRODUCTS)}"
+                f"product {code} is unknown and passed on to the service; its files need a header, "
+                f"or an entry in the setting columns; known products are {', '.join(PRODUCTS)}"
             )
 
 

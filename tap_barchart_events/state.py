@@ -125,14 +125,14 @@ class ProductState:
             others = [name for name in layout.names if name not in known]
             warnings.append(
                 "the header lacks columns that earlier files had, so they are null: "
-                f"{', '.join(_with_nearest(name, others) for name in lacking)}; ask Barchart's "
-                "support whether they have other names now"
+                f"{', '.join(_with_nearest(name, others) for name in lacking)}; contact Barchart "
+                "support: they may have been renamed"
             )
         new = {name: _kept(name) for name in contents.extra_columns}
         new = {name: kept for name, kept in new.items() if kept not in self.extra}
         if new:
             warnings.append(
-                "columns that the schema does not name go to extra, if that is selected: "
+                "columns that are not in the schema go to extra, if it is selected: "
                 f"{', '.join(sorted(new))}"
             )
         bits = sum(1 << bit for bit, name in enumerate(known) if name in layout.names)
@@ -151,8 +151,9 @@ class ProductState:
             )
         elif self.start_date is not None and settings.start_date < min(self.start_date, begin):
             yield (
-                f"start_date is earlier than that of the last run, so events from {start_date} to "
-                f"{to_iso(min(self.start_date, begin))} are not extracted; to extract them, {_HOW}"
+                "start_date is earlier than in the last run, but the sync continues from the "
+                f"bookmark, so events from {start_date} to {to_iso(min(self.start_date, begin))} "
+                f"are not extracted; to extract them, {_HOW}"
             )
         if self.event_types is not None and {*self.event_types} != {*settings.event_types}:
             old, new = (
@@ -160,13 +161,13 @@ class ProductState:
                 for types in (self.event_types, settings.event_types)
             )
             yield (
-                f"event_types have changed: before {to_iso(begin)}, events of {old} are extracted, "
-                f"and from {bookmark} on, events of {new}; to extract others, {_HOW}"
+                f"event_types has changed: up to {to_iso(begin)}, events of {old} have been "
+                f"extracted; from {bookmark} on, events of {new} will be; to extract others, {_HOW}"
             )
 
 
 _HOW = (
-    "run once with a STATE of its own, or reset STATE to extract everything again "
+    "run once with a separate STATE, or reset STATE to extract everything again "
     "(docs/operations.md)"
 )
 

@@ -48,7 +48,7 @@ class TapBarchartEvents(Tap):
 
         Args:
             config: The configuration, as it came from files.
-            parse_env_config: Whether environment variables, and a file .env here or above, add
+            parse_env_config: Whether environment variables, and a .env file here or above, add
                 to it.
             validate_config: Whether it must be complete; discovery needs no setting.
             catalog: The catalog, as it came from a file, or the SDK's own object.
@@ -77,11 +77,11 @@ class TapBarchartEvents(Tap):
         )
 
     def _environment(self) -> dict[str, str]:
-        """Return setting → text, from the environment and a file .env, here or above."""
+        """Return setting → text, from the environment and a .env file, here or above."""
         path = find_dotenv(usecwd=True)
         for variable, text in dotenv_values(path, interpolate=False).items():
             if variable in SECRETS and "${" in (text or ""):
-                warning = "%s in %s holds ${, which is replaced there; set it in the environment"
+                warning = "%s in %s contains ${, which is expanded there; set it in the environment"
                 self.logger.warning(warning, variable, path)
         # Meltano's variables other than settings, such as __SELECT, begin with two underscores.
         ours = re.compile(f"{PREFIX}(?!LOGLEVEL$|_)(.+)")
@@ -94,7 +94,7 @@ class TapBarchartEvents(Tap):
         known = CONFIG_JSONSCHEMA["properties"]
         for name in sorted(values.keys() - known):
             meant = did_you_mean(name, known)
-            self.logger.warning("there is no setting %s, so it is ignored%s", name, meant)
+            self.logger.warning("ignored the unknown setting %s%s", name, meant)
         for name in ("username", "password"):
             given = values.get(name)
             if isinstance(given, str) and given != given.strip("\r\n"):
@@ -115,8 +115,8 @@ class TapBarchartEvents(Tap):
             contexts = [(p["context"]["customer"], p["context"]["product"]) for p in partitions]
         except (KeyError, TypeError):
             raise SettingError(
-                "STATE was not written by this tap; pass the value of its last STATE message "
-                "(under Meltano, of singer_state), or no STATE to begin at start_date"
+                "STATE was not written by this tap; pass the value of the tap's last STATE message "
+                "(under Meltano, the value of singer_state), or no STATE to begin at start_date"
             ) from None
         if twice := [context for context in contexts if contexts.count(context) > 1]:
             product = "/".join(map(str, twice[0]))

@@ -97,7 +97,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Run in a folder without settings: the search for a file .env ends at this empty one."""
+    """Run in a folder without settings: the search for a .env file ends at this empty one."""
     folder = tmp_path_factory.getbasetemp()
     (folder / ".env").touch()
     os.chdir(folder)

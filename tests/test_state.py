@@ -120,8 +120,8 @@ def test_event_types_that_have_changed_are_a_warning_in_one_run(
     assert len(found) == bool(names)
     if names:
         old, new = names
-        assert f"before {to_iso(BOOKMARK - HOUR)}, events of {old} are extracted, " in found[0]
-        assert f"and from {to_iso(BOOKMARK)} on, events of {new}; to extract others" in found[0]
+        assert f"up to {to_iso(BOOKMARK - HOUR)}, events of {old} have been extracted; " in found[0]
+        assert f"; from {to_iso(BOOKMARK)} on, events of {new} will be; to extract" in found[0]
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ class ReportsClient:
             return None
 
         if error := retry.run(attempt, self.stopped):
-            logger.warning("%s; the first export job shows whether they are right", error)
+            logger.warning("%s; the first export job will check the credentials", error)
         return error is None
 
     def start(self, *, delimiter: str = DEFAULT_DELIMITER, **export: Any) -> Job:
@@ -307,8 +307,8 @@ class ReportsClient:
             others.append("window of this sync")
         if others:
             raise errors.JobFailedError(
-                f"could not {what}: the service answered with job {job.source} of another export "
-                f"(other {' and '.join(others)}); a cache in between may be the reason"
+                f"could not {what}: the service answered with job {job.source}, which is for "
+                f"another export (different {' and '.join(others)}); a cache may be the cause"
             )
         return job
 
@@ -332,7 +332,7 @@ class ReportsClient:
         types = echo.get("types")
         known: Any = asked.get("types", types)
         if isinstance(types, list) and {*map(_code, types)} != {*map(_code, known)}:
-            self._warn_once("the service echoes other event types; check the codes in event_types")
+            self._warn_once("the service reports different event types; check those in event_types")
         return others
 
     def link(self, source: str) -> str:
@@ -417,7 +417,7 @@ class ReportsClient:
             with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 return parse({"link": response.headers["Location"]} if is_link else loads(content))
             error: errors.BarchartEventsError = errors.TransientError(
-                f"could not {what}: the response is not as documented; check api_url and the proxy"
+                f"could not {what}: the response is not as documented; check api_url and any proxy"
             )
         else:
             error = self._error(call, what, response, content)
@@ -435,7 +435,8 @@ class ReportsClient:
         said = self._presentable(": ".join(filter(None, [", ".join(codes), message])))
         text = f"could not {what}: the service answered {status}" + (f" ({said})" if said else "")
         if status in {401, 403}:
-            return errors.CredentialsError(f"{text}; check username, password, customer, api_url")
+            advice = "check username, password, customer and api_url"
+            return errors.CredentialsError(f"{text}; {advice}")
         if call in {"poll", "link"}:
             known = [kind for code, kind in ERRORS.items() if code in codes]
             if known or status == 404:

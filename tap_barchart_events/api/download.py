@@ -51,8 +51,8 @@ TWO_CREDENTIALS = frozenset({"InvalidArgument", "InvalidRequest"})
 """Codes for requests with both an ``Authorization`` header and the link's signature."""
 
 NO_FILE = (
-    "the job is complete but object storage has no file, as it may be after an export without "
-    "events; run again later, and if the error persists, ask Barchart's support"
+    "the job is complete but object storage has no file, which can happen after an export without "
+    "events; run again later, and if the error persists, contact Barchart support"
 )
 
 
@@ -127,7 +127,7 @@ class Download:
                     self.best = max(self.best, self.received)
                     seconds = time.monotonic() - began - MAX_TIMEOUTS * self.timeout
                     if self.received - before < MIN_RATE * seconds:
-                        raise errors.TransientError(f"could not {self.what}: it arrives too slowly")
+                        raise errors.TransientError(f"could not {self.what}: transfer too slow")
 
     def _get(self, link: str, headers: dict[str, str]) -> requests.Response:
         # Redirects are followed here, so that each is checked.
@@ -174,8 +174,8 @@ class Download:
         if not is_whole or (is_resumed and length != self._size):
             self.received = 0
             raise errors.TransientError(
-                f"could not {self.what}: the response may not be the whole file: it has no "
-                "length, or is a part; exclude object storage from the proxy"
+                f"could not {self.what}: the response may not be the whole file: its length "
+                "is missing, or it is only a part; exclude object storage from any proxy"
             )
         self._headers, self._size, self.received = headers, length or 0, 0
         self._check_size(self._size)
@@ -193,7 +193,7 @@ class Download:
             self.received = 0
         may_pass = status == 404 or (status == 400 and code not in TWO_CREDENTIALS)
         if not (may_continue or may_pass or is_resumed):
-            return errors.ServiceError(f"{text}; check the proxy, or ask Barchart's support")
+            return errors.ServiceError(f"{text}; check any proxy, or contact Barchart support")
         advice = NO_FILE if status == 404 or code == "AccessDenied" else ""
         return errors.TransientError(text, retry_after(response.headers), advice)
 
@@ -215,11 +215,12 @@ class Download:
         label = " ".join(labels).strip()
         is_missing = not head and not is_compressed and NEVER_EMPTY.search(label)
         if is_missing or head.startswith((b"<", b"{", b"[")):
-            fault = f"begins with {chr(head[0])!r}" if head else f"is empty, not {label[:80]!r}"
+            empty = f"is empty, although it is labelled {label[:80]!r}"
+            fault = f"begins with {chr(head[0])!r}" if head else empty
             self.received = 0
             raise errors.TransientError(
                 f"could not {self.what}: the response is not the file: it {fault}",
-                advice="check the proxy; if the error persists, ask Barchart's support",
+                advice="check any proxy; if the error persists, contact Barchart support",
             )
 
     def _beginning(self) -> bytes:
@@ -240,7 +241,7 @@ class Download:
             plain.replace(self.path)
         except (gzip.BadGzipFile, EOFError, zlib.error):
             self.received = 0
-            raise errors.TransientError(f"could not {self.what}: its gzip is broken") from None
+            raise errors.TransientError(f"could not {self.what}: its gzip is corrupt") from None
         finally:
             plain.unlink(missing_ok=True)
 

@@ -50,11 +50,11 @@ NETWORK_ERRORS = (requests.RequestException, HTTPError, OSError, ValueError)
 
 REASONS: dict[type[Exception], str] = {
     InvalidSchema: "the environment sets a SOCKS proxy, which needs the package PySocks",
-    InvalidURL: "the URL of the host, or of the proxy that the environment sets, cannot be used",
+    InvalidURL: "the URL of the host, or of the proxy set in the environment, is invalid",
     ProxyError: "the proxy cannot be reached, or refuses the request",
     NameResolutionError: "the host name cannot be resolved",
     ConnectionRefusedError: "connection refused",
-    ConnectTimeout: "no connection in time",
+    ConnectTimeout: "the connection attempt timed out",
     ReadTimeoutError: "no response within request_timeout_seconds",
     SSLError: "TLS failed; check that the host serves https, and REQUESTS_CA_BUNDLE if it is set",
 }
@@ -66,7 +66,7 @@ REFUSALS = frozenset({429, 503})
 TRANSIENT = REFUSALS | {408, 425, 500, 502, 504}
 """Statuses of failures that may be temporary."""
 
-NEXT_TRY = "%s; try %d of %d in %.1f s"
+NEXT_TRY = "%s; attempt %d of %d in %.1f s"
 """The log line of a failure that is retried."""
 
 
@@ -102,16 +102,16 @@ def _mapped(error: Exception, what: str, host: str) -> ServiceError:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return ServiceError(
             f"could not {what}: the TLS certificate of {host} cannot be verified; check the "
-            "host, and REQUESTS_CA_BUNDLE where a proxy has a certificate of its own"
+            "host and, if a proxy uses its own certificate, REQUESTS_CA_BUNDLE"
         )
     detail = getattr(causes[-1], "strerror", None) or type(causes[-1]).__name__
     known = (text for kind, text in REASONS.items() if any(isinstance(c, kind) for c in causes))
-    reason = next(known, f"the connection broke ({detail})")
+    reason = next(known, f"the connection failed ({detail})")
     if type(error) is OSError:  # requests raises it for a missing file of certificates
-        reason = "no certificates can be read; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
-    advice = "check the host, the network and the proxy; the next run continues from the bookmark"
+        reason = "the CA certificates cannot be read; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
+    advice = "check the host, the network and any proxy; the next run continues from the bookmark"
     if is_loopback(host):
-        advice = "is the emulator running? barchart-events-emulator starts it"
+        advice = "is the emulator running? Start it with barchart-events-emulator"
     return TransientError(f"could not {what}: {host}: {reason}", advice=advice)
 
 
@@ -205,8 +205,8 @@ class Session(requests.Session):
                 body += piece
                 if len(body) > MAX_BODY or time.monotonic() > deadline:
                     raise TransientError(
-                        f"could not {what}: the response has over {MAX_BODY:,} bytes, or does not "
-                        "end in time; check api_url, and any proxy in between"
+                        f"could not {what}: the response is larger than {MAX_BODY:,} bytes, or "
+                        "took too long; check api_url and any proxy"
                     )
         return response, body
 
@@ -275,9 +275,10 @@ class RetryPolicy:
             return pause
         why = "setting max_retries"
         if attempt < self.attempts:
-            why = f"the next one is due in {pause:.0f} s, and none begins after {self.timeout:g} s"
+            limit = f"none may begin more than {self.timeout:g} s after the first"
+            why = f"the next one would be due in {pause:.0f} s, but {limit}"
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
-        raise ServiceError(f"{error}; given up after {tries} ({why}); {error.advice}")
+        raise ServiceError(f"{error}; gave up after {tries} ({why}); {error.advice}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

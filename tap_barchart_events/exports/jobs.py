@@ -29,7 +29,7 @@ WINDOWS_PER_JOB = 4
 """Windows issued and not yet emitted, for each job that may be in flight."""
 
 LOGGED_PAUSE = 60
-"""Seconds without new jobs, from which on the log says so."""
+"""A pause without new jobs is logged if it lasts at least this many seconds."""
 
 MAX_POLL_PAUSE = 15
 """Longest pause between polls, in poll intervals."""
@@ -282,7 +282,7 @@ class Scheduler:
         return export
 
     def next_change(self, now: float) -> float:
-        """Return until when there is no call to make, unless one under way ends before."""
+        """Return the time until which no call is to be made, unless one under way ends earlier."""
         states = {State.WAITING, State.RUNNING, State.EXPORTED}
         due = [export.due for export in self._exports() if export.state in states]
         times = (*due, *self._given_up, self._not_before)
@@ -336,6 +336,7 @@ class Scheduler:
 
     def finished(self, export: Export, outcome: Job | ExportFile | Exception, now: float) -> None:
         """Apply the outcome of the call that the window's state names."""
+        # The state before the call: either a branch changes it, or the call is repeated at ``due``.
         export.state = BEFORE[export.state]
         match outcome:
             case errors.SyncStopped():
@@ -370,20 +371,20 @@ class Scheduler:
                 self._raised(export, errors.JobFailedError(text), now)
             case "RUNNING" if elapsed >= self.policy.job_timeout:
                 self._given_up.append(export.job_began + self.policy.job_seconds_max)
-                minutes = self.policy.job_timeout / 60
-                reason = f"job {job.source} still ran after {minutes:g} min (job_timeout_minutes)"
+                age = f"{self.policy.job_timeout / 60:g} min (job_timeout_minutes)"
+                reason = f"job {job.source} was still running after {age}"
                 self._too_large(export, reason, now)
             case "RUNNING":
                 self._poll_again(export, elapsed, now)
             case status:
-                what = f"job {job.source} has the status {status[:40]!r}, which is not documented"
-                text = f"{what}; a newer version of this tap may know it"
+                what = f"job {job.source} has the undocumented status {status[:40]!r}"
+                text = f"{what}; a newer version of this tap may handle it"
                 self._raised(export, errors.ServiceError(text), now)
 
     def _raised(self, export: Export, error: Exception, now: float) -> None:
-        """Apply an error of a call or of a check."""
+        """Apply an error of a call or of a check. The order matters: the first match applies."""
         match error:
-            case errors.TransientError():
+            case errors.TransientError():  # only of a start: the client retries the other calls
                 self._start_failed(export, error, now)
             case errors.JobNotReadyError() if export.job and export.state is State.RUNNING:
                 self._answered(export, Job(export.job.source, "RUNNING", None), now)
@@ -437,12 +438,12 @@ class Scheduler:
         self.job_counts.too_large += 1
         if export.queue.plan.too_large(export.window):
             limit = export.queue.plan.known.limit
-            learnt = f"; an export holds about {limit:,.0f} events" if limit else ""
+            learnt = f"; an export can hold about {limit:,.0f} events" if limit else ""
             self._log(logging.INFO, "%s is split: %s%s", self._where(export), reason, learnt)
             del export.queue.exports[export.window.start]
             return
         advice = "lower min_window_seconds, or name fewer event_types"
-        text = f"{reason}, and the window may not be split further; {advice}"
+        text = f"{reason}, and the window cannot be split further; {advice}"
         self._raised(export, errors.TooLargeError(text), now)
 
     def _start_failed(self, export: Export, error: errors.TransientError, now: float) -> None:
@@ -455,8 +456,8 @@ class Scheduler:
             is_news = self._limit < self._lowest_limit or pause >= LOGGED_PAUSE
             self._lowest_limit = min(self._limit, self._lowest_limit)
             level = logging.INFO if is_news else logging.DEBUG
-            text = "the service refused an export job: at most %d at once from now on%s"
-            waits = f"; no new one for {pause:.0f} s (Retry-After)" if pause else ""
+            text = "the service refused an export job; from now on, at most %d run at once%s"
+            waits = f"; no new job starts for {pause:.0f} s (Retry-After)" if pause else ""
             self._log(level, text, self._limit, waits)
         else:
             if not export.tries:
@@ -475,7 +476,7 @@ class Scheduler:
         """Start a new job after a pause, unless there have been enough."""
         advice = (
             "run again later: the next run continues from the bookmark; if the error persists, "
-            "ask Barchart's support"
+            "contact Barchart support"
         )
         if isinstance(error, errors.JobForgottenError):
             export.forgotten += 1
@@ -489,8 +490,8 @@ class Scheduler:
         self.job_counts.failed += export.job is not None
         export.job, lost = None, export.failures + export.forgotten
         if is_last:
-            given_up = f"; given up after {lost} tries" if lost > 1 else ""
-            self._fail(export, errors.JobFailedError(f"{error}{given_up}; {advice}"))
+            gave_up = f"; gave up after {lost} tries" if lost > 1 else ""
+            self._fail(export, errors.JobFailedError(f"{error}{gave_up}; {advice}"))
             return
         wait = self.policy.waits[:lost][-1] * self.rng.uniform(0.5, 1)
         export.state, export.due = State.WAITING, now + wait

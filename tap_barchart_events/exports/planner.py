@@ -33,7 +33,7 @@ fitted. In balance, one window in 16 is too large."""
 NEW_SHARE = 0.9
 """Share of an hour's earlier count that a new count replaces."""
 MIN_SHARE = 1 / 60
-"""Share of an hour below which its first count is not extrapolated further: a one-second
+"""Share of an hour below which its first count is not extrapolated further: otherwise, a one-second
 burst would split each such hour of later weeks into a thousand windows."""
 TREND_POWER = 0.1
 """How strongly a window's ratio of counted to expected events changes the trend."""
@@ -51,7 +51,8 @@ class Knowledge:
     fits: float = 0.0
     """The most events that an export held, at least 1; 0 before the first export."""
     limit: float | None = None
-    """From how many events on an export counts as too large; None until a window was too large."""
+    """The number of events from which an export counts as too large; None until a window was too
+    large."""
     trend: float = 1.0
     """Ratio of recent events to expected events."""
     hours: list[float | None] = field(default_factory=lambda: [None] * WEEK_HOURS)

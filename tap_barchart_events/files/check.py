@@ -164,17 +164,17 @@ class FileContents:
                 for unit, size in UNITS.items()
                 if any(YEAR_2000 <= instant * size <= now + DAY for instant in instants)
             ]
-            unit = fitting[0] if fitting else "no unit"
+            likely = f"look like {fitting[0]}" if fitting else "fit no known unit"
             raise FileError(
-                f"{self.absurd:,} of its {self.rows:,} rows are before the year 2000 or later than "
-                f"a day after now ({span}): the timestamps fit as {unit}; "
-                "check the order in the setting columns, or ask Barchart's support"
+                f"{self.absurd:,} of its {self.rows:,} rows are before the year 2000 or more than "
+                f"a day in the future ({span}): the timestamps {likely}; "
+                "check the order in the setting columns, or contact Barchart support"
             )
         if self.rows and self.outside.rows == self.rows:
             raise FileError(
                 f"none of its {self.rows:,} rows is inside this window: they are {span}, so the "
                 "service, or a cache in between, sent another export; run again, and if the error "
-                "persists, ask Barchart's support"
+                "persists, contact Barchart support"
             )
 
     def check_types(self, product: str, of_others: Mapping[str, str]) -> None:
@@ -186,7 +186,7 @@ class FileContents:
         for code, *_ in self.by_type:
             if code in of_others:
                 raise FileError(
-                    f"it has rows of the event type {code}, which product {of_others[code]} has "
-                    f"and {product} does not, and the service gave no product for the export: it "
-                    f"may not know {product}; check products"
+                    f"it has rows of the event type {code}, which belongs to product "
+                    f"{of_others[code]} and not to {product}, and the service named no product for "
+                    f"the export, so it may not recognise {product}; check products"
                 )

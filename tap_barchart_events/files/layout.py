@@ -65,10 +65,10 @@ def detect_layout(
     """Return the layout of a file by its first row.
 
     A row that names both ``timestamp`` and ``type``, in any place, and holds no known event type,
-    is a header. Its names apply, unless the setting ``columns`` has the same names and one more, or
-    has as many names and the header's are unusable or one of them is empty. Without such a row, the
-    product's setting applies, even to a file with another header; without the setting, the one
-    known layout with that many columns.
+    is a header. Its names apply, with two exceptions in favour of the setting ``columns``: it has
+    the same names and one more; or it has as many names, and those of the header are unusable or
+    one is empty. Without such a row, the product's setting applies, even to a file with another
+    header; without the setting, the one known layout with that many columns.
 
     Raises:
         FileError: The row is neither a header nor an event, or has too many columns.
@@ -91,14 +91,14 @@ def detect_layout(
     if len(first_row) == 1:
         raise FileError(
             "the file has one column and no header: set delimiter to what separates its fields; if "
-            "nothing does, it is not an export, so check the proxy, or ask Barchart's support"
+            "nothing does, it is not an export, so check any proxy, or contact Barchart support"
         )
     names = _by_count(first_row, product, configured)
     timestamp = first_row[names.index("timestamp")]
     is_event = TIMESTAMP.fullmatch(timestamp) is not None
     if not is_event and not (configured and _may_be_header(first_row, timestamp)):
         raise FileError(
-            "the first row is neither a header with timestamp and type nor an event, as its "
+            "the first row is neither a header with timestamp and type nor an event: its "
             f"timestamp is {excerpt(timestamp)}; if it is a header, {_advice(names, product)}"
         )
     return Layout(names, header=not is_event, by_position=True)
@@ -148,9 +148,9 @@ def _fault(names: Sequence[str], product: str) -> str:
     """Return why the names of a header are unusable; empty if they are usable."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        return f"names {', '.join(map(excerpt, repeated[:5]))} more than once"
+        return f"has {', '.join(map(excerpt, repeated[:5]))} more than once"
     if product in IDENTITY_COLUMNS and not set(IDENTITY_COLUMNS[product]) & set(names):
-        return f"names none of the columns of {product}, so all events would seem equal"
+        return f"has none of the columns of {product}, so events could not be told apart"
     return ""
 
 
@@ -173,21 +173,21 @@ def _by_count(row: Sequence[str], product: str, configured: tuple[str, ...]) -> 
         if len(configured) == len(row):
             return configured
         raise LayoutError(
-            f"{has}, but the setting columns names {len(configured)}: {_advice(row, product)}"
+            f"{has}, but the setting columns lists {len(configured)}: {_advice(row, product)}"
         )
     known = {len(layout): layout for layout in _layouts(product)} if product in PRODUCTS else {}
     if len(row) in known:
         return tuple(map(snake_case, known[len(row)]))
     counts = f"have {' or '.join(map(str, known))}" if known else "are not known"
     raise LayoutError(
-        f"{has}, and the layouts of {product} {counts}: {_advice(row, product)}, or set delimiter "
+        f"{has}, but the layouts of {product} {counts}: {_advice(row, product)}, or set delimiter "
         "to what separates its fields"
     )
 
 
 def _advice(row: Sequence[str], product: str) -> str:
     return (
-        f"name the {len(row)} columns, in the file's order, in the setting columns: "
+        f"list the {len(row)} columns, in the file's order, in the setting columns: "
         f'{{"{product}": ["timestamp", "type", ...]}}'
     )
 
@@ -227,9 +227,8 @@ def check_layout(
     conflicts, is_decisive = layout_conflicts(PRODUCTS[product], by_type)
     if is_decisive and layout_check == "error":
         raise LayoutError(
-            f"its columns seem shifted: {conflicts}, which these event types do not have; "
-            f"{_advice(layout.names, product)}; or, if the columns are right, set layout_check to "
-            "warning"
+            f"its columns seem to be shifted: {conflicts}; {_advice(layout.names, product)}; or, "
+            "if the columns are right, set layout_check to warning"
         )
     return (conflicts,) if conflicts else ()
 
@@ -259,5 +258,6 @@ def layout_conflicts(product: Product, by_type: Iterable[TypeCount]) -> tuple[st
         for rows, most in [*checked, (all_rows, conflicting)]
     )
     found.sort(key=lambda entry: (-entry[0], *entry[1:]))
-    text = "; ".join(f"{code} carries {name} in {count:,} rows" for count, code, name in found[:3])
+    text = "; ".join(f"{code} has values in {name} in {n:,} rows" for n, code, name in found[:3])
+    text += ", although these event types have no such columns" if found else ""
     return text, is_decisive

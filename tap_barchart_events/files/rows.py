@@ -177,7 +177,7 @@ class Rows:
         try:
             return next(self._split(row[1].decode()))
         except UnicodeDecodeError:
-            raise self._error(row, "is not valid UTF-8; ask Barchart's support") from None
+            raise self._error(row, "is not valid UTF-8; contact Barchart support") from None
 
     def _split(self, text: str) -> Iterator[list[str]]:
         """Return the fields of well-formed rows."""
@@ -260,8 +260,8 @@ class Rows:
                 ends = accumulate(value.count("\n") for value in self.fields(row))
                 before = max((end for end in ends if end < number), default=0)
                 raise FileError(
-                    f"line {line + before} opens a quoted value that holds line {line + number}, "
-                    f"which looks like a row of its own; {NO_QUOTES}"
+                    f"the quoted value that begins on line {line + before} contains line "
+                    f"{line + number}, which looks like a separate row; {NO_QUOTES}"
                 )
 
     def _is_whole_number(self, text: bytes) -> bool:
@@ -280,9 +280,9 @@ class Rows:
             if len(fields) != width:
                 raise self._error(
                     row,
-                    f"has {len(fields)} instead of {width} fields; if all rows have as many, name "
-                    "them in the setting columns; if not, check the settings delimiter and "
-                    "quote_character, or, if the row is cut short, ask Barchart's support"
+                    f"has {len(fields)} fields instead of {width}; if all rows have {len(fields)}, "
+                    "list them in the setting columns; if not, check the settings delimiter and "
+                    "quote_character, or, if the row is cut short, contact Barchart support"
                     f"{self.quoting_hint(row)}",
                 )
             timestamp = fields[place]
@@ -290,9 +290,9 @@ class Rows:
                 raise self._error(
                     row,
                     f"has the timestamp {excerpt(timestamp)}, not a whole number of milliseconds; "
-                    "check the order in the setting columns, or ask Barchart's support",
+                    "check the order in the setting columns, or contact Barchart support",
                 )
-        raise FileError(f"the ends of its fields are not certain; {NO_QUOTES}")
+        raise FileError(f"it is not certain where its fields end; {NO_QUOTES}")
 
     def quoting_hint(self, row: Row) -> str:
         """Return what to do if the quotes of a wrong row are data; empty if it has none."""
@@ -302,12 +302,12 @@ class Rows:
         """Return an error that says why bytes do not begin with a row."""
         row = begin, rest.partition(b"\n")[0]
         hint = self.quoting_hint(row)
-        reason = "a carriage return that ends no line"
+        reason = "a carriage return that is not part of a line end"
         if len(rest) > MAX_ROW_BYTES:
             reason = f"a row of more than {MAX_ROW_BYTES:,} bytes"
         elif hint:
             reason = f"a quote that neither encloses a value nor is doubled, or {reason}"
-        return self._error(row, f"has {reason}" + (hint or "; ask Barchart's support"))
+        return self._error(row, f"has {reason}" + (hint or "; contact Barchart support"))
 
     def _error(self, row: Row, reason: str) -> FileError:
         return FileError(f"line {self.line(row[0])} {reason}")

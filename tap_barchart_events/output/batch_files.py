@@ -28,8 +28,8 @@ def check_storage(storage: StorageTarget) -> None:
         # The text of a ValueError contains part of the value.
         why = error if isinstance(error, ImportError) else "its protocol is not known"
         raise SettingError(
-            f"setting batch_config: storage.root: {why}; for s3:// install "
-            "tap-barchart-events[s3], for another protocol the package of fsspec"
+            f"setting batch_config.storage.root: {why}; for s3://, install "
+            "tap-barchart-events[s3]; for any other protocol, install the package that fsspec needs"
         ) from None
 
 
@@ -62,8 +62,8 @@ def store_all(
         number = error.errno if isinstance(error, OSError) else None
         why = os.strerror(number) if number else type(error).__name__
         raise FileError(
-            f"{what}: could not write a batch file: {why}; check space, permissions and "
-            "credentials where batch_config stores files, and space in TMPDIR"
+            f"{what}: could not write a batch file: {why}; check free space, permissions and "
+            "credentials of the storage in batch_config, and free space in TMPDIR"
         ) from None
 
 

@@ -145,7 +145,7 @@ def test_a_cut_download_goes_on_where_it_broke(
 
 
 def test_a_download_that_always_breaks_at_the_same_place_ends(bring: Bring) -> None:
-    with pytest.raises(ServiceError, match="given up after 5 tries"):
+    with pytest.raises(ServiceError, match="gave up after 5 tries"):
         bring(cut(http(SOMETHING), 2_000_000))
 
 

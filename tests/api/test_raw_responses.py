@@ -107,9 +107,9 @@ WITHOUT_END: dict[str, tuple[Callable[[Request, bytes], Response], str]] = {
     "103 Early Hints": (endless(b"", EARLY * 100), ""),
     "one trailer": (endless(CHUNKED + b"2\r\n{}\r\n0\r\nX-More: ", b"x" * 10_000), ""),
     "chunk extension": (endless(CHUNKED + b"2;x=", b"x" * 10_000), ""),
-    "slow body": (lambda *_: drops(http(b" " * 10_000)), "does not end in time"),
-    "long body": (endless(HEAD + b"\r\n", b" " * 10**6), "over 1,048,576 bytes"),
-    "bomb": (lambda *_: BOMB, "over 1,048,576 bytes"),
+    "slow body": (lambda *_: drops(http(b" " * 10_000)), "or took too long"),
+    "long body": (endless(HEAD + b"\r\n", b" " * 10**6), "larger than 1,048,576 bytes"),
+    "bomb": (lambda *_: BOMB, "larger than 1,048,576 bytes"),
     "deep JSON": (lambda *_: http(b"[" * 10**6), "is not as documented"),
 }
 """Scene → response, and why a poll fails."""
@@ -149,7 +149,7 @@ def test_a_download_of_a_few_bytes_a_second_ends(
 
     service.responses["download"] = respond
     began = time.monotonic()
-    with pytest.raises(ServiceError, match="too slowly; given up after 5 tries"):
+    with pytest.raises(ServiceError, match="too slow; gave up after 5 tries"):
         client.download(start(client), tmp_path / "file")
     assert time.monotonic() - began < 10
 

@@ -103,8 +103,8 @@ def test_any_other_value_of_selected_is_refused_before_any_request(
     assert isinstance(outcome.error, SettingError)
     what = "the stream" if name == "stream" else "user_id"
     assert (
-        f"has {value!r} as {key} of {what}, which is neither true nor false; make a new one with "
-        "--discover, or, if the extra metadata of Meltano sets this, correct it there"
+        f"sets {key} of {what} to {value!r}, which is not true or false; make a new one with "
+        "--discover, or, if Meltano's metadata extra sets this, correct it there"
     ) in outcome.reason
     assert service.requests == []
 
@@ -145,7 +145,7 @@ def test_a_catalog_made_for_other_products_is_a_warning_that_says_so(
         "watchlist_id, view_name, view_type, data_mode, class_filter of the products configured; "
         "their values go to extra, if that is selected; make a new one with --discover"
     )
-    assert "columns that the schema does not name go to extra, if that is selected: ab_" in new
+    assert "columns that are not in the schema go to extra, if it is selected: ab_" in new
     assert outcome.records[0].keys() == catalog["streams"][0]["schema"]["properties"].keys()
     assert [*map(values_in, outcome.records)] == [*map(values_in, whole)]
     assert {name for record in outcome.records for name in record["extra"] or ()} >= {"ab_test"}

@@ -85,7 +85,7 @@ def test_columns_does_not_replace_a_bad_row_or_another_order() -> None:
     columns = {"WATCHLIST": ["timestamp", "type", "symbol", "userId"]}
     shifted = served(["when", "what", "who", "which"], *rows, columns=columns)
     assert isinstance(shifted.error, LayoutError)
-    assert "seem shifted" in shifted.reason
+    assert "seem to be shifted" in shifted.reason
 
 
 def test_a_column_without_a_name_is_dropped_while_it_is_empty(service: Emulator) -> None:
@@ -146,7 +146,7 @@ def test_columns_that_go_to_extra_are_a_warning_for_the_first_time_alone(
 ) -> None:
     service.added_column = "abTest"
     first = synced(of(service, window_hours=0.5))
-    said = "columns that the schema does not name go to extra, if that is selected: "
+    said = "columns that are not in the schema go to extra, if it is selected: "
     assert warnings == ["WATCHLIST 2026-03-02 00:00 → 00:30: " + said + "ab_test"]
     assert columns_in(first)["extra"] == ["ab_test"]
     service.added_column = "x" * 33

@@ -69,7 +69,7 @@ MATRIX = [
     ),
     *rows(("poll", "link"), "error", code="EVENT_JOB_GET_FAILED_NO_JOB", status=404),
     *rows(ALL, "error", code="REQUEST_GENERAL_FAILURE"),
-    *rows("start", "error", "given up after 3 tries; check customer", code="UNKNOWN", status=400),
+    *rows("start", "error", "gave up after 3 tries; check customer", code="UNKNOWN", status=400),
     *rows("start", "error", "MALFORMED.*; check customer", code="REQUEST_INPUT_MALFORMED"),
     *rows(ALL, "html"),
     *rows(ALL, "empty"),
@@ -97,7 +97,7 @@ MATRIX = [
     *rows(API, "job-failed"),
     *rows(API, "job-timeout"),
     *rows(API, "job-hangs"),
-    *rows(("start", "poll"), "job-status", "'PAUSED', which is not documented"),
+    *rows(("start", "poll"), "job-status", "undocumented status 'PAUSED'"),
     *rows("link", "job-status"),
     *rows(API, "forget"),
     # Jobs that are another export's: a new one is started. Types are compared if any are asked for.
@@ -107,12 +107,12 @@ MATRIX = [
     *rows(("start", "poll"), "filter", nulls=["customer", "product", "start", "end"]),
     *(
         row
-        for error in (None, "of another export.*after 4 tries")
+        for error in (None, "for another export.*after 4 tries")
         for echo in ({"customer": "OTHER"}, {"product": "ALERT"}, {"start": 1 << 50}, {"end": 1})
         for row in rows(("start", "poll"), "filter", error, **echo)
     ),
     *rows("start", "same-job"),
-    *rows("start", "same-job", "of another export.*after 4 tries"),
+    *rows("start", "same-job", "for another export.*after 4 tries"),
     *rows("start", "other-range", "none of its .* rows is inside this window"),
     # Links.
     *rows("link", "link-seconds"),

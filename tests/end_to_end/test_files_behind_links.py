@@ -96,8 +96,8 @@ def test_an_empty_body_is_a_window_without_events_unless_a_label_contradicts_it(
     assert not outcome.bookmarks
     label = "".join(labels.values())
     assert re.search(
-        rf"the response is not the file: it is empty, not '{label}'; given up after 2 "
-        "tries .*; check the proxy; if the error persists, ask Barchart's support",
+        rf"the response is not the file: it is empty, although it is labelled '{label}'; gave "
+        "up after 2 tries .*; check any proxy; if the error persists, contact Barchart support",
         outcome.reason,
     )
 
@@ -128,8 +128,8 @@ def test_a_link_without_a_file_says_so(service: Emulator, status: int, code: str
     outcome = sync(one_window(service, max_retries=2))
     assert re.match(
         rf"TGAM/WATCHLIST 2026.*could not download the export of job JOB-.*: object storage "
-        rf"answered {status} {code}; given up after 3 tries .*; the job is complete but object "
-        r"storage has no file, as it may be after an export without events; ",
+        rf"answered {status} {code}; gave up after 3 tries .*; the job is complete but object "
+        r"storage has no file, which can happen after an export without events; ",
         outcome.reason,
     )
 

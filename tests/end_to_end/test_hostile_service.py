@@ -73,7 +73,7 @@ def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
         time.sleep(0.05)
     tap.process.terminate()
     outcome = tap.end()
-    assert "no new one for 300 s (Retry-After)" in outcome.log
+    assert "no new job starts for 300 s (Retry-After)" in outcome.log
 
 
 def without_date(_: Request, usual: bytes) -> bytes:
@@ -143,13 +143,13 @@ def test_a_loopback_host_never_gets_a_proxy(
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("HTTPS_PROXY", "http://", "the proxy that the environment sets"),
-        ("HTTPS_PROXY", "http://[bad:3128", "the proxy that the environment sets"),
-        ("HTTPS_PROXY", "http://someone:for-the-proxy@host:port", "the proxy that the environment"),
-        ("HTTPS_PROXY", "ftp://127.0.0.1:1", "the proxy that the environment sets"),
+        ("HTTPS_PROXY", "http://", "the proxy set in the environment"),
+        ("HTTPS_PROXY", "http://[bad:3128", "the proxy set in the environment"),
+        ("HTTPS_PROXY", "http://someone:for-the-proxy@host:port", "proxy set in the environment"),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:1", "the proxy set in the environment"),
         ("HTTPS_PROXY", "http://someone:for-the-proxy@127.0.0.1:1", "the proxy cannot be reached"),
         ("ALL_PROXY", "socks5://127.0.0.1:1", "SOCKS proxy, which needs the package PySocks"),
-        ("REQUESTS_CA_BUNDLE", "/no/such/file", "no certificates can be read; check REQUESTS_CA"),
+        ("REQUESTS_CA_BUNDLE", "/no/such/file", "the CA certificates cannot be read; check REQ"),
     ],
 )
 def test_a_proxy_or_certificates_that_cannot_be_used_end_it_as_an_unreachable_host_does(
@@ -161,4 +161,4 @@ def test_a_proxy_or_certificates_that_cannot_be_used_end_it_as_an_unreachable_ho
     assert "could not check the credentials: https://storage.example: " in outcome.reason
     assert why in outcome.reason
     assert "for-the-proxy" not in outcome.reason
-    assert "given up after 1 try" in outcome.reason
+    assert "gave up after 1 try" in outcome.reason

@@ -212,7 +212,7 @@ def test_a_job_that_is_taken_over_has_its_event_types_checked(
         service.fault("poll", "filter", types=["ANOTHER-TYPE"])
     check_continued(service, state, **types)
     assert set(starts(service).values()) == {1}
-    said = ["the service echoes other event types" in warning for warning in warnings]
+    said = ["the service reports different event types" in warning for warning in warnings]
     assert said == [True] * echoes_others
 
 

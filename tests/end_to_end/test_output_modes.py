@@ -234,8 +234,8 @@ def test_without_credentials_the_last_line_says_so_and_no_bookmark_moves(
     environ |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     outcome = Tap(tmp_path, settings_of(service, batch_config=config), environ=environ).end()
     assert outcome.code == 1
-    assert "could not write a batch file: NoCredentialsError; check space, per" in outcome.reason
-    assert "credentials where batch_config stores files" in outcome.reason
+    assert "could not write a batch file: NoCredentialsError; check free space" in outcome.reason
+    assert "credentials of the storage in batch_config" in outcome.reason
     assert (outcome.files, outcome.bookmarks) == ([], {})
 
 

@@ -26,8 +26,8 @@ BATCHES: dict[str, Any] = {
     "storage": {"root": "file:///nowhere"},
 }
 
-GOOGLE = "gcsfs to access Google Storage; for s3:// install tap-barchart-events[s3]"
-UNKNOWN = "not known; for s3:// install tap-barchart-events[s3]"
+GOOGLE = "gcsfs to access Google Storage; for s3://, install tap-barchart-events[s3]"
+UNKNOWN = "not known; for s3://, install tap-barchart-events[s3]"
 
 THIRD_WINDOW = hour(2)
 
@@ -74,8 +74,8 @@ def refused_at_the_third_window(
     ("kind", "details", "said"),
     [
         ("status", {"code": 403}, "could not start an export job: the service answered 403"),
-        ("job-status", {"status": "ARCHIVED"}, "status 'ARCHIVED', which is not documented"),
-        ("job-failed", {}, "given up after 4 tries; run again.*ask Barchart's support"),
+        ("job-status", {"status": "ARCHIVED"}, "the undocumented status 'ARCHIVED'"),
+        ("job-failed", {}, "gave up after 4 tries; run again.*contact Barchart support"),
         ("job-timeout", {}, "lower min_window_seconds, or name fewer event_types"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_job_that_comes_to_nothing(
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        (b"1772416800000|A|b", "has 3 instead of 9 fields"),
+        (b"1772416800000|A|b", "has 3 fields instead of 9"),
         (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
         (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
         (b"|WATCHLIST-CREATED|||||||", "timestamp"),
@@ -149,7 +149,7 @@ def test_no_space_for_a_batch_file(service: Emulator, refused: Run, tmp_path: Pa
     limits = {"limits": {"RLIMIT_FSIZE": 1_000_000}}
     outcome = refused(max_concurrent_jobs=1, batch_config=batch_config, options=limits)
     assert "WATCHLIST 2026-03-02 02:00 → 03:00: could not write a batch" in outcome.reason
-    assert "check space, permissions" in outcome.reason
+    assert "check free space, permissions" in outcome.reason
     assert len(outcome.files) == 1
     assert outcome.bookmarks == {"WATCHLIST": THIRD_WINDOW}
 
@@ -213,12 +213,12 @@ def test_a_name_that_is_no_setting_is_reported_with_the_one_that_was_meant(run: 
     options = {"environ": environ, "arguments": ("--config=ENV",)}
     more = {"products": ["GADGETS"], "start_date": START.replace("00:00", "01:00", 1)}
     log = run(None, 1, options, window_hour=1, colour="blue", **more).log
-    assert "no setting window_hour, so it is ignored; did you mean window_hours?" in log
-    assert "no setting colour, so it is ignored\n" in log
-    assert "no setting lookback, so it is ignored; did you mean lookback_hours?" in log
+    assert "ignored the unknown setting window_hour; did you mean window_hours?" in log
+    assert "ignored the unknown setting colour\n" in log
+    assert "ignored the unknown setting lookback; did you mean lookback_hours?" in log
     assert "LOGLEVEL" not in log
     assert "__SELECT" not in log
-    assert "product GADGETS is not known; it is passed on to the service" in log
+    assert "product GADGETS is unknown and passed on to the service" in log
     assert "WATCHLIST, " in log
 
 
@@ -240,7 +240,7 @@ def test_a_secret_that_an_env_file_would_change_is_a_warning_without_its_value(
     (tmp_path / ".env").write_text(f"{variable}='p${{HOME}}w'", encoding="utf-8")
     options = {"arguments": ("--config=ENV",), "cwd": tmp_path}
     log = refused(options=options, start_date="never").log
-    assert f"{variable} in {tmp_path}/.env holds ${{, which is replaced there" in log
+    assert f"{variable} in {tmp_path}/.env contains ${{, which is expanded there" in log
     assert "; set it in the environment" in log
     assert "HOME" not in log
 
@@ -252,7 +252,7 @@ def partitions_of(*partitions: Any) -> dict[str, Any]:
     return {"bookmarks": {"events": {"partitions": list(partitions)}}}
 
 
-NOT_OURS = "STATE was not written by this tap; pass the value of its last STATE message (under"
+NOT_OURS = "STATE was not written by this tap; pass the value of the tap's last STATE message"
 CONTEXT = {"context": {"customer": "TGAM", "product": "WATCHLIST"}}
 
 
@@ -325,7 +325,7 @@ def test_a_state_file_of_several_lines(tmp_path: Path, line: bytes) -> None:
     file.write_bytes(line * 3)
     said = refused_at_once(f"--state={file}")
     assert "given as --state, is not a JSON object: Extra data" in said
-    assert "; of several lines, pass the last line, alone in a file (tail -n 1)" in said
+    assert "; if it has several lines, pass only the last, in a file of its own (tail -n 1)" in said
 
 
 # The log -------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_a_run_logs_no_secret_at_any_level(
         environ["SINGER_SDK_LOG_CONFIG"] = str(tmp_path / "log.yaml")
     outcome = run(None, 1, {"environ": environ}, max_retries=2)
     assert outcome.log.upper().count("DEBUG") > 3
-    assert "try 2 of 3" in outcome.log
+    assert "attempt 2 of 3" in outcome.log
     assert "Traceback of the error" in outcome.log
     check_for_secrets(service, outcome.log, outcome.written.decode())
 

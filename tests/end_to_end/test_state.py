@@ -84,9 +84,9 @@ def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     one, two = ["WATCHLIST-CREATED"], ["WATCHLIST-CREATED", "WATCHLIST-DELETED"]
     outcome = ran(service, ran(service, event_types=one).states[-1], event_types=two, end_date=END)
     [warning] = warnings
-    assert warning.startswith(f"TGAM/WATCHLIST: event_types have changed: before {MIDDLE}, events")
-    assert f"events of WATCHLIST-CREATED are extracted, and from {MIDDLE} on, events" in warning
-    assert "WATCHLIST-CREATED, WATCHLIST-DELETED; to extract others, run once with" in warning
+    assert warning.startswith(f"TGAM/WATCHLIST: event_types has changed: up to {MIDDLE}, events")
+    assert f"WATCHLIST-CREATED have been extracted; from {MIDDLE} on, events of" in warning
+    assert "WATCHLIST-CREATED, WATCHLIST-DELETED will be; to extract others, run once" in warning
     assert {record["type"] for record in outcome.records} == set(two)
     state = outcome.states[-1]
     assert partition(state)["event_types"] == two
@@ -96,7 +96,7 @@ def test_types_that_have_changed_are_reported_once_with_what_is_not_extracted(
     assert warnings == [], "the order is no change"
     ran(service, state, event_types=one, end_date=LATER)
     [warning] = warnings
-    assert f"from {END} on, events of WATCHLIST-CREATED; to extract" in warning
+    assert f"from {END} on, events of WATCHLIST-CREATED will be;" in warning
     warnings.clear()
     ran(service, event_types=two, end_date=END)  # after a reset
     assert warnings == []

@@ -50,24 +50,24 @@ SPLIT = {
     "watchlist_events": {"__source__": "event", "__filter__": "product == 'WATCHLIST'"},
     "events": {"__filter__": "product != 'WATCHLIST'"},
 }
-NO_STREAM = "names the stream 'Events', but the only stream is events; did you mean events?"
-OTHER_FORM = "holds a value of another form than the SDK documents"
+NO_STREAM = "refers to the stream 'Events', but the only stream is events; did you mean events?"
+OTHER_FORM = "contains a value that is not in the form the SDK documents"
 
 
 @pytest.mark.parametrize(
     ("maps", "said"),
     [
-        (SPLIT, "names the stream 'event', but the only stream is events; did you mean events?"),
+        (SPLIT, "stream 'event', but the only stream is events; did you mean events?"),
         ({"Events": {"user_id": "sha256(user_id)"}}, NO_STREAM),
         ({"Events": {}, "__else__": None}, NO_STREAM),
-        ({"EVENT*": {"user_id": None}}, "names the stream 'EVENT*'"),
-        ({"copy": {"__source__": "usage*"}}, "names the stream 'usage*'"),
-        ({"copy": {"__filter__": "product"}}, "a copy of it has events as its __source__"),
+        ({"EVENT*": {"user_id": None}}, "refers to the stream 'EVENT*'"),
+        ({"copy": {"__source__": "usage*"}}, "refers to the stream 'usage*'"),
+        ({"copy": {"__filter__": "product"}}, "to copy it, set __source__ to events"),
         ({"events": {}, "__esle__": None}, "did you mean __else__?"),
         ({"events": {"__fliter__": "product"}}, "did you mean __filter__?"),
-        ({"events": {"__nonsense__": "1"}}, "'__nonsense__', which is no operator of it; its"),
-        ({"copy": {"__source__": "events", "__alias__": "x"}}, "'__alias__', which is no operator"),
-        ({"events": {"userid": None}}, "removes 'userid', which is no property"),
+        ({"events": {"__nonsense__": "1"}}, "'__nonsense__', which is none of the operators _"),
+        ({"copy": {"__source__": "events", "__alias__": "x"}}, "'__alias__', which is none of the"),
+        ({"events": {"userid": None}}, "removes 'userid', which is not a property"),
         ({"events": {"userId": "__NULL__"}}, "did you mean user_id?"),
         ({"ev*": {"user": None}}, "did you mean user_id?"),
         ({"events": {"ab_test": None}}, "property of the stream; correct it, or leave it"),

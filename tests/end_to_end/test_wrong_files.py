@@ -83,8 +83,8 @@ def test_more_rows_in_another_unit_than_in_the_window_end_the_sync_and_name_the_
     serve(service, *good, *others, times=1)
     outcome = sync(settings)
     assert "WATCHLIST 2026-03-02 00:00" in outcome.reason
-    assert "3 of its 5 rows are before the year 2000 or later than a day" in outcome.reason
-    assert f"timestamps fit as {unit}" in outcome.reason
+    assert "3 of its 5 rows are before the year 2000 or more than a day" in outcome.reason
+    assert f"timestamps look like {unit}" in outcome.reason
     assert (outcome.records, outcome.bookmarks) == ([], {})
 
     serve(service, *good, *others[:2])
@@ -110,7 +110,7 @@ def test_rows_between_two_quotes_end_the_sync_and_an_empty_quote_character_reads
     outcome = run(None, 1, **more)
     assert (outcome.records, outcome.bookmarks) == ([], {})
     opens = rows.index(OPENS) + 1
-    assert f"line {opens} opens a quoted value that holds line {opens + 1}" in outcome.reason
+    assert f"begins on line {opens} contains line {opens + 1}" in outcome.reason
     assert outcome.reason.endswith(
         "if the file does not quote its values, set quote_character to empty"
     )

@@ -65,7 +65,7 @@ class Service:
         assert export.job
         source = export.job.source
         if (export.queue.product, export.window.start) == self.broken:
-            return errors.ServiceError("given up after 9 tries")
+            return errors.ServiceError("gave up after 9 tries")
         if self.rng.random() < self.faults:
             return self._fault(export, source)
         if source not in self.ends:

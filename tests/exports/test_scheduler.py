@@ -181,7 +181,7 @@ def test_jobs_that_are_always_lost_end_it_with_product_and_window(
     result = read(make(hours=1, jobs=1))
     assert isinstance(result.error, JobFailedError)
     place = "TGAM/WATCHLIST 2026-02-16 00:00 → 01:00: "
-    assert re.search(f"{place}.*given up {count}; run again later", str(result.error))
+    assert re.search(f"{place}.*gave up {count}; run again later", str(result.error))
     assert len(service.jobs) == 4 if fault == "job-failed" else len(service.jobs) > 4
 
 
@@ -221,7 +221,7 @@ def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
     service.fault("start", "job-status", after=3)
     result = read(make(hours=24, jobs=jobs))
     assert isinstance(result.error, ServiceError)
-    assert "'PAUSED', which is not documented" in str(result.error)
+    assert "undocumented status 'PAUSED'" in str(result.error)
     failed = next(job for job in service.jobs if job.outcome == "PAUSED")
     windows = result.windows["WATCHLIST"]
     assert [w.end for w in windows[-1:]] == [failed.start] * (failed.start > START)

@@ -195,4 +195,4 @@ def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
     made = scheduler({"A": Window(0, 8 * HOUR)}, {}, jobs=1)
     mismatch = errors.JobFailedError("another export")
     error = read_all(made, "A", {State.POLLING: mismatch}, until=600.0)
-    assert "given up after 4 tries" in str(error)
+    assert "gave up after 4 tries" in str(error)

@@ -244,7 +244,10 @@ def test_the_setting_columns_names_the_columns_of_a_product_that_is_not_known() 
 
 
 SHIFTED = [row(START + n, "WATCHLIST-ACCESSED", "", "me", "list") for n in range(500)]
-CONFLICT = "WATCHLIST-ACCESSED carries symbol in 500 rows"
+CONFLICT = (
+    "WATCHLIST-ACCESSED has values in symbol in 500 rows, although these event types have no such "
+    "columns"
+)
 
 
 def test_a_shifted_column_fails_the_window_or_is_a_warning_if_the_setting_says_so() -> None:

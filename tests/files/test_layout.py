@@ -67,11 +67,11 @@ def test_a_header_holds_in_any_order_whatever_the_setting_says() -> None:
 
 
 NO_USE = [
-    (["timestamp", "type", "userId", "user_id"], "names 'user_id' more than once"),
-    (["type", "type", "userId", "timestamp"], "names 'type' more than once"),
-    (["timestamp", "type", "userId", "new", "NEW"], "names 'new' more than once"),
-    (["timestamp", "type", "brandNew", "what"], "names none of the columns of WATCHLIST, .*"),
-    (["timestamp", "type"], "names none of the columns of WATCHLIST, .*"),
+    (["timestamp", "type", "userId", "user_id"], "has 'user_id' more than once"),
+    (["type", "type", "userId", "timestamp"], "has 'type' more than once"),
+    (["timestamp", "type", "userId", "new", "NEW"], "has 'new' more than once"),
+    (["timestamp", "type", "brandNew", "what"], "has none of the columns of WATCHLIST, .*"),
+    (["timestamp", "type"], "has none of the columns of WATCHLIST, .*"),
 ]
 
 
@@ -79,7 +79,7 @@ NO_USE = [
 def test_a_header_whose_names_are_of_no_use_is_refused_and_columns_replaces_it(
     header: list[str], why: str
 ) -> None:
-    with pytest.raises(LayoutError, match=f"{why}: name the {len(header)} columns"):
+    with pytest.raises(LayoutError, match=f"{why}: list the {len(header)} columns"):
         detect_layout(header, "WATCHLIST", {})
 
     named = ["timestamp", "type", "userId", "symbol", "viewName"][: len(header)]
@@ -188,7 +188,7 @@ def test_the_setting_comes_before_a_known_layout() -> None:
 
 def test_a_setting_with_another_count_than_the_file_is_refused_with_both() -> None:
     columns = {"PORTFOLIO": ["timestamp", "type", "userId"]}
-    with pytest.raises(LayoutError, match=r"has 10 columns and no header.* names 3"):
+    with pytest.raises(LayoutError, match=r"has 10 columns and no header.* lists 3"):
         detect_layout(PORTFOLIO_OLD, "PORTFOLIO", columns)
 
 
@@ -206,18 +206,18 @@ def test_a_first_row_without_a_whole_number_as_timestamp_is_neither_header_nor_e
     ("counts", "conflicts", "is_decisive"),
     [
         ([("P-A", 10, {"user_id": 10, "symbol": 0}), ("P-B", 5, {"symbol": 5})], "", False),
-        ([("P-A", 1_000, {"symbol": 1_000})], "P-A carries symbol in 1,000 rows", True),
-        ([("P-A", 1_000, {"symbol": 3})], "P-A carries symbol in 3 rows", False),
+        ([("P-A", 1_000, {"symbol": 1_000})], "P-A has values in symbol in 1,000 rows", True),
+        ([("P-A", 1_000, {"symbol": 3})], "P-A has values in symbol in 3 rows", False),
         (
             [("P-B", 1_000_000, {"user_id": 1_000_000}), ("P-A", 20, {"symbol": 20})],
-            "P-A carries symbol in 20 rows",
+            "P-A has values in symbol in 20 rows",
             True,
         ),
-        ([("P-A", 2, {"symbol": 1})], "P-A carries symbol in 1 rows", True),
-        ([("P-A", 3, {"symbol": 1})], "P-A carries symbol in 1 rows", False),
+        ([("P-A", 2, {"symbol": 1})], "P-A has values in symbol in 1 rows", True),
+        ([("P-A", 3, {"symbol": 1})], "P-A has values in symbol in 1 rows", False),
         (
             [("P-A", 9, {"symbol": 2}), ("P-C", 9, {"symbol": 2})],
-            "P-A carries symbol in 2 rows; P-C carries symbol in 2 rows",
+            "P-A has values in symbol in 2 rows; P-C has values in symbol in 2 rows",
             True,
         ),
         ([("P-A", 500, {"what_is_new": 500, "user_id": 500})], "", False),
@@ -228,4 +228,5 @@ def test_values_outside_the_context_of_their_event_type_contradict_a_layout(
     counts: list[TypeCount], conflicts: str, *, is_decisive: bool
 ) -> None:
     product = Product("P", {"P-A": ("userId",), "P-B": ("userId", "symbol"), "P-C": ("userId",)})
-    assert layout_conflicts(product, counts) == (conflicts, is_decisive)
+    text = f"{conflicts}, although these event types have no such columns" if conflicts else ""
+    assert layout_conflicts(product, counts) == (text, is_decisive)

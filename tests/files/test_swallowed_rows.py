@@ -44,7 +44,7 @@ def test_rows_between_two_quotes_fail_the_window_with_both_lines(
 
     error = refusal(data)
 
-    assert f"line {opens + more} opens a quoted value that holds line {swallowed + more}" in error
+    assert f"begins on line {opens + more} contains line {swallowed + more}" in error
     assert "set quote_character to empty" in error
     assert "Tech" not in error
     if "more|" not in data.decode() and "two\n" not in data.decode():
@@ -53,7 +53,7 @@ def test_rows_between_two_quotes_fail_the_window_with_both_lines(
 
 def test_without_a_header_rows_of_any_known_layout_are_found() -> None:
     data = f'{START}|T|a|"x\n{START + 1}|T|b"|c\n'.encode()  # ALERT had four columns, and has five
-    assert "opens a quoted value that holds line 2" in refusal(data, product="ALERT")
+    assert "contains line 2" in refusal(data, product="ALERT")
     assert len(read(data, **PLAIN, product="ALERT")) == 2
 
 
@@ -65,13 +65,13 @@ def test_the_timestamp_may_be_in_any_column(place: int) -> None:
     for number, values in enumerate(rows):
         values.insert(place, str(START + number))
     data = "".join("|".join(values) + "\n" for values in [names, *rows]).encode()
-    assert "line 2 opens a quoted value that holds line 3" in refusal(data)
+    assert "begins on line 2 contains line 3" in refusal(data)
     assert len(read(data, **PLAIN)) == 2
 
 
 def test_what_precedes_the_timestamp_may_hold_delimiters() -> None:
     data = f'userId|type|timestamp|symbol\n"a|T|{START}|A\nb|c"|T|{START + 1}|B\n'.encode()
-    assert "line 2 opens a quoted value that holds line 3" in refusal(data)
+    assert "begins on line 2 contains line 3" in refusal(data)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_quoted_value_without_a_whole_row_arrives_exactly(value: str) -> None:
 def test_a_wrong_number_of_fields_in_a_row_that_spans_lines_names_quote_character() -> None:
     rows = [row(0), row(1, "u", "w", '"Tech'), "A|B|C", row(2).replace("15", "x") + '"', row(3)]
     error = refusal("\n".join(rows).encode())
-    assert "line 2 has 5 instead of 9 fields" in error
+    assert "line 2 has 5 fields instead of 9" in error
     assert "set quote_character to empty" in error
 
 

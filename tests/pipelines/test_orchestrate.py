@@ -55,7 +55,7 @@ class Instance:
         """Make the instance in a new folder, with environment variables for all commands."""
         home.mkdir()
         shutil.copy(PROJECT / "orchestrate" / "home" / "dagster.yaml", home)
-        # Dagster reads a file .env where it runs, so it does not run in the project's folder.
+        # Dagster reads a .env file where it runs, so it does not run in the project's folder.
         self.home = home
         paths = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
         # As --module-name of the commands of docs/scale.md.
