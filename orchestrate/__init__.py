@@ -1,1 +1,1 @@
-"""Large backfills under Dagster: shards of history and a nightly run."""
+"""The nightly run as one command; and large backfills under Dagster, in shards of history."""

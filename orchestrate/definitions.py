@@ -78,8 +78,17 @@ def events_history(context: AssetExecutionContext, config: Reading) -> Materiali
 
 @asset(group_name="events")
 def events_nightly(context: AssetExecutionContext, config: Reading) -> MaterializeResult[None]:
-    """The events from the handover on, all products."""
-    return _materialized(context, PLAN.nightly(), reread=config.reread)
+    """The events from the handover on, all products.
+
+    If the last try fails, the models are built here: Dagster skips what is downstream, and the
+    events of other products may be new.
+    """
+    try:
+        return _materialized(context, PLAN.nightly(), reread=config.reread)
+    except RetryRequested:
+        if PLAN.dbt and context.retry_number == MAX_RETRIES:
+            meltano.build(PLAN.dbt, environ=ENVIRON)
+        raise
 
 
 def _materialized(

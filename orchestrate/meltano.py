@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from orchestrate.shards import Run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,11 @@ Meltano's buffer of 100 MiB takes a target that loads 5,000 rows a second 40 s."
 
 class MeltanoError(Exception):
     """The run failed; the message holds the end of its log."""
+
+    def __init__(self, code: int, log: str) -> None:
+        """Take the exit code of Meltano, and the end of its log."""
+        super().__init__(f"meltano run ended with {code}:\n{log}")
+        self.code = code
 
 
 def project(environ: Mapping[str, str]) -> Path:
@@ -173,18 +180,36 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             if process.poll() is None:
                 _end(process)
     if process.returncode:
-        raise MeltanoError(f"meltano run ended with {process.returncode}:\n{''.join(last)}")
+        raise MeltanoError(process.returncode, "".join(last))
     return events
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     """End a run: the tap first, so that the target loads what it has and passes STATE on."""
-    tap = ["pkill", "--signal=TERM", f"--session={process.pid}", "--full", TAP]
-    with suppress(OSError, subprocess.TimeoutExpired):
-        if subprocess.run(tap, check=False).returncode == 0:  # noqa: S603 - made here
+    try:
+        if _end_tap(process.pid):
             process.communicate(timeout=DRAIN_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+        else:
+            sys.stderr.write("no tap is running: the run ends at once\n")
+    except subprocess.TimeoutExpired:
+        sys.stderr.write(
+            f"the target did not end within {DRAIN_SECONDS} s, so the run is ended: the next one"
+            " loads what came after the last STATE again\n"
+        )
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def _end_tap(meltano: int) -> bool:
+    """Send SIGTERM to the tap below a process of Meltano; return whether there was one."""
+    ended = False
+    for child in psutil.Process(meltano).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if TAP in " ".join(child.cmdline()):
+                child.terminate()
+                ended = True
+    return ended
 
 
 def _entry(line: str) -> tuple[str, int]:

@@ -61,9 +61,10 @@ class Instance:
         # As --module-name of the commands of docs/scale.md.
         self.environ = {**settings, **paths, "DAGSTER_MODULE_NAME": "orchestrate.definitions"}
 
-    def __call__(self, *arguments: str) -> str:
-        """Run a command of Dagster's and return what it prints."""
-        return output_of(DAGSTER / "dagster", *arguments, folder=self.home, environ=self.environ)
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run a command of Dagster's, which ends with a code, and return what it prints."""
+        options: dict[str, Any] = {"folder": self.home, "environ": self.environ}
+        return output_of(DAGSTER / "dagster", *arguments, code=code, **options)
 
     def runs(self) -> list[sqlite3.Row]:
         """Return all runs, in the order in which they were launched."""
@@ -215,18 +216,24 @@ def test_shards_and_the_nightly_run_load_each_event_once_in_any_order_overlappin
     }
 
 
+def test_the_models_are_built_although_the_last_try_of_the_nightly_run_fails(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    with Emulator(events_per_hour=2, clock=lambda: from_iso(END), date_header=False) as emulator:
+        environ = settings(emulator, postgres, schema, tmp_path) | {"DBT_SCHEMA": "marts_at_last"}
+        dagster = Instance(tmp_path / "home", environ)
+        dagster("asset", "materialize", "--select", "events_nightly")
+        emulator.fault("start", "status", code=401, times=None)
+        dagster("job", "execute", "--job", "nightly", code=1)
+
+    days = postgres.rows("select from barchart__daily_active_users", schema="marts_at_last")
+    assert days
+
+
 # Without Dagster -----------------------------------------------------------------------------
 
-STEP = """
-import os
-from orchestrate import meltano
-from orchestrate.shards import Run
-meltano.run(Run({}), loader="target-postgres", environ=os.environ)
-"""
-"""What a step of Dagster's does."""
 
-
-def test_an_interrupted_run_ends_the_tap_first_so_that_its_events_and_state_are_kept(
+def test_a_nightly_run_that_is_stopped_ends_the_tap_first_so_that_its_events_and_state_are_kept(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     pipeline = Pipeline(tmp_path / "project")
@@ -240,15 +247,16 @@ def test_an_interrupted_run_ends_the_tap_first_so_that_its_events_and_state_are_
             **into_postgres(postgres, schema),
             MELTANO_PROJECT_ROOT=str(pipeline.folder),
             PYTHONPATH=str(PROJECT),
+            PATH="",  # a slim image has no pkill
         )
         options: dict[str, Any] = {"cwd": tmp_path, "env": environ, "stderr": subprocess.STDOUT}
-        step = [sys.executable, "-c", STEP]
-        with log.open("wb") as written, process(step, stdout=written, **options) as running:
+        nightly = [sys.executable, "-m", "orchestrate.nightly", "target-postgres", "dbt-postgres"]
+        with log.open("wb") as written, process(nightly, stdout=written, **options) as running:
             while sum(emulator.starts.values()) <= 12:
                 assert running.poll() is None, log.read_text(encoding="utf-8")
                 time.sleep(0.05)
-            running.send_signal(signal.SIGINT)
-            assert running.wait(timeout=60) == -signal.SIGINT
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(timeout=60) == 128 + signal.SIGTERM
 
         state_id = "prod:tap-barchart-events-to-target-postgres"
         (bookmark,) = kept_bookmarks(pipeline, state_id).values()

@@ -1,0 +1,72 @@
+"""The job of `meltano.yml`: a load that fails in part, and the models all the same."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
+from demo.pipeline import MELTANO, PROJECT, Pipeline
+from demo.postgres_server import Postgres
+from tap_barchart_events.windows import from_iso
+from tests.expected_events import CUSTOMER
+from tests.pipelines.pipe import into_postgres, settings_of, variables
+
+PRODUCTS = ["ALERT", "WATCHLIST"]
+START, FIRST_END, SECOND_END = (f"2026-03-{day:02}T00:00:00+00:00" for day in (2, 3, 4))
+MARTS = "marts_by_the_job"
+PARTS = (".venv-meltano", "orchestrate", "tap_barchart_events")
+"""What the job reads of the project's folder, besides what every pipeline has."""
+
+
+def test_the_models_hold_what_was_loaded_although_one_product_fails_and_the_job_ends_with_1(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """Each night has a folder of its own, like a container, and STATE is in PostgreSQL."""
+
+    def night(end: str) -> subprocess.CompletedProcess[str]:
+        pipeline = Pipeline(tmp_path / "project")
+        for part in PARTS:
+            (pipeline.folder / part).symlink_to(PROJECT / part)
+        span = {"start_date": START, "end_date": end, "lookback_hours": 0}
+        environ = clean_environment(
+            **variables(settings_of(service, products=PRODUCTS, **span)),
+            **into_postgres(postgres, schema),
+            MELTANO_DATABASE_URI=postgres.url,
+            DBT_SCHEMA=MARTS,
+        )
+        return subprocess.run(
+            [MELTANO, "run", "events-to-postgres"],
+            cwd=pipeline.folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def modelled() -> dict[str, int]:
+        """Return the number of events of each product that the marts hold."""
+        counted = "select product, events from barchart__product_overview"
+        return {row["product"]: row["events"] for row in postgres.rows(counted, schema=MARTS)}
+
+    def events(product: str, end: str) -> int:
+        return service.count(CUSTOMER, product, from_iso(START), from_iso(end))
+
+    with Emulator(events_per_hour=20) as service:
+        first = night(FIRST_END)
+        assert first.returncode == 0, first.stderr[-5000:]
+        assert modelled() == {product: events(product, FIRST_END) for product in PRODUCTS}
+
+        assert {window.start for window in service.starts} >= {from_iso(START)}
+        service.starts.clear()
+        service.columns = {"WATCHLIST": ("timestamp", "type", "one")}
+        second = night(SECOND_END)
+        assert second.returncode == 1
+        assert "WATCHLIST" in second.stderr[-5000:], "the reason is not at the end of the log"
+        found = {"ALERT": events("ALERT", SECOND_END), "WATCHLIST": events("WATCHLIST", FIRST_END)}
+        assert modelled() == found
+        assert min(window.start for window in service.starts) == from_iso(FIRST_END), (
+            "STATE is lost"
+        )
