@@ -176,9 +176,10 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
                     sys.stderr.write(text)
                     last.append(text)
                 events += count
-        finally:
+        except BaseException:
             if process.poll() is None:
                 _end(process)
+            raise
     if process.returncode:
         raise MeltanoError(process.returncode, "".join(last))
     return events

@@ -42,15 +42,20 @@ def nightly(loader: str, utility: str, environ: Mapping[str, str]) -> None:
         raise failed
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 def _end(number: int, _frame: object) -> None:
-    # A second signal must not interrupt the end that the first one has begun.
-    signal.signal(number, signal.SIG_IGN)
+    # A second signal must not interrupt the end that the first one has begun: one Ctrl-C under
+    # Meltano brings both.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 def main() -> int:
     """Run with the arguments of the command line; return the exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, _end)
     loader, utility = sys.argv[1:]
     try:

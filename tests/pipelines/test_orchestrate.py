@@ -256,6 +256,9 @@ def test_a_nightly_run_that_is_stopped_ends_the_tap_first_so_that_its_events_and
                 assert running.poll() is None, log.read_text(encoding="utf-8")
                 time.sleep(0.05)
             running.send_signal(signal.SIGTERM)
+            # A second signal soon after the first does not interrupt the end.
+            time.sleep(0.03)
+            running.send_signal(signal.SIGINT)
             assert running.wait(timeout=60) == 128 + signal.SIGTERM
 
         state_id = "prod:tap-barchart-events-to-target-postgres"
