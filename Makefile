@@ -56,20 +56,23 @@ PORTABLE := tests/api tests/emulator tests/exports tests/files tests/test_produc
 test-portable: $(VENV)  ## the part of the suite that needs no Linux, with .venv alone
 	.venv/bin/python -m pytest $(PORTABLE) $(ARGS)
 
+WORKFLOWS := $(wildcard .github/workflows/*.yml) deploy/scheduled-workflow.yml
 FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 # The hooks of .pre-commit-config.yaml are these commands; a test compares the two.
-lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, directions of imports, workflows
+lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, directions of imports, workflows, deployment
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
 	.venv/bin/lint-imports --no-cache --no-logo
-	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms $(FORMS)
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	.venv/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	.venv/bin/zizmor --offline --quiet --persona=pedantic .github
+	.venv/bin/zizmor --offline --quiet --persona=pedantic .github deploy/scheduled-workflow.yml
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/kubernetes-validate --strict --quiet deploy/cronjob.yaml
 
 format: $(VENV)  ## what ruff can put right by itself
 	.venv/bin/ruff check --fix

@@ -26,6 +26,7 @@ RUN = f"{MELTANO} run tap-barchart-events target-postgres"
 EARLIER = "2025-11-01T00:00:00+00:00"
 START = "2026-01-01T00:00:00+00:00"
 REREAD = ("2026-01-05T00:00:00+00:00", "2026-01-08T00:00:00+00:00")
+DAY = ("2026-01-05T00:00:00+00:00", "2026-01-06T00:00:00+00:00")
 END = "2026-01-10T00:00:00+00:00"
 
 
@@ -67,11 +68,58 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         assert kept_bookmarks(pipeline, STATE_ID) == nightly, "a product taken out has lost its own"
 
         emulator.release_late()
-        run(block("--full-refresh"), "WATCHLIST")
+        run(block("END_DATE=2026-01-08"), "WATCHLIST")
         late = expected_events(emulator, ["WATCHLIST"], *REREAD)
         assert len(late.keys() - in_time.keys()) > 5
         assert loaded_into(postgres, schema) == in_time | before | late
         assert kept_bookmarks(pipeline, STATE_ID) == nightly
+
+
+def test_a_day_is_compared_with_the_service_as_the_page_says(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """Events that came late are missing in the table, and one of the table is not exported."""
+    pipeline = Pipeline(tmp_path / "project")
+    (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+    beside = f"{schema}_check"
+    (comparison,) = re.findall(
+        r"^```sql\n(select product, count\(\*\) as events,\n.*?);\n```",
+        PAGE.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    comparison = comparison.replace("barchart_check.", f"{beside}.").replace(
+        "barchart.", f"{schema}."
+    )
+    more = {"products": ["ALERT", "WATCHLIST"], "start_date": START, "end_date": END}
+    with Emulator(
+        events_per_hour=5, clock=lambda: from_iso(END), date_header=False, late_share=0.1
+    ) as emulator:
+        environ = variables(settings_of(emulator, **more)) | into_postgres(postgres, schema)
+        output_of(*RUN.split(), folder=pipeline.folder, environ=environ)
+        nightly = kept_bookmarks(pipeline, STATE_ID)
+        emulator.release_late()
+        postgres.execute(
+            "insert into events (event_id, product, timestamp)"
+            " values ('of another day', 'ALERT', '2026-01-06'), ('gone', 'ALERT', '2026-01-05')",
+            schema=schema,
+        )
+        commands = block("barchart_check").replace("barchart_check", beside)
+        output_of(
+            "bash", "-euo", "pipefail", "-c", commands, folder=pipeline.folder, environ=environ
+        )
+        day = expected_events(emulator, more["products"], *DAY)
+
+    assert kept_bookmarks(pipeline, STATE_ID) == nightly
+    keys = postgres.rows("select event_id from events", schema=schema)
+    there = {row["event_id"] for row in keys}
+    compared = postgres.rows(comparison)
+    assert [found["product"] for found in compared] == more["products"]
+    for found in compared:
+        of_product = {key for key, event in day.items() if event["product"] == found["product"]}
+        gone = int(found["product"] == "ALERT")
+        assert found["events"] == len(of_product) + gone
+        assert found["missing"] == len(of_product - there) > 0
+        assert found["no_longer_exported"] == gone
 
 
 @pytest.mark.parametrize(
