@@ -10,13 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from orchestrate import meltano
 from orchestrate.shards import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def nightly(loader: str, utility: str, environ: Mapping[str, str]) -> None:

@@ -7,16 +7,14 @@ import re
 import shutil
 import subprocess
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from demo.pipeline import PROJECT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PAGE = PROJECT / "docs" / "deploy.md"
 DEPLOYED = [*sorted((PROJECT / "deploy").iterdir()), PAGE, PROJECT / "Dockerfile"]
