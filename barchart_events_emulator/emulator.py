@@ -35,6 +35,7 @@ class Emulator(Service):
         self.port, self.storage_port = loopback.ports
         with_faults = partial(
             FaultMiddleware,
+            product_of=self.product_of,
             faults=self.armed_faults,
             log=self.requests,
             transports=loopback.transports,

@@ -144,6 +144,8 @@ class Fault:
     """Number of calls before the first that it applies to."""
     every: int = 1
     """It applies to every n-th call."""
+    for_product: str | None = None
+    """Product that it applies to, and whose calls count; ``None`` for all."""
     details: dict[str, Any] = field(default_factory=dict)
     """With the defaults of those that were not given."""
     seen: int = 0
@@ -160,8 +162,10 @@ class Fault:
             _refuse_unknown(f"a detail of {self.kind}", detail, known)
         self.details = {**known, **self.details}
 
-    def applies(self) -> bool:
-        """Return whether it applies to the present call, and count the call."""
+    def applies(self, product: str | None) -> bool:
+        """Return whether it applies to the present call of a product, and count the call."""
+        if self.for_product not in {None, product}:
+            return False
         if self.times is not None and self.hits >= self.times:
             return False
         self.seen += 1

@@ -84,6 +84,8 @@ class FaultMiddleware:
     """Name of the application in the log."""
     call_of: Callable[[str, str], str | None]
     """Method and path → name of the call."""
+    product_of: Callable[[str, Any], str | None]
+    """Path and body in JSON → the product that a request is about."""
     faults: list[Fault]
     log: list[RequestSeen]
     """Requests are appended to it."""
@@ -115,8 +117,9 @@ class FaultMiddleware:
         seen = self._describe(scope, bytes(body))
         self.log.append(seen)
         if seen.call is not None:
-            due = (one for one in self.faults if one.call == seen.call and one.applies())
-            seen.fault = next(due, None)
+            product = self.product_of(seen.path, seen.body)
+            of_call = (fault for fault in self.faults if fault.call == seen.call)
+            seen.fault = next((fault for fault in of_call if fault.applies(product)), None)
         scope["state"] = {"fault": seen.fault}
         transport = self.transports[scope["client"]]
         connection = _Connection(seen, transport, receive, self._dated(send), self.throttle())

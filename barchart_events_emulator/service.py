@@ -123,6 +123,14 @@ class Service(Options):
         path, query = self.links.new(job, seconds)
         return f"{self.storage_url}{path}?{query}"
 
+    def product_of(self, path: str, content: Any) -> str | None:
+        """Return the product that a request is about, by its path and its body in JSON."""
+        if path == "/reports":
+            query = content.get("filter") if isinstance(content, dict) else None
+            return query.get("product") if isinstance(query, dict) else None
+        of = (job.filter["product"] for job in self.jobs if job.source in path)
+        return next(of, None)
+
     # For tests and scripts
 
     def fault(
@@ -133,6 +141,7 @@ class Service(Options):
         times: int | None = 1,
         after: int = 0,
         every: int = 1,
+        for_product: str | None = None,
         **details: Any,
     ) -> Fault:
         """Arm a fault for later calls; ``faults.KINDS`` lists them.
@@ -143,12 +152,13 @@ class Service(Options):
             times: Number of calls with the fault; ``None`` for all.
             after: Number of calls without the fault before the first one with it.
             every: Every n-th call has the fault.
+            for_product: Only calls about this product count.
             details: Details of the kind of fault.
 
         Raises:
             ValueError: There is no such call, kind or detail.
         """
-        fault = Fault(call, kind, times, after, every, details)
+        fault = Fault(call, kind, times, after, every, for_product, details)
         self.armed_faults.append(fault)
         return fault
 

@@ -27,6 +27,20 @@ def test_a_fault_applies_when_it_is_due_and_no_longer(client: Client) -> None:
     assert client.get("/service/authenticate").status_code == 200
 
 
+def test_a_fault_for_a_product_leaves_the_calls_about_others_alone(client: Client) -> None:
+    links = {product: client.export(product=product) for product in ("ALERT", "WATCHLIST")}
+    jobs = [job.source for job in client.emulator.jobs]
+    for call in ("start", "poll", "link", "download"):
+        client.emulator.fault(call, "status", times=None, code=403, for_product="ALERT")
+    for (product, link), source in zip(links.items(), jobs, strict=True):
+        expected = 403 if product == "ALERT" else 200
+        assert client.poll(source).status_code == expected
+        assert client.link(source).status_code == expected
+        assert client.download(link).status_code == expected
+        query = {"product": product, "start": START, "end": START + HOUR}
+        assert (client.start(**query).status_code == 403) == (expected == 403)
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "details"),
     [("stop", "drop", {}), ("poll", "bomb", {}), ("poll", "drop", {"at": 5})],
@@ -128,7 +142,8 @@ def test_a_file_can_become_another_between_two_requests(client: Client) -> None:
     link = client.export()
     whole = client.download(link)
     etag, data = whole.headers["ETag"], whole.content
-    for details in ({"at": 500}, {}):
+    cases: list[dict[str, Any]] = [{"at": 500}, {}]
+    for details in cases:
         client.emulator.fault("download", "etag", **details)
         if details:
             with pytest.raises(requests.RequestException):
