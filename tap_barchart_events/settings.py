@@ -23,16 +23,13 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import EVENT_TYPES, PRODUCTS, plain, snake_case
 from tap_barchart_events.urls import is_safe
-from tap_barchart_events.windows import HOUR, SECOND, from_iso, to_iso
+from tap_barchart_events.windows import HOUR, MINUTE, SECOND, from_iso, to_iso
 
 PREFIX = "TAP_BARCHART_EVENTS_"
 """What the environment variables of settings begin with."""
 
 PRODUCTION = "https://events.aws.barchart.com"
 STAGING = "https://events-stage.aws.barchart.com"
-
-MINUTE = 60_000
-"""A minute, in milliseconds."""
 
 MAX_NUMBER = 1_000_000_000
 """Largest number that a setting accepts: over 30 years in seconds."""

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta, timezone
 HOUR = 3_600_000
 """An hour, in milliseconds."""
 
+MINUTE = 60_000
+"""A minute, in milliseconds."""
+
 SECOND = 1000
 """A second, in milliseconds."""
 

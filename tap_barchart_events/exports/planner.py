@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tap_barchart_events.windows import HOUR, Window, cut_unit
+from tap_barchart_events.windows import HOUR, MINUTE, Window, cut_unit
 
 WEEK_HOURS = 168
 
@@ -157,6 +157,10 @@ class WindowPlanner:
         self._left = [(self.span, self.largest)] if self.span.size else []
         """What is not issued, in time order, and how large a window of it may be."""
         self._in_flight: set[Window] = set()
+        self.expected = 0.0
+        """Events expected after the bookmark, in finished windows, by known hours of the week."""
+        self.seen = 0
+        """Events that these hours held."""
 
     @property
     def upcoming(self) -> int | None:
@@ -180,6 +184,13 @@ class WindowPlanner:
         end = min(start + size, part.end)
         if self.known.rates() and not self._is_taken_to_fit:
             end = min(max(self._end_by_events(start, end), start + self.smallest), part.end)
+        rest = part.end - end
+        if 0 < rest < min(MINUTE, end - start):  # too short for a window of its own
+            half = (end + rest - start) // 2
+            if 2 * half <= size:
+                end = part.end
+            elif half >= self.smallest:
+                end = start + half
         if end < part.end:
             unit = cut_unit(self.smallest)
             end = end // unit * unit
@@ -222,6 +233,12 @@ class WindowPlanner:
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
         self._in_flight.discard(window)
+        rates = self.known.rates()
+        for hour, share in _hours(window.start, window.end):
+            is_known = self.known.hours[hour % WEEK_HOURS] is not None
+            if is_known and self.bookmark is not None and hour * HOUR >= self.bookmark:
+                self.expected += rates[hour % WEEK_HOURS] * share
+                self.seen += events_by_hour.get(hour, 0)
         self.known.fitted(sum(events_by_hour.values()))
         trend_from = self.span.start if self.bookmark is None else self.bookmark
         self.known.observe_hours(window, events_by_hour, trend_from)
