@@ -25,6 +25,7 @@ import requests
 from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.download import Download
 from tap_barchart_events.api.http import REFUSALS, TRANSIENT, RetryPolicy, Session, retry_after
+from tap_barchart_events.api.transcript import response_form
 from tap_barchart_events.windows import from_iso
 
 T = TypeVar("T")
@@ -406,6 +407,9 @@ class ReportsClient:
         )
         if self.on_request:
             self.on_request(call)
+        if logger.isEnabledFor(logging.DEBUG):
+            form = response_form(response.headers, content)
+            logger.debug("response to %s: %d %s", call, response.status_code, form)
         if self.clock_offset is None:
             with suppress(KeyError, ValueError, OverflowError):
                 said = parsedate_to_datetime(response.headers["Date"]).timestamp()

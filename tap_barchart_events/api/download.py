@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import threading
@@ -24,7 +25,10 @@ import requests
 
 from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.http import MAX_TIMEOUTS, TRANSIENT, mapped_errors, retry_after
+from tap_barchart_events.api.transcript import headers_form
 from tap_barchart_events.urls import is_safe
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 MAX_REDIRECTS = 5
@@ -115,6 +119,8 @@ class Download:
         if is_resumed:
             headers |= {"Range": f"bytes={self.received}-", "If-Range": etag}
         with self._get(link, headers) as response:
+            form = headers_form(response.headers)
+            logger.debug("response to download: %d %s", response.status_code, form)
             if response.status_code not in {200, 206}:
                 raise self._refusal(response, is_resumed=is_resumed)
             self._begin(response, is_resumed=is_resumed)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tap_barchart_events.api.client import Job, ReportsClient
+from tap_barchart_events.api.transcript import file_form
 from tap_barchart_events.exceptions import SyncStopped
 from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
@@ -212,6 +213,9 @@ class Exporter:
         began = time.monotonic()
         export.size = self.client.download(source, export.path)
         export.download_seconds = time.monotonic() - began
+        if logger.isEnabledFor(logging.DEBUG):
+            form = file_form(export.path, self.request.delimiter)
+            logger.debug("file of job %s: %s", source, form)
         with self._checking:
             if self.stopped.is_set():
                 raise SyncStopped

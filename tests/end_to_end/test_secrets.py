@@ -69,7 +69,7 @@ def check_for_secrets(service: Emulator, *texts: str) -> None:
         PASSWORD.encode("unicode_escape").decode(),
         base64.b64encode(f"{service.username}:{PASSWORD}".encode()).decode(),
         "Authorization",
-        "X-Amz-",
+        "X-Amz-Signature=",
         "SECRET-SIGNATURE",
         *service.links._given,  # noqa: SLF001 - the signatures themselves
     ]
