@@ -13,6 +13,7 @@
     ├── FileError               an export file is damaged, or not as documented
     │   ├── LayoutError         its columns are not certain
     │   └── ResourceError       too little memory or disk to read it; it may be fine
+    ├── ProductsFailedError     some products failed, the others reached their end
     └── OutputError             stdout cannot be written to
 
 There is one class for each decision of a caller, not for each place of origin. The message
@@ -39,6 +40,9 @@ class SettingError(BarchartEventsError):
 
 class ServiceError(BarchartEventsError):
     """The service failed, or its response is not documented."""
+
+    is_outage = False
+    """Whether it did not answer at any try."""
 
 
 class CredentialsError(ServiceError):
@@ -91,6 +95,10 @@ class LayoutError(FileError):
 
 class ResourceError(FileError):
     """There is too little memory or disk for an export file, which may be fine."""
+
+
+class ProductsFailedError(BarchartEventsError):
+    """Some products failed; all others have reached their end."""
 
 
 class OutputError(BarchartEventsError):

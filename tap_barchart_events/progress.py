@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from singer_sdk import metrics
+from typing_extensions import Self
 
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.jobs import Export, JobCounts
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.files.check import Dropped, FileContents
+from tap_barchart_events.late import LateEvents
 from tap_barchart_events.schema import STREAM
+from tap_barchart_events.state import ProductState
+from tap_barchart_events.windows import to_iso
 
 
 class Metric(enum.Enum):
@@ -29,43 +33,82 @@ class Metric(enum.Enum):
     """Events of a sync; its tags hold the other numbers of the closing line."""
 
 
+SILENT_SHARE = 0.2
+"""Share of the expected events below which a product counts as silent."""
+
+MIN_EXPECTED = 50
+"""Fewer expected events show nothing."""
+
+
+@dataclass(slots=True)
+class ProductResult:
+    """What a sync did for one product."""
+
+    windows: int = 0
+    milliseconds: int = 0
+    """The time that these windows cover."""
+    events: int = 0
+    again: int = 0
+    """Those of them that an earlier run has read, too, or that arrived late."""
+    outside: Dropped = field(default_factory=Dropped)
+    impossible: Dropped = field(default_factory=Dropped)
+    unknown_types: int = 0
+    error: Exception | None = None
+    """Why it failed."""
+
+
 @dataclass(eq=False)
 class Progress:
     """Counts what a sync does, and logs its progress."""
 
     logger: logging.Logger
     customer: str
-    plans: Mapping[str, WindowPlanner]
-    """The windows of each product."""
-    exports: Exporter
-    """Where the files of the sync come from."""
+    states: Mapping[str, ProductState]
+    """What is known of each product; the caller keeps it up to date."""
     calls: Sequence[str]
     """The endpoint of each request so far; it grows."""
+    plans: Mapping[str, WindowPlanner] = field(default_factory=dict)
+    """The windows of each product, once they are known."""
+    late: Mapping[str, LateEvents] = field(default_factory=dict)
+    exports: Exporter | None = None
+    """Where the files of the sync come from."""
 
-    _began: float = field(default_factory=time.monotonic)
-    _done: int = 0
-    _share: float = 0.0
-    _windows: int = 0
-    _events: Counter[str] = field(default_factory=Counter)
-    _outside: Dropped = field(default_factory=Dropped)
-    _impossible: dict[str, Dropped] = field(default_factory=dict)
-    _bytes: int = 0
-    _seconds_writing: float = 0.0
-    _shown: ExitStack = field(default_factory=ExitStack)
-    _bar: Any = None
+    def __post_init__(self) -> None:
+        """Begin with nothing done."""
+        self.results = {product: ProductResult() for product in self.states}
+        self._began = time.monotonic()
+        self._share = 0.0
+        self._bytes = 0
+        self._seconds_writing = 0.0
+        self._shown = ExitStack()
+        self._bar: Any = None
 
     @property
     def _total(self) -> int:
         """The time that the sync covers over all products, in milliseconds."""
         return sum(plan.span.size for plan in self.plans.values())
 
-    def __enter__(self) -> None:
-        """Show the bar, if there is a terminal."""
-        if sys.stderr.isatty():
-            if "SINGER_SDK_LOG_CONFIG" not in os.environ:
-                metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
-            if self._total:
-                self._show_bar()
+    @property
+    def failed(self) -> dict[str, Exception]:
+        """The products that failed, and why."""
+        return {product: r.error for product, r in self.results.items() if r.error}
+
+    def __enter__(self) -> Self:
+        """Keep metrics from a terminal."""
+        if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
+            metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
+        return self
+
+    def begin(
+        self,
+        plans: Mapping[str, WindowPlanner],
+        late: Mapping[str, LateEvents],
+        exports: Exporter,
+    ) -> None:
+        """Take what the sync covers; show the bar, if there is a terminal."""
+        self.plans, self.late, self.exports = plans, late, exports
+        if sys.stderr.isatty() and self._total:
+            self._show_bar()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Remove the bar, and log what the sync did."""
@@ -73,7 +116,9 @@ class Progress:
         for endpoint, count in Counter(self.calls).items():
             tags = {metrics.Tag.ENDPOINT: endpoint}
             self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
-        self._summarise(self.exports.job_counts, succeeded=kind is None)
+        for product in self.states:
+            self._warn(product)
+        self._summarise(succeeded=kind is None)
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
         """Log that a window is finished: its events are written, its bookmark moved.
@@ -83,22 +128,27 @@ class Progress:
             contents: What its file held.
             seconds: From the start of writing its file until its bookmark moved.
         """
-        self._done += export.window.size
-        self._windows += 1
-        self._events[export.product] += contents.events
-        self._outside += contents.outside
-        impossible = self._impossible.get(export.product, Dropped())
-        self._impossible[export.product] = impossible + contents.impossible
+        result = self.results[export.product]
+        result.windows += 1
+        result.milliseconds += export.window.size
+        result.events += contents.events
+        result.again += contents.again
+        result.outside += contents.outside
+        result.impossible += contents.impossible
+        result.unknown_types += contents.unknown_types
+        self.late[export.product].read(export.window, contents.events_by_hour)
         self._bytes += export.size
         self._seconds_writing += seconds
-        events, events_left = self._events.total(), self.exports.events_left
-        share = self._done / self._total
+        events, events_left = self._sum("events"), None
+        if self.exports:
+            events_left = self.exports.events_left
+        share = self._sum("milliseconds") / self._total
+        is_last = share >= 1
         if events_left is not None and events:
             share = events / (events + events_left)
         # The forecast can grow while events are read; what is shown never goes back.
         share = self._share = max(share, self._share)
         elapsed = time.monotonic() - self._began
-        is_last = self._done >= self._total
         self.logger.info(
             "%s/%s %s · %s · job %s, download %s · %.0f %%, %s",
             self.customer,
@@ -115,58 +165,122 @@ class Progress:
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
-    def _summarise(self, jobs: JobCounts, *, succeeded: bool) -> None:
+    def _sum(self, name: str) -> int:
+        return sum(getattr(result, name) for result in self.results.values())
+
+    def _numbers(self, product: str) -> dict[str, Any]:
+        """Return what became of a product."""
+        result, state, late = self.results[product], self.states[product], self.late.get(product)
+        jobs = self.exports.job_counts[product] if self.exports else JobCounts()
+        plan, status = self.plans.get(product), "stopped" if result.windows else "not reached"
+        if result.error:
+            status = "failed"
+        elif plan and result.milliseconds >= plan.span.size:
+            status = "complete"
+        late_events = late.by_hour.total() if late else 0
+        return {
+            "status": status,
+            "bookmark": None if state.bookmark is None else to_iso(state.bookmark),
+            "new_events": result.events - result.again + late_events,
+            "events_read_again": result.again - late_events,
+            "late_events": late_events,
+            "rows_dropped": result.outside.rows,
+            "jobs": jobs.started + jobs.taken_over,
+        }
+
+    def _summarise(self, *, succeeded: bool) -> None:
         """Log what the sync did: as metrics, and as the closing line."""
-        outside, waited = self._outside, self.exports.seconds_waited
-        total = jobs.started + jobs.taken_over
-        numbers: dict[str, Any] = {
-            "windows": self._windows,
-            "jobs": total,
-            "jobs_too_large": jobs.too_large,
-            "jobs_failed": jobs.failed,
-            "jobs_taken_over": jobs.taken_over,
+        jobs = self.exports.job_counts.values() if self.exports else ()
+        large, failed, taken_over = (
+            sum(getattr(counts, name) for counts in jobs)
+            for name in ("too_large", "failed", "taken_over")
+        )
+        products = {product: self._numbers(product) for product in self.states}
+        names = ("new_events", "events_read_again", "late_events", "rows_dropped", "jobs")
+        sums = {name: sum(numbers[name] for numbers in products.values()) for name in names}
+        waited = self.exports.seconds_waited if self.exports else 0.0
+        outside = sum((result.outside for result in self.results.values()), Dropped())
+        tags: dict[str, Any] = sums | {
+            "late_hours": max((late.hours for late in self.late.values()), default=0),
+            "windows": self._sum("windows"),
+            "jobs_too_large": large,
+            "jobs_failed": failed,
+            "jobs_taken_over": taken_over,
             "bytes": self._bytes,
             "seconds_waited": round(waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
-            "rows_dropped": outside.rows,
+            "failed": [*self.failed],
+            "products": products,
         }
-        dropped = ""
+        ends = [
+            f"{self._bytes / 1e6:,.2f} MB",
+            f"waited {duration(waited)} for jobs, wrote for {duration(self._seconds_writing)}",
+        ]
         if outside.rows:
             first, last = outside.between
-            numbers |= {"dropped_from": first, "dropped_to": last}
+            tags |= {"dropped_from": first, "dropped_to": last}
             rows = counted(outside.rows, "row")
-            dropped = f" · dropped {rows} outside their windows, from {first} to {last}"
-        for product, events in self._events.items():
+            ends.append(f"dropped {rows} outside their windows, from {first} to {last}")
+        if sums["late_events"]:
+            late = counted(sums["late_events"], "late event")
+            ends.append(f"{late}, up to {tags['late_hours']} h after they occurred")
+        for product, result in self.results.items():
             context = {"customer": self.customer, "product": product}
-            self._log_metric(metrics.Metric.RECORD_COUNT, events, {metrics.Tag.CONTEXT: context})
+            self._log_metric(
+                metrics.Metric.RECORD_COUNT, result.events, {metrics.Tag.CONTEXT: context}
+            )
         status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
         seconds = round(time.monotonic() - self._began, 3)
         self._log_metric(metrics.Metric.SYNC_DURATION, seconds, status, "timer")
-        events = self._events.total()
-        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, status | numbers)
-        self._warn_of_impossible_rows()
-        if self._total:
-            line = (
-                f"{self.customer}: sync {'complete' if succeeded else 'stopped early'} · "
-                f"{counted(events, 'event')} in {counted(self._windows, 'window')} · "
-                f"{counted(total, 'export job')} ({jobs.too_large:,} too large, "
-                f"{jobs.failed:,} failed, {jobs.taken_over:,} taken over from an earlier run) · "
-                f"{self._bytes / 1e6:,.2f} MB · waited {duration(waited)} for "
-                f"jobs, wrote for {duration(self._seconds_writing)}{dropped}"
-            )
-            self.logger.info("%s", line)
+        events = self._sum("events")
+        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, status | tags)
+        again = sums["events_read_again"]
+        self.logger.info(
+            "%s: sync %s · %s%s in %s · %s (%s too large, %s failed, %s taken over from an earlier "
+            "run) · %s · %s",
+            self.customer,
+            "complete" if succeeded else "failed" if self.failed else "stopped early",
+            counted(events, "event"),
+            f" ({sums['new_events']:,} new, {again:,} read again)" if again else "",
+            counted(tags["windows"], "window"),
+            counted(sums["jobs"], "export job"),
+            f"{large:,}",
+            f"{failed:,}",
+            f"{taken_over:,}",
+            " · ".join(ends),
+            "; ".join(_of_product(product, numbers) for product, numbers in products.items()),
+        )
 
-    def _warn_of_impossible_rows(self) -> None:
-        for product, impossible in self._impossible.items():
-            if impossible.rows:
-                self.logger.warning(
-                    "%s: %s of its exports were dropped because no sync extracts them: they are "
-                    "before start_date or later than now, between %s and %s; ask Barchart's "
-                    "support",
-                    product,
-                    counted(impossible.rows, "row"),
-                    *impossible.between,
-                )
+    def _warn(self, product: str) -> None:
+        """Log what is unusual about a product."""
+        result, late, plan = self.results[product], self.late.get(product), self.plans.get(product)
+        where = f"{self.customer}/{product}"
+        if result.impossible.rows:
+            self.logger.warning(
+                "%s: %s dropped because no sync extracts them: they are before start_date or later "
+                "than now, between %s and %s; ask Barchart's support",
+                where,
+                counted(result.impossible.rows, "row"),
+                *result.impossible.between,
+            )
+        if result.unknown_types:
+            self.logger.warning(
+                "%s: %s of types that this version of the tap does not know",
+                where,
+                counted(result.unknown_types, "event"),
+            )
+        if late and late.reaches_the_lookback:
+            self.logger.warning(
+                "%s: events arrive later than lookback_hours reaches; raise it to lose none",
+                where,
+            )
+        if plan and plan.expected >= MIN_EXPECTED and plan.seen < SILENT_SHARE * plan.expected:
+            self.logger.warning(
+                "%s: %s, about %s expected",
+                where,
+                counted(plan.seen, "event"),
+                f"{plan.expected:,.0f}",
+            )
 
     def _log_metric(
         self, metric: metrics.Metric, value: float, tags: dict[Any, Any], kind: str = "counter"
@@ -187,6 +301,12 @@ class Progress:
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             )
         )
+
+
+def _of_product(product: str, numbers: Mapping[str, Any]) -> str:
+    """Return what became of a product, in words."""
+    until = f" until {numbers['bookmark']}" if numbers["bookmark"] else ""
+    return f"{product} {numbers['status']}{until}, {counted(numbers['new_events'], 'new event')}"
 
 
 def counted(number: int, noun: str) -> str:

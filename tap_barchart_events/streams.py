@@ -11,8 +11,8 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
-from functools import cached_property, partial
-from itertools import chain
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_barchart_events.exceptions import SettingError
+from tap_barchart_events.exceptions import ProductsFailedError, SettingError, TooLargeError
 from tap_barchart_events.exports.jobs import Export, JobPolicy
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
@@ -34,7 +34,7 @@ from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.settings import Settings, unknown_codes
 from tap_barchart_events.state import ProductState
-from tap_barchart_events.sync import Sync, open_sync
+from tap_barchart_events.sync import Sync, export_newest, open_sync
 
 Context = Mapping[str, Any]
 
@@ -93,42 +93,18 @@ class EventsStream(Stream):
     def _is_incremental(self) -> bool:
         return self.replication_method != REPLICATION_FULL_TABLE
 
-    @property
-    def _is_connection_test(self) -> bool:
-        return self.ABORT_AT_RECORD_COUNT is not None
-
     # Windows, their files, and the bookmark -----------------------------------------------
 
     @contextmanager
     def _syncing(self) -> Iterator[None]:
         """Open what a sync needs; close and remove it however the sync ends."""
-        self._states = self._read_states()
         signals = self._writer.signals
-        named = self.effective_schema["properties"]
-        self._selected = [name for name in named if self.mask["properties", name]]
-        products, maps = self.settings.products, self.config.get("stream_maps")
-        self._columns = columns_with_property(products, named, self.metadata, maps)
-        if lacking := [name for name in columns_of(products) if name not in self._columns]:
-            self.logger.warning(
-                "the catalog was made for other products, or by an older version: it lacks the "
-                "columns %s of the products configured; their values go to extra, if that is "
-                "selected; make a new one with --discover",
-                ", ".join(lacking),
-            )
         with signals.private_folder() as folder:
             try:
-                with open_sync(
-                    self.settings,
-                    self._states,
-                    folder=folder,
-                    open_file=partial(self._open_file, folder),
-                    logger=self.logger,
-                    policy=self.policy,
-                    is_connection_test=self._is_connection_test,
-                ) as self._sync_now:
-                    if not self._is_connection_test:
-                        self._sync_now.begin()
+                with open_sync(self.settings, **self._inputs(folder)) as self._sync_now:
+                    self._sync_now.begin()
                     yield
+                    self._raise_failures(self._sync_now.progress.failed)
             except (Exception, Interrupted, KeyboardInterrupt):
                 if signals.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
@@ -142,26 +118,49 @@ class EventsStream(Stream):
             finally:
                 self._sync_now = None
 
-    def _open_file(self, folder: Path, export: Export) -> ExportFile:
-        """Return the downloaded file of an export, unread."""
+    def _inputs(self, folder: Path) -> dict[str, Any]:
+        """Return what a sync, or a test, works with; warn about the catalog."""
+        settings, named = self.settings, self.effective_schema["properties"]
+        self._states = self._read_states()
+        columns = columns_with_property(
+            settings.products, named, self.metadata, self.config.get("stream_maps")
+        )
+        if lacking := [name for name in columns_of(settings.products) if name not in columns]:
+            self.logger.warning(
+                "the catalog was made for other products, or by an older version: it lacks the "
+                "columns %s of the products configured; their values go to extra, if that is "
+                "selected; make a new one with --discover",
+                ", ".join(lacking),
+            )
         options = FileOptions(
-            customer=self.settings.customer,
-            start_date=self.settings.start_date,
-            delimiter=self.settings.delimiter,
-            quote_character=self.settings.quote_character,
-            columns=self.settings.columns,
-            layout_check=self.settings.layout_check,
-            properties=self._selected,
-            schema_columns=self._columns,
+            customer=settings.customer,
+            start_date=settings.start_date,
+            bookmarks={p: s.bookmark for p, s in self._states.items() if s.bookmark is not None},
+            delimiter=settings.delimiter,
+            quote_character=settings.quote_character,
+            columns=settings.columns,
+            layout_check=settings.layout_check,
+            properties=[name for name in named if self.mask["properties", name]],
+            schema_columns=columns,
         )
-        return ExportFile(
-            path=export.path,
-            product=export.product,
-            window=export.window,
-            options=options,
-            directory=folder,
-            has_null_product=export.has_null_product,
-        )
+
+        def open_file(export: Export) -> ExportFile:
+            return ExportFile(
+                path=export.path,
+                product=export.product,
+                window=export.window,
+                options=options,
+                directory=folder,
+                has_null_product=export.has_null_product,
+            )
+
+        return {
+            "states": self._states,
+            "folder": folder,
+            "open_file": open_file,
+            "logger": self.logger,
+            "policy": self.policy,
+        }
 
     def _files(self, context: Context) -> Iterator[ExportFile]:
         """Yield the checked files of a product, window by window.
@@ -170,8 +169,12 @@ class EventsStream(Stream):
         message writer. The window is finished, and the bookmark moves, only then.
         """
         sync, product = cast("Sync", self._sync_now), context["product"]
-        for export, file in sync.exports.of(product):
-            began = time.monotonic()
+        for export in sync.exports.of(product):
+            if export.error or not export.file:
+                sync.progress.results[product].error = export.error
+                self.logger.error("%s; the other products go on", export.error)
+                return
+            began, file = time.monotonic(), export.file
             contents = file.contents
             state, warnings = self._states[product].after_file(product, contents)
             for warning in (*warnings, *contents.warnings):
@@ -180,13 +183,14 @@ class EventsStream(Stream):
                 yield file
             self._writer.flush()
             self._states[product] = state.finished(export.window.end, self.settings)
+            sync.late[product].read(export.window, contents.events_by_hour)
             sync.exports.emitted(export)  # last: a signal in between loses no job
             self._write_state()
             sync.progress.finished(export, contents, time.monotonic() - began)
 
     def _write_state(self) -> None:
-        """Write a STATE message with what is known now; a connection test writes none."""
-        if self._is_connection_test or not self._is_incremental:
+        """Write a STATE message with what is known now."""
+        if not self._is_incremental:
             return
         sync = cast("Sync", self._sync_now)
         for context in self.partitions:
@@ -197,25 +201,41 @@ class EventsStream(Stream):
         self._writer.write_message(StateMessage(value=self.tap_state))
 
     def test_connection(self) -> None:
-        """Check the credentials, log what a sync would cover, read one event; write no message."""
-        self.ABORT_AT_RECORD_COUNT = 1  # what makes a sync a connection test, for the SDK too
+        """Check the credentials, and a file of each product; log what they are, write no message.
+
+        Raises:
+            ProductsFailedError: A file cannot be read, or a job failed.
+        """
         self.selected = True  # whatever a catalog or a stream map says, as in the SDK's own test
-        with self._syncing():
-            for context in self.partitions:
-                with closing(self.get_records(context)) as records:
-                    for record in records:
-                        for stream_map in self.stream_maps:
-                            stream_map.transform(record)
-                        self.logger.info(
-                            "OK: the credentials are accepted, one event of %s/%s was read",
-                            context["customer"],
-                            context["product"],
-                        )
-                        return
+        settings, failed = self.settings, dict[str, Exception]()
+        with self._writer.signals.private_folder() as folder:
+            for export in export_newest(settings, **self._inputs(folder)):
+                where, error = f"{settings.customer}/{export.product}", export.error
+                if isinstance(error, TooLargeError):
+                    self.logger.info("%s: %s is too large for one export", where, export.window)
+                elif error or not export.file:
+                    failed[export.product] = cast("Exception", error)
+                    self.logger.error("%s", error)
+                else:
+                    in_setting = export.product in settings.columns
+                    how = export.file.contents.description(in_setting=in_setting)
+                    self.logger.info("%s: %s: %s", where, export.window, how)
+                    with closing(export.file), closing(export.file.records()) as records:
+                        for record in islice(records, 1):
+                            for stream_map in self.stream_maps:
+                                stream_map.transform(record)
+        self._raise_failures(failed)
         self.logger.info(
-            "OK: the credentials are accepted; no product has an event in the last hour of what "
-            "a sync would cover"
+            "OK: the credentials are accepted, and the files of all products can be read"
         )
+
+    def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
+        """Raise an error that names the products that failed, if any did."""
+        prefix, products = f"{self.settings.customer}/", self.settings.products
+        reasons = "; ".join(str(error).removeprefix(prefix) for error in failed.values())
+        if failed:
+            text = f"{len(failed)} of {len(products)} products failed: {reasons}"
+            raise ProductsFailedError(text)
 
     # Output modes: RECORD in bulk, through the SDK, and BATCH ------------------------------
 
@@ -264,7 +284,7 @@ class EventsStream(Stream):
         # The budget of jobs spans products, so one sync is opened around all partitions; the SDK
         # would move the bookmark with records; and it has no public way to write finished messages.
         with self._syncing():
-            if self._is_incremental and not self._is_connection_test and self._unmapped:
+            if self._is_incremental and self.ABORT_AT_RECORD_COUNT is None and self._unmapped:
                 self._write_in_bulk()
                 return
             records = chain.from_iterable(map(self.get_records, self.partitions))

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,19 +16,17 @@ from tap_barchart_events.exports.jobs import Export, JobPolicy
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.late import LateEvents
 from tap_barchart_events.progress import Progress
 from tap_barchart_events.settings import Settings
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
-MAX_TEST_SIZE = HOUR
-"""The most that a connection test reads, in milliseconds."""
+TEST_HOURS = (1, 24, 168, 744)
+"""A connection test exports these hours before the end of a sync, as long as they are empty."""
 
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
-
-CONNECTION_TEST_TIMEOUT = 10
-"""Seconds within which the last try of a call begins in a connection test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ class Sync:
     coverage: Coverage
     client: ReportsClient
     plans: Mapping[str, WindowPlanner]
+    late: Mapping[str, LateEvents]
     exports: Exporter
     progress: Progress
 
@@ -50,6 +49,9 @@ class Sync:
     def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt so far."""
         learnt = self.plans[product].known.to_json()
+        next_start = (state.bookmark or 0) - self.coverage.settings.lookback
+        if counts := self.late[product].to_text(next_start):
+            learnt["counts"] = counts
         return replace(
             state,
             jobs=[job.to_json() for job in self.exports.jobs(product)],
@@ -66,55 +68,108 @@ def open_sync(
     open_file: Callable[[Export], ExportFile],
     logger: logging.Logger,
     policy: JobPolicy,
-    is_connection_test: bool,
 ) -> Iterator[Sync]:
     """Check the credentials, determine what to export, and open the sync.
 
     Args:
         settings: The settings.
-        states: What STATE holds for each product, in the order in which they will be read.
+        states: What STATE holds for each product, in the order in which they will be read; the
+            caller keeps them up to date.
         folder: An existing private folder.
         open_file: Returns the downloaded file of an export, unread.
         logger: Where progress goes.
         policy: When jobs are replaced, and how calls are retried; settings replace part of it.
-        is_connection_test: Whether one event is enough.
     """
     stopped, calls = threading.Event(), list[str]()
-    coverage = Coverage(settings, states, logger)
-    policy = _as_set(policy, settings, is_connection_test=is_connection_test)
-    client = ReportsClient(
+    coverage, policy = Coverage(settings, states, logger), _as_set(policy, settings)
+    client = _client(settings, policy, stopped, calls.append)
+    with Progress(logger, settings.customer, states, calls) as progress, closing(client):
+        client.authenticate(is_first_sync=all(s.bookmark is None for s in states.values()))
+        spans = coverage.spans(_now(client, logger))
+        plans, late = coverage.plans(spans), coverage.late(spans)
+        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
+        progress.begin(plans, late, exports)
+        with closing(exports):
+            for product, job in coverage.jobs(spans, int(client.now)):
+                exports.take_over(product, job)
+            yield Sync(coverage, client, plans, late, exports, progress)
+
+
+def export_newest(
+    settings: Settings,
+    states: Mapping[str, ProductState],
+    *,
+    folder: Path,
+    open_file: Callable[[Export], ExportFile],
+    logger: logging.Logger,
+    policy: JobPolicy,
+) -> Iterator[Export]:
+    """Log what a sync would cover; yield an export of the newest events of each product.
+
+    Args:
+        settings: The settings.
+        states: What STATE holds for each product.
+        folder: An existing private folder.
+        open_file: Returns the downloaded file of an export, unread.
+        logger: Where progress goes.
+        policy: When jobs are replaced, and how calls are retried; settings replace part of it.
+    """
+    coverage, policy = Coverage(settings, states, logger), _as_set(policy, settings)
+    client = _client(settings, policy, threading.Event())
+    with closing(client):
+        if client.authenticate():
+            logger.info("%s accepts the credentials", settings.api_url)
+        spans = coverage.spans(_now(client, logger))
+    coverage.log(spans)
+    left = {product: span for product, span in spans.items() if span.size}
+    for hours in TEST_HOURS:
+        plans = {}
+        for product, span in left.items():
+            size = min(hours * HOUR, settings.largest_window)
+            part = Window(max(span.start, span.end - size), span.end)
+            plans[product] = WindowPlanner(part, largest=part.size, smallest=part.size)
+        if not plans:
+            return
+        stopped = threading.Event()
+        client = _client(settings, policy, stopped)
+        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
+        with closing(client), closing(exports):
+            for product, plan in plans.items():
+                for export in exports.of(product):
+                    is_empty = export.file and not export.file.contents.rows
+                    is_last = hours == TEST_HOURS[-1] or plan.span == spans[product]
+                    if is_last or not is_empty:
+                        del left[product]
+                        yield export
+                    if export.file:
+                        exports.emitted(export)
+
+
+def _client(
+    settings: Settings,
+    policy: JobPolicy,
+    stopped: threading.Event,
+    on_request: Callable[[str], None] | None = None,
+) -> ReportsClient:
+    return ReportsClient(
         settings.api_url,
         settings.username,
         settings.password,
         stopped=stopped,
         timeout=settings.request_timeout_seconds,
         retry=policy.starts,
-        on_request=calls.append,
+        on_request=on_request,
     )
-    with closing(client):
-        is_first = is_connection_test or all(s.bookmark is None for s in states.values())
-        if client.authenticate(is_first_sync=is_first) and is_connection_test:
-            logger.info("%s accepts the credentials", settings.api_url)
-        spans = coverage.spans(_now(client, logger))
-        spans = coverage.newest(spans) if is_connection_test else spans
-        plans = coverage.plans(spans)
-        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
-        progress = Progress(logger, settings.customer, plans, exports, calls)
-        with nullcontext() if is_connection_test else progress, closing(exports):
-            for product, job in coverage.jobs(spans, int(client.now)):
-                exports.take_over(product, job)
-            yield Sync(coverage, client, plans, exports, progress)
 
 
-def _as_set(policy: JobPolicy, settings: Settings, *, is_connection_test: bool) -> JobPolicy:
+def _as_set(policy: JobPolicy, settings: Settings) -> JobPolicy:
     """Return a policy with the values of the settings."""
-    timeout = CONNECTION_TEST_TIMEOUT if is_connection_test else policy.starts.timeout
     return replace(
         policy,
         max_concurrent_jobs=settings.max_concurrent_jobs,
         job_timeout=settings.job_timeout_minutes * 60,
         poll_interval=settings.poll_interval_seconds,
-        starts=replace(policy.starts, attempts=1 + settings.max_retries, timeout=timeout),
+        starts=replace(policy.starts, attempts=1 + settings.max_retries),
     )
 
 
@@ -174,21 +229,19 @@ class Coverage:
                 )
         return spans
 
-    def newest(self, spans: Mapping[str, Window]) -> dict[str, Window]:
-        """Log what a sync would cover; return the parts that a connection test reads."""
-        size, parts = min(self.settings.largest_window, MAX_TEST_SIZE), {}
+    def log(self, spans: Mapping[str, Window]) -> None:
+        """Log what a sync would cover."""
         for product, span in spans.items():
             if span.size:
-                learnt = "the sizes that earlier runs learnt"
                 self.logger.info(
                     "%s/%s: a sync would cover %s, with %s",
                     self.settings.customer,
                     product,
                     span,
-                    learnt if product in self.known else "no sizes learnt so far",
+                    "the sizes that earlier runs learnt"
+                    if product in self.known
+                    else "no sizes learnt so far",
                 )
-            parts[product] = Window(max(span.start, span.end - size), span.end)
-        return parts
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""
@@ -202,6 +255,19 @@ class Coverage:
                 known=self.known.get(product) or Knowledge(other.fits, other.limit),
                 bookmark=self.states[product].bookmark,
                 jobs=settings.max_concurrent_jobs,
+            )
+            for product, span in spans.items()
+        }
+
+    def late(self, spans: Mapping[str, Window]) -> dict[str, LateEvents]:
+        """Return what counts the late events of each product."""
+        return {
+            product: LateEvents(
+                span.start,
+                self.states[product].bookmark,
+                LateEvents.counts_in(self.states[product].learnt.get("counts"))
+                if product in self.known
+                else {},
             )
             for product, span in spans.items()
         }

@@ -27,6 +27,7 @@ DAY = Window(START, START + 86_400_000)
 WATCHLIST = PRODUCTS["WATCHLIST"].layouts[-1]
 
 OPTIONS = FileOptions(
+    bookmarks={},
     customer="TGAM",
     start_date=YEAR_2000,
     delimiter="|",

@@ -278,7 +278,9 @@ class RetryPolicy:
             limit = f"none may begin more than {self.timeout:g} s after the first"
             why = f"the next one would be due in {pause:.0f} s, but {limit}"
         tries = "1 try" if attempt == 1 else f"{attempt} tries"
-        raise ServiceError(f"{error}; gave up after {tries} ({why}); {error.advice}")
+        final = ServiceError(f"{error}; gave up after {tries} ({why}); {error.advice}")
+        final.is_outage = True
+        raise final
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

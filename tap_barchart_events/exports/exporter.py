@@ -16,7 +16,7 @@ from pathlib import Path
 from tap_barchart_events.api.client import Job, ReportsClient
 from tap_barchart_events.api.transcript import file_form
 from tap_barchart_events.exceptions import SyncStopped
-from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
+from tap_barchart_events.exports.jobs import Export, JobCounts, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.files.export_file import ExportFile
@@ -76,8 +76,6 @@ class Exporter:
             self.directory,
             unix_time=self.client.now - time.monotonic(),
         )
-        self.job_counts = self._scheduler.job_counts
-        """What became of the jobs so far."""
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
@@ -97,6 +95,11 @@ class Exporter:
             self._scheduler.end_at(instant)
 
     @property
+    def job_counts(self) -> Mapping[str, JobCounts]:
+        """What became of the jobs so far, by product."""
+        return self._scheduler.job_counts
+
+    @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
         with self._changed:
@@ -107,14 +110,13 @@ class Exporter:
         with self._changed:
             return self._scheduler.jobs(product)
 
-    def of(self, product: str) -> Generator[tuple[Export, ExportFile]]:
-        """Yield the exports of one product and their checked files, in time order.
+    def of(self, product: str) -> Generator[Export]:
+        """Yield the exports of one product, in time order, each with its file or its error.
 
-        Call ``emitted`` for each export before the next one is requested.
+        Call ``emitted`` for each file before the next export is requested. An error comes last.
 
         Raises:
-            BarchartEventsError: The next export is not available. All earlier ones have been
-                yielded.
+            BarchartEventsError: The sync of all products ends; what was ready has been yielded.
         """
         with self._changed:
             self._scheduler.set_current(product)
@@ -124,10 +126,11 @@ class Exporter:
                 self._threads.append(threading.Thread(target=self._work, daemon=True))
                 self._threads[-1].start()
         while export := self._wait_for_next(product):
+            if export.error and self._scheduler.ending:
+                raise self._scheduler.ending from None
+            yield export
             if export.error:
-                raise export.error from None
-            if export.file:
-                yield export, export.file
+                return
 
     def emitted(self, export: Export) -> None:
         """Mark a window whose events have all been written; remove its file."""
@@ -158,6 +161,8 @@ class Exporter:
                     return export
                 if self._defect:
                     raise self._defect
+                if self._scheduler.ending and not (export and export.job):
+                    raise self._scheduler.ending
                 began = time.monotonic()
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
                 self.seconds_waited += time.monotonic() - began

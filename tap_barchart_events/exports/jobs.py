@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ IN_FLIGHT = frozenset({State.STARTING, State.RUNNING, State.POLLING})
 
 @dataclass(slots=True)
 class JobCounts:
-    """What became of the export jobs of a sync."""
+    """What became of the export jobs of a product."""
 
     started: int = 0
     taken_over: int = 0
@@ -130,7 +131,7 @@ class Export:
     ready: float = 0.0
     """When its job had completed."""
     first_try: float = 0.0
-    """When the first of the present tries to start a job was made."""
+    """When the present call was tried first."""
     tries: int = 0
     """Starts of its next job that failed."""
     failures: int = 0
@@ -165,6 +166,13 @@ class ProductQueue:
     """End of the last window emitted, in milliseconds."""
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
+    counts: JobCounts = field(default_factory=JobCounts)
+
+    @property
+    def failed_at(self) -> float:
+        """Start of the first window that has failed; infinity if none has."""
+        failed = (start for start, e in self.exports.items() if e.state is State.FAILED)
+        return min(failed, default=math.inf)
 
     def in_order(self) -> list[Export]:
         """Return the windows in the order of time."""
@@ -202,7 +210,10 @@ class Scheduler:
         """Start nothing yet."""
         self.lines: list[tuple[Any, ...]] = []
         """Level, text and arguments of the lines that the caller has to log."""
-        self.job_counts = JobCounts()
+        self.ending: Exception | None = None
+        """The error that ends the sync of all products; no job starts after it."""
+        self._succeeded = -math.inf
+        """When a call has succeeded last."""
         self._queues = {p: ProductQueue(p, plan, plan.span.start) for p, plan in self.plans.items()}
         self._current = next(iter(self.plans))
         self._limit = self._lowest_limit = self.policy.max_concurrent_jobs
@@ -218,7 +229,8 @@ class Scheduler:
     @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
-        left = [queue.plan.expected_after(queue.position) for queue in self._queues.values()]
+        queues = (queue for queue in self._queues.values() if queue.failed_at == math.inf)
+        left = [queue.plan.expected_after(queue.position) for queue in queues]
         known = [events for events in left if events is not None]
         return sum(known) if len(known) == len(left) else None
 
@@ -226,6 +238,11 @@ class Scheduler:
     def open_starts(self) -> int:
         """How many starts of jobs have not been answered."""
         return sum(export.state is State.STARTING for export in self._exports())
+
+    @property
+    def job_counts(self) -> dict[str, JobCounts]:
+        """What became of the jobs so far, by product."""
+        return {product: queue.counts for product, queue in self._queues.items()}
 
     def take_over(self, product: str, job: SavedJob) -> bool:
         """Use a job that an earlier run has started, if its window may be issued."""
@@ -300,10 +317,12 @@ class Scheduler:
 
     def _first_due(self, state: State, now: float) -> Export | None:
         due = (export for export in self._exports() if export.state is state and export.due <= now)
+        if state is State.EXPORTED:  # a later run downloads what lies behind a failed window
+            due = (export for export in due if export.window.start < export.queue.failed_at)
         return next(due, None)
 
     def _next_start(self, now: float) -> Export | None:
-        if self._not_before > now or self._in_flight(now) >= self._limit:
+        if self.ending or self._not_before > now or self._in_flight(now) >= self._limit:
             return None
         for queue in self._queues.values():
             exports = (e for e in queue.in_order() if e.state in {State.WAITING, State.FAILED})
@@ -313,8 +332,8 @@ class Scheduler:
                 window = queue.plan.next() if self._has_place(queue, upcoming) else None
                 if window:
                     return self._new_export(queue, window)
-            if first:
-                return first if first.state is State.WAITING else None
+            if first and first.state is State.WAITING:
+                return first
         return None
 
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
@@ -326,7 +345,8 @@ class Scheduler:
             return True  # no place gets free before this window is emitted
         if is_current and (len(queue.exports) < jobs or start < max(queue.exports)):
             places += jobs
-        return len([*self._exports()]) < places
+        failed = (queue for queue in self._queues.values() if queue.failed_at < math.inf)
+        return len([*self._exports()]) - sum(len(queue.exports) for queue in failed) < places
 
     def _new_export(self, queue: ProductQueue, window: Window) -> Export:
         number = [*self._queues].index(queue.product)
@@ -338,6 +358,10 @@ class Scheduler:
         """Apply the outcome of the call that the window's state names."""
         # The state before the call: either a branch changes it, or the call is repeated at ``due``.
         export.state = BEFORE[export.state]
+        if not export.tries:
+            export.first_try = export.called
+        if not isinstance(outcome, Exception):
+            self._succeeded = now
         match outcome:
             case errors.SyncStopped():
                 pass
@@ -358,7 +382,7 @@ class Scheduler:
         match reported.status:
             case "COMPLETE" | "COMPLETED":
                 self._job_seconds.append(min(reported.seconds or elapsed, elapsed))
-                self.job_counts.taken_over += export.is_taken_over
+                export.queue.counts.taken_over += export.is_taken_over
                 self._completed += 1
                 if self._completed >= self._limit < self.policy.max_concurrent_jobs:
                     self._limit, self._completed = self._limit + 1, 0
@@ -412,7 +436,7 @@ class Scheduler:
     def _new_job(self, export: Export, source: str) -> SavedJob:
         export.began = export.began or export.called
         export.job_began, export.tries = export.called, 0
-        self.job_counts.started += 1
+        export.queue.counts.started += 1
         started = math.ceil(export.called + self.unix_time)
         fingerprint = self.request.fingerprint(export.product, source, export.window)
         return SavedJob(source, export.window, started, fingerprint)
@@ -435,7 +459,7 @@ class Scheduler:
         export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 
     def _too_large(self, export: Export, reason: str, now: float) -> None:
-        self.job_counts.too_large += 1
+        export.queue.counts.too_large += 1
         if export.queue.plan.too_large(export.window):
             limit = export.queue.plan.known.limit
             learnt = f"; an export can hold about {limit:,.0f} events" if limit else ""
@@ -460,8 +484,6 @@ class Scheduler:
             waits = f"; no new job starts for {pause:.0f} s (Retry-After)" if pause else ""
             self._log(level, text, self._limit, waits)
         else:
-            if not export.tries:
-                export.first_try = export.called
             export.tries += 1
             starts, seconds = self.policy.starts, now - export.first_try
             try:
@@ -487,7 +509,7 @@ class Scheduler:
         if isinstance(error, errors.StartRejectedError):
             tries, advice = min(MAX_REJECTIONS, self.policy.starts.attempts), error.advice
             is_last = error.is_final or export.failures >= tries
-        self.job_counts.failed += export.job is not None
+        export.queue.counts.failed += export.job is not None
         export.job, lost = None, export.failures + export.forgotten
         if is_last:
             gave_up = f"; gave up after {lost} tries" if lost > 1 else ""
@@ -508,6 +530,19 @@ class Scheduler:
         if isinstance(error, errors.BarchartEventsError) and not error.names_window:
             error.args = (f"{self._where(export)}: {error}",)
         export.state, export.error = State.FAILED, error
+        if self._ends_all(export, error):
+            self.ending = self.ending or error
+
+    def _ends_all(self, export: Export, error: Exception) -> bool:
+        """Return whether an error is about more than one product."""
+        match error:
+            case errors.CredentialsError():
+                return error.status != HTTPStatus.FORBIDDEN
+            case errors.ServiceError() if error.is_outage:
+                return self._succeeded < export.first_try
+            case errors.BarchartEventsError():
+                return isinstance(error, errors.ResourceError)
+        return True
 
     def _log(self, *line: Any) -> None:
         self.lines.append(line)

@@ -83,6 +83,9 @@ class FileContents:
     events: int = 0
     """Rows inside the window."""
 
+    again: int = 0
+    """Those of them that lie before the bookmark, so that an earlier run has read them."""
+
     events_by_hour: Counter[int] = field(default_factory=Counter)
     """Hours since the epoch → rows inside the window."""
 
@@ -110,6 +113,15 @@ class FileContents:
     by_type: list[TypeCount] = field(default_factory=list)
     """For each event type counted separately: its code, its rows, and ``filled`` of these."""
 
+    unknown_types: int = 0
+    """Rows with an event type that is not counted separately."""
+
+    quoted: bool = False
+    """Whether a quote character occurs."""
+
+    has_returns: bool = False
+    """Whether a carriage return occurs."""
+
     layout: Layout | None = None
     """The columns; None for a file without rows."""
 
@@ -129,11 +141,12 @@ class FileContents:
         """
         contents = cls()
         values = [name for name in names if name != "timestamp"]
-        for code, rows, events, by_hour, outside, impossible, absurd, *others in sums:
+        for code, rows, events, again, by_hour, outside, impossible, absurd, *others in sums:
             bad, duplicates, content_bytes, *counts = others
             filled = dict(zip(values, counts, strict=True))
             contents.rows += rows
             contents.events += events
+            contents.again += again
             contents.events_by_hour.update(by_hour or {})
             contents.outside += Dropped(*outside)
             contents.impossible += Dropped(*impossible)
@@ -144,7 +157,34 @@ class FileContents:
             contents.filled.update(filled)
             if code is not None:
                 contents.by_type.append((code, rows, filled))
+            else:
+                contents.unknown_types = min(events, filled["type"])
         return contents
+
+    def description(self, *, in_setting: bool) -> str:
+        """Return in words what the file is.
+
+        Args:
+            in_setting: Whether the setting ``columns`` names its columns.
+        """
+        if self.layout is None:
+            return "no events"
+        source = f"the known layout of {len(self.layout.names)} columns"
+        if in_setting or not self.layout.by_position:
+            source = "the setting columns" if self.layout.by_position else "the header"
+        ends = "CR LF" if self.has_returns else "LF"
+        parts = [
+            f"{self.events:,} events",
+            f"columns by {source}",
+            f"{'with' if self.quoted else 'no'} quotes",
+            f"lines end in {ends}",
+        ]
+        if self.unknown_types:
+            share = 100 * self.unknown_types / self.events
+            parts.append(f"{share:.1f} % of an event type that is not known")
+        if self.extra_columns:
+            parts.append(f"to extra go {', '.join(self.extra_columns)}")
+        return ", ".join(parts)
 
     def check_range(self, now: int) -> None:
         """Check that the rows, if there are any, are those of the window.

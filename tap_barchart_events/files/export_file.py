@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -131,11 +131,11 @@ class ExportFile:
             content_bytes -= rows.content_bytes(first[1])
         self._engine.memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
         of_others = types_of_others(self.product) if self.has_null_product else {}
-        # a header's own names need no cross-check
-        product = PRODUCTS.get(self.product) if layout.by_position else None
+        product = PRODUCTS.get(self.product)
         types = [*(product.event_types if product else ()), *of_others]
         possible = Window(options.start_date, round(time.time() * 1000))
-        query = sums_query(source, self.window, possible, types)
+        bookmark = options.bookmarks.get(self.product, options.start_date)
+        query = sums_query(source, self.window, possible, bookmark, types)
         sums = chain.from_iterable(self._engine.fetch(query, FETCH_ROWS))
         try:
             contents = FileContents.read(layout.names, sums)
@@ -148,7 +148,8 @@ class ExportFile:
         contents.warnings = check_layout(
             layout, self.product, options.layout_check, contents.filled, contents.by_type
         )
-        contents.layout = layout
+        contents.layout, contents.quoted = layout, stats.quoted
+        contents.has_returns = stats.has_returns
         known = {*LEADING, *options.schema_columns}
         extra = (name for name in layout.names if name not in known)
         contents.extra_columns = tuple(filter(contents.filled.get, extra))
@@ -160,7 +161,7 @@ class ExportFile:
             for _ in self._lines("", "\n"):
                 pass
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Generator[dict[str, Any]]:
         """Yield the events as records."""
         names = self.options.properties
         with self._reading() as has_events:
@@ -239,8 +240,8 @@ class ExportFile:
         except (FileError, MemoryError) as error:
             kind = type(error) if isinstance(error, FileError) else ResourceError
             why = str(error) or f"a row needs more memory than the process may use; {RAISE_LIMIT}"
-            export = f"the export of {self.options.customer}/{self.product} {self.window}"
-            named = kind(f"{export} cannot be read: {why}")
+            where = f"{self.options.customer}/{self.product} {self.window}"
+            named = kind(f"{where}: the export cannot be read: {why}")
             named.names_window = True
             raise named from error
 

@@ -256,7 +256,9 @@ class EventsQuery:
         return [Part(text, literal=False)]
 
 
-def sums_query(source: Source, window: Window, possible: Window, event_types: Iterable[str]) -> str:
+def sums_query(
+    source: Source, window: Window, possible: Window, bookmark: int, event_types: Iterable[str]
+) -> str:
     """Return the query whose result ``FileContents.read`` takes.
 
     Its result has a row for each of the event types given, and one, of the type NULL, for all
@@ -276,6 +278,7 @@ def sums_query(source: Source, window: Window, possible: Window, event_types: It
             CASE WHEN type IN ({known}) THEN type END,
             count(*),
             count(*) FILTER ({inside}),
+            count(*) FILTER ({inside} AND {t} < {bookmark}),
             histogram({t} // {HOUR}) FILTER ({inside}),
             {_dropped(outside)},
             {_dropped(impossible)},

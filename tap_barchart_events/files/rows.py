@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from tap_barchart_events.exceptions import FileError, SyncStopped
 from tap_barchart_events.files.layout import TIMESTAMP, Layout, excerpt
+from tap_barchart_events.windows import to_iso
 
 Row = tuple[int, bytes]
 """Where a row begins in the file, and its bytes without the line break."""
@@ -32,6 +33,9 @@ MAX_ROW_BYTES = 16 << 20
 
 VECTOR_ROWS = 2_048
 """Rows that DuckDB works on at once: a constant of DuckDB."""
+
+INSTANT = re.compile(rb"(?<!\d)[1-9]\d{12}(?!\d)")
+"""A timestamp in milliseconds, from 2001 on."""
 
 NO_QUOTES = "if the file does not quote its values, set quote_character to empty"
 """What to do where quotes seem to be data."""
@@ -50,6 +54,9 @@ class FileOptions:
 
     start_date: int
     """No window begins earlier, in milliseconds."""
+
+    bookmarks: Mapping[str, int]
+    """Product → the end of what earlier runs have read, in milliseconds."""
 
     delimiter: str
     """One ASCII character."""
@@ -75,6 +82,9 @@ class ByteStats(NamedTuple):
 
     quoted: bool
     """Whether a quote character occurs."""
+
+    has_returns: bool
+    """Whether a carriage return occurs."""
 
     content_bytes: int
     """Bytes of all values and of the delimiters between them."""
@@ -206,11 +216,12 @@ class Rows:
             FileError: A row is not well formed, or too long, or inside a quoted value.
         """
         content = lone_returns = longest = vector_bytes = multiline = 0
-        quoted = False
+        quoted = has_returns = False
         for chunk in self._chunks():
             lines, returns = chunk.count(b"\n"), chunk.count(b"\r")
             if returns:
                 lone_returns += returns - chunk.count(b"\r\n")
+            has_returns = has_returns or returns > 0
             quoted = quoted or (bool(self._quote) and self._quote in chunk)
             content += len(chunk) - lines - returns
             longest = max(longest, len(chunk))
@@ -228,6 +239,7 @@ class Rows:
                 pass
         return ByteStats(
             quoted,
+            has_returns,
             content,
             max(longest, multiline),
             min(vector_bytes + VECTOR_ROWS * multiline, self.path.stat().st_size),
@@ -310,4 +322,14 @@ class Rows:
         return self._error(row, f"has {reason}" + (hint or "; contact Barchart support"))
 
     def _error(self, row: Row, reason: str) -> FileError:
-        return FileError(f"line {self.line(row[0])} {reason}")
+        begin, body = row
+        with self.path.open("rb") as file:
+            begin += len(BOM) if file.read(len(BOM)) == BOM else 0
+            file.seek(max(0, begin - CHUNK_BYTES))
+            before = file.read(begin - file.tell()).splitlines()[-1:]
+            file.seek(begin + len(body))
+            after = file.read(CHUNK_BYTES).split(b"\n")[1:2]
+        found = [INSTANT.search(b"".join(lines)) for lines in (before, after)]
+        near = " and ".join(to_iso(int(instant[0])) for instant in found if instant)
+        where = f"; the rows next to it are of {near}" if near else ""
+        return FileError(f"line {self.line(row[0])} {reason}{where}")

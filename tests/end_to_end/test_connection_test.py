@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from barchart_events_emulator import Emulator
-from tests.tap_runs import Outcome, Run, catalog_of, hour, output_mode, settings_of
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.windows import HOUR, from_iso
+from tests.tap_runs import START, Outcome, Run, catalog_of, hour, output_mode, settings_of
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
 TEST = {"arguments": ("--test",)}
@@ -29,17 +29,21 @@ def tried(run: Run) -> Run:
     return tried
 
 
-def test_it_says_what_a_sync_would_cover_and_ends_in_one_sentence(tried: Run) -> None:
+def test_it_says_what_a_sync_would_cover_and_what_the_file_of_each_product_is(
+    service: Emulator, tried: Run
+) -> None:
     outcome = tried()
-    assert (
-        outcome.reason == "OK: the credentials are accepted, one event of TGAM/WATCHLIST was read"
-    )
-    for product in PRODUCTS:
+    assert outcome.reason.endswith("and the files of all products can be read")
+    for product, columns in (("WATCHLIST", 9), ("ALERT", 5)):
         assert (
             f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00, with no sizes "
             "learnt so far\n"
         ) in outcome.log
+        by = f"the known layout of {columns} columns"
+        file = rf"\d+ events, columns by {by}, no quotes, lines end in LF\n"
+        assert re.search(f"TGAM/{product}: 2026-03-02 03:00 → 04:00: {file}", outcome.log)
     assert not re.search("METRIC|failed|WARNING", outcome.log)
+    assert {job.end - job.start for job in service.jobs} == {3_600_000}
 
 
 def test_it_starts_from_state_and_says_whether_sizes_were_learnt(run: Run, tried: Run) -> None:
@@ -48,30 +52,58 @@ def test_it_starts_from_state_and_says_whether_sizes_were_learnt(run: Run, tried
         "TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00, with the sizes that "
         "earlier runs learnt"
     ) in log
-    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00, with" in log
+    assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00, " in log
 
 
-def test_it_reads_an_hour_at_most(service: Emulator, tried: Run) -> None:
-    tried(window_hours=744)
-    assert max(job.end - job.start for job in service.jobs) <= 3_600_000
+def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, tried: Run) -> None:
+    at = from_iso(START) + 5 * 24 * HOUR
+    service.source = lambda _, product, *window: [
+        Event(time, f"{product}-CREATED", {"userId": "1"})
+        for time in [at] * (product == "WATCHLIST")
+        if window[0] <= time < window[1]
+    ]
+    log = tried(start_date=START, end_date=hour(12 * 24), window_hours=744).log
+    assert "TGAM/WATCHLIST: 2026-03-07 00:00 → 2026-03-14 00:00: 1 events, " in log
+    assert "TGAM/ALERT: 2026-03-02 00:00 → 2026-03-14 00:00: no events" in log
+    sizes = [(job.filter["product"], (job.end - job.start) // HOUR) for job in service.jobs]
+    assert sorted(sizes) == [
+        *(("ALERT", size) for size in (1, 24, 168, 288)),
+        *(("WATCHLIST", size) for size in (1, 24, 168)),
+    ]
 
 
-def test_it_ends_when_one_event_was_read_whatever_other_jobs_do(
+@pytest.mark.parametrize("failing", ["WATCHLIST", "ALERT"])
+def test_a_file_that_cannot_be_read_fails_the_test_but_not_that_of_other_products(
+    service: Emulator, run: Run, failing: str
+) -> None:
+    service.fault("download", "body", for_product=failing, body="1772409600000|x|y\n")
+    outcome = run(None, 1, TEST, products=PRODUCTS)
+    assert f"1 of 2 products failed: {failing} 2026-03-02 03:00 → 04:00: " in outcome.reason
+    assert "setting columns" in outcome.reason
+    (other,) = {*PRODUCTS} - {failing}
+    assert re.search(rf"TGAM/{other}: 2026-03-02 03:00 → 04:00: \d+ events, ", outcome.log)
+
+
+def test_a_range_that_is_too_large_for_one_export_is_no_failure(
     service: Emulator, tried: Run
 ) -> None:
-    service.fault("start", "job-hangs", after=1)
-    began = time.monotonic()
-    tried(max_concurrent_jobs=1)
-    assert time.monotonic() - began < 20
+    service.fault("start", "job-timeout", times=None, for_product="ALERT")
+    log = tried().log
+    assert "TGAM/ALERT: 2026-03-02 03:00 → 04:00 is too large for one export" in log
 
 
-def test_without_an_event_it_says_that_the_credentials_are_fine(
+def test_it_names_quotes_line_ends_unknown_types_and_extra_columns(
     service: Emulator, tried: Run
 ) -> None:
-    service.events_per_hour = 0
-    assert tried().reason.endswith(
-        "; no product has an event in the last hour of what a sync would cover"
-    )
+    time = from_iso(hour(3))
+    rows = ["timestamp|type|userId|watchlistId|mood", f'{time}|WATCHLIST-X|"1"|2|good']
+    body = "\r\n".join([*rows, f"{time}|WATCHLIST-CREATED|1|2|", ""])
+    service.fault("download", "body", body=body)
+    log = tried(products=["WATCHLIST"]).log
+    assert (
+        "2 events, columns by the header, with quotes, lines end in CR LF, 50.0 % of an event type "
+        "that is not known, to extra go mood\n"
+    ) in log
 
 
 def test_a_sync_with_nothing_to_do_is_reported_beforehand(run: Run, tried: Run) -> None:
@@ -80,20 +112,20 @@ def test_a_sync_with_nothing_to_do_is_reported_beforehand(run: Run, tried: Run) 
     assert "would cover 2026" not in log
 
 
-def test_the_event_passes_through_stream_maps(run: Run, tried: Run, tmp_path: Path) -> None:
+def test_an_event_passes_through_stream_maps(run: Run, tried: Run, tmp_path: Path) -> None:
     wrong = run(None, 1, TEST, stream_maps={"events": {"longer": "int(customer)"}})
     assert "setting stream_maps cannot be used" in wrong.reason
     tried(**output_mode("one by one", tmp_path))
 
 
-def test_an_event_is_read_also_of_a_stream_that_is_deselected_or_removed(
+def test_a_stream_that_is_deselected_or_removed_is_tested_as_well(
     service: Emulator, tried: Run
 ) -> None:
     catalog = catalog_of(settings_of(service), stream={"selected": False})
     deselected = tried(options=TEST | {"catalog": catalog})
     removed = tried(stream_maps={"events": None})
     for outcome in (deselected, removed):
-        assert "one event of TGAM/WATCHLIST was read" in outcome.reason
+        assert re.search(r"TGAM/WATCHLIST: .* events, columns by ", outcome.log)
 
 
 def test_wrong_credentials_are_named(run: Run) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import HOUR, from_iso
 from tests.tap_runs import (
+    END,
     QUICK_COMMAND,
     START,
     Run,
@@ -108,15 +109,25 @@ def test_the_last_line_sums_the_sync_up_and_a_metric_says_the_same(
     found = re.search(
         r"TGAM: sync complete · ([\d,]+) events in (\d+) windows · (\d+) export jobs \((\d+) too "
         r"large, (\d+) failed, (\d+) taken over from an earlier run\) · ([\d.]+) MB · "
-        r"waited [\d.]+ s for jobs, wrote for [\d.]+ s$",
+        r"waited [\d.]+ s for jobs, wrote for [\d.]+ s · WATCHLIST complete until "
+        r"2026-03-02T04:00:00.000\+00:00, ([\d,]+) new events$",
         outcome.log.splitlines()[-1],
     )
     assert found, outcome.log
-    *counts, size = found.groups()
+    *counts, size, new = found.groups()
     summary = summary_of(outcome.log)
     names = ("events", "windows", "jobs", "jobs_too_large", "jobs_failed", "jobs_taken_over")
     assert [int(n.replace(",", "")) for n in counts] == [summary[name] for name in names]
-    assert summary["events"] == len(outcome.records)
+    assert summary["events"] == len(outcome.records) == int(new)
+    assert summary["products"]["WATCHLIST"] == {
+        "status": "complete",
+        "bookmark": END,
+        "new_events": summary["events"],
+        "events_read_again": 0,
+        "late_events": 0,
+        "rows_dropped": 0,
+        "jobs": summary["jobs"],
+    }
     assert summary["windows"] == outcome.log.count(" events · job ") > 4, "one window was cut"
     assert summary["jobs"] == len(service.jobs)
     assert (counts[3:], summary["status"]) == (["1", "1", "0"], "succeeded")
@@ -149,14 +160,28 @@ def test_a_sync_that_fails_says_what_it_did_before_the_error(service: Emulator, 
     assert "ERROR" in error
 
 
+def test_a_sync_that_ends_before_it_has_begun_says_so(service: Emulator, run: Run) -> None:
+    service.fault("authenticate", "status", code=401)
+    *_, closing, error = run(None, 1, products=PRODUCTS).log.splitlines()
+    assert "TGAM: sync stopped early · 0 events in 0 windows · 0 export jobs " in closing
+    assert "WATCHLIST not reached, 0 new events; ALERT not reached, 0 new events" in closing
+    assert "answered 401" in error
+    state = run(products=["WATCHLIST"]).states[-1]
+    service.fault("authenticate", "drop", times=None)
+    log = run(state, 1, products=PRODUCTS, max_retries=0).log
+    assert f"WATCHLIST not reached until {END}, 0 new events; ALERT not reached, 0" in log
+    assert summary_of(log)["status"] == "failed"
+
+
 def test_a_product_with_nothing_to_do_is_one_line(run: Run) -> None:
     state = run(products=["WATCHLIST"]).states[-1]
     log = run(state, products=["WATCHLIST"]).log
     of_the_sdk = re.compile("METRIC|Meltano SDK|Beginning sync|warn_python_eol|PythonEOL|^$")
-    [line] = [line for line in log.splitlines() if not of_the_sdk.search(line)]
+    line, closing = (line for line in log.splitlines() if not of_the_sdk.search(line))
     end = "2026-03-02T04:00:00.000+00:00"
     said = f"TGAM/WATCHLIST: nothing to export: the sync would begin at {end}, and end at {end} ("
     assert said in line
+    assert "TGAM: sync complete · 0 events in 0 windows · 0 export jobs" in closing
     assert summary_of(log)["events"] == 0
 
     log = run(state, products=["WATCHLIST", "PORTFOLIO"]).log

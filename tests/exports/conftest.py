@@ -136,7 +136,9 @@ def read(
             for product in products:
                 result.windows[product] = []
                 result.contents[product] = []
-                for export, _ in exports.of(product):
+                for export in exports.of(product):
+                    if export.error:
+                        raise export.error
                     result.windows[product].append(export.window)
                     result.contents[product].append(export.path.read_bytes())
                     between()

@@ -54,8 +54,10 @@ class Service:
     refusal: tuple[float, float] = (-math.inf, -math.inf)
     """When a start was last refused, and until when none may be sent."""
     busiest: int = 0
-    broken: tuple[str, int] | None = None
-    """Product and start of a window about whose job all calls fail."""
+    broken: dict[str, int] = field(default_factory=dict)
+    """Product → start of a window about whose job all calls fail."""
+    error: Exception = field(default_factory=lambda: errors.ServiceError("not as documented"))
+    """What they raise."""
     names: itertools.count[int] = field(default_factory=itertools.count)
 
     def answer(self, export: Export, now: float) -> Outcome:
@@ -64,8 +66,8 @@ class Service:
             return self._start(export, now)
         assert export.job
         source = export.job.source
-        if (export.queue.product, export.window.start) == self.broken:
-            return errors.ServiceError("gave up after 9 tries")
+        if export.window.start == self.broken.get(export.product):
+            return self.error
         if self.rng.random() < self.faults:
             return self._fault(export, source)
         if source not in self.ends:
@@ -172,7 +174,8 @@ class Run:
     def check(self) -> None:
         """Check what holds at any moment."""
         exports = list(self.scheduler._exports())  # noqa: SLF001 - all of them, to count
-        assert len(exports) <= WINDOWS_PER_JOB * self.jobs
+        issued = [export for export in exports if export.queue.failed_at == math.inf]
+        assert len(issued) <= WINDOWS_PER_JOB * self.jobs
         downloads = [export for export in exports if export.state is State.DOWNLOADING]
         assert len(downloads) <= self.jobs
         states = {State.STARTING, State.RUNNING, State.POLLING}
@@ -180,15 +183,18 @@ class Run:
 
     def emit(self) -> bool:
         """Read the next window if it is there; return whether the sync goes on."""
-        while self.scheduler.is_at_end(self.product):
+        export = self.scheduler.following(self.product)
+        while self.scheduler.is_at_end(self.product) or (export and export.error):
+            if export and export.error and export.error is self.scheduler.ending:
+                raise export.error
             following = next(self.reading, None)
             if following is None:
                 return False
             self.product = following
             self.scheduler.set_current(following)
-        export = self.scheduler.following(self.product)
-        if export and export.error:
-            raise export.error
+            export = self.scheduler.following(self.product)
+        if self.scheduler.ending and not (export and export.job):
+            raise self.scheduler.ending
         if export and export.state is State.READY and self.rng.random() < 0.5:
             assert export.window.start == self.bookmarks[self.product], "out of order, or a gap"
             self.bookmarks[self.product] = export.window.end
@@ -212,8 +218,10 @@ class Run:
             self.calls.append(export)
             return
         following = self.scheduler.following(self.product)
-        at_end = self.scheduler.is_at_end(self.product)
-        if at_end or (following and (following.file or following.error)):
+        is_over = self.scheduler.is_at_end(self.product)
+        if self.scheduler.ending:
+            is_over = not (following and following.job)
+        if is_over or (following and (following.file or following.error)):
             return
         change = self.scheduler.next_change(self.now)
         assert change < math.inf, "nothing under way, and nothing will ever happen: deadlock"
@@ -278,22 +286,34 @@ def test_a_sync_that_ends_at_any_moment_is_continued_without_a_second_job_for_a_
 
 
 @RUNS
-def test_a_window_that_cannot_be_exported_ends_it_when_all_earlier_ones_are_emitted(
-    runs: int,
-) -> None:
+def test_a_window_that_cannot_be_exported_ends_its_product_alone(runs: int) -> None:
+    for seed in range(runs):
+        run = Run(seed)
+        run.end = START + run.rng.randint(1, 12) * HOUR
+        run.service.most, run.job_timeout = None, 1200
+        run.begin()
+        hours = (run.end - START) // HOUR
+        failing = run.rng.sample(run.products, run.rng.randint(1, len(run.products)))
+        broken = {product: START + run.rng.randrange(hours) * HOUR for product in failing}
+        run.service.broken = broken
+        run.to_the_end()
+        assert run.bookmarks == {p: broken.get(p, run.end) for p in run.products}, f"seed {seed}"
+        assert run.scheduler.ending is None
+
+
+@RUNS
+def test_an_error_about_more_than_one_product_ends_the_sync(runs: int) -> None:
     for seed in range(runs):
         run = Run(seed)
         run.end = START + run.rng.randint(1, 12) * HOUR
         run.service.faults, run.service.most, run.job_timeout = 0, None, 1200
         run.begin()
-        hour = run.rng.randrange((run.end - START) // HOUR)
-        broken = run.rng.choice(run.products), START + hour * HOUR
-        run.service.broken = broken
-        with pytest.raises(errors.ServiceError):
+        hour = START + run.rng.randrange((run.end - START) // HOUR) * HOUR
+        product = run.rng.choice(run.products)
+        run.service.broken, run.service.error = {product: hour}, errors.ResourceError("full")
+        with pytest.raises(errors.ResourceError):
             run.to_the_end()
-        before = run.products[: run.products.index(broken[0])]
-        assert all(run.bookmarks[product] == run.end for product in before)
-        assert run.bookmarks[broken[0]] == broken[1]
+        assert run.bookmarks[product] <= hour
 
 
 @pytest.mark.parametrize(("jobs", "rounds"), [(4, 3), (3, 3), (9, 1)])

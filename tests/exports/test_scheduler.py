@@ -70,7 +70,7 @@ def test_a_file_is_gone_once_the_next_one_is_asked_for(
 ) -> None:
     paths: list[Path] = []
     exports = make(jobs=1)
-    for export, _ in exports.of("WATCHLIST"):
+    for export in exports.of("WATCHLIST"):
         assert export.path.exists()
         assert not any(path.exists() for path in paths)
         paths.append(export.path)

@@ -116,7 +116,7 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
 
     assert [job.source for job in made.jobs("A")] == ["A0"]
     assert read_all(made, "A") is None
-    assert (made.job_counts.started, made.job_counts.taken_over) == (1, 1)
+    assert (made.job_counts["A"].started, made.job_counts["A"].taken_over) == (1, 1)
 
 
 def test_a_job_that_is_never_ready_times_out() -> None:
@@ -143,7 +143,7 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     assert read_all(made, "A", {State.DOWNLOADING: error}) is error
 
     assert made.jobs("A") == []
-    assert made.job_counts.started == 1
+    assert made.job_counts["A"].started == 1
 
 
 def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:

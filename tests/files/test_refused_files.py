@@ -50,6 +50,20 @@ def test_a_bad_row_fails_the_check_and_shows_nothing_else(
     assert "SECRET" not in error
 
 
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "bad", [b"no|T|||||||", b"1571029200000|T", b'1571029200000|T|"a', b"\xff"]
+)
+def test_an_error_tells_the_instants_of_the_rows_next_to_the_bad_one(
+    bad: bytes, bom: bytes
+) -> None:
+    rows = [b"1571029200000|T|||||||", bad, b"1571029260000|T|||||||", b""]
+    near = (
+        "the rows next to it are of 2019-10-14T05:00:00.000+00:00 and 2019-10-14T05:01:00.000+00:00"
+    )
+    assert refusal(bom + b"\n".join(rows)).endswith(near)
+
+
 def test_an_error_names_product_and_window_and_a_header_has_a_line_too() -> None:
     assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in refusal(b"hello\n")
     assert "line 1 is not valid UTF-8" in refusal(b"timestamp|type|us\xffer\n1|A|b\n")

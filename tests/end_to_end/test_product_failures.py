@@ -1,0 +1,142 @@
+"""A product's failure is its own: all others reach their end, and the sync says which failed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barchart_events_emulator import Emulator
+from tests.tap_runs import (
+    END,
+    MODES,
+    QUICK_COMMAND,
+    change,
+    hour,
+    output_mode,
+    partitions,
+    summary_of,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.tap_runs import Outcome, Run
+
+PRODUCTS = ["ALERT", "WATCHLIST", "PORTFOLIO"]
+
+ROW = "1772409600000|WATCHLIST-CREATED|u||||||\n"
+
+FAULTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "bytes": ("download", "body", {"body": f"{ROW}no{ROW}"}, "line 2 has the timestamp 'no177"),
+    "layout": ("download", "body", {"body": "1772409600000|x|y\n"}, "has 3 columns"),
+    "job": ("start", "job-failed", {}, "failed at the service (FAILED)"),
+    "rejected": ("start", "error", {"code": "EVENT_X", "status": 400}, "answered 400 (EVENT_X: "),
+    "forbidden": ("start", "status", {"code": 403}, "answered 403"),
+}
+"""Call, kind and details of a fault, and what the error says."""
+
+
+@pytest.fixture
+def run_quickly(run: Run, tmp_path: Path) -> Run:
+    """Return a function that runs the three products, with short pauses before new jobs."""
+
+    def quickly(state: Any = None, code: int = 0, mode: str = "bulk", **more: Any) -> Outcome:
+        settings = output_mode(mode, tmp_path / "files") | {"products": PRODUCTS} | more
+        return run(state, code, {"program": QUICK_COMMAND}, **settings)
+
+    return quickly
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "failing", [["ALERT"], ["WATCHLIST"], ["WATCHLIST", "PORTFOLIO"], PRODUCTS]
+)
+def test_all_other_products_reach_their_end(
+    service: Emulator, run_quickly: Run, mode: str, failing: list[str]
+) -> None:
+    expected = run_quickly(mode=mode)
+    for product in failing:
+        service.fault("start", "job-failed", after=2, times=None, for_product=product)
+    outcome = run_quickly(None, 1, mode, max_concurrent_jobs=1)
+    finished = {product: END for product in PRODUCTS if product not in failing}
+    assert outcome.bookmarks == finished | dict.fromkeys(failing, hour(2))
+    ids = {record["event_id"] for record in outcome.records}
+    assert len(ids) == len(outcome.records)
+    assert ids == {
+        record["event_id"]
+        for record in expected.records
+        if record["product"] in finished or record["end"] <= hour(2)
+    }
+    assert re.match(rf"{len(failing)} of 3 products failed: {failing[0]} 20", outcome.reason)
+    assert all(f"{product} 2026-03-02 02:00 → 03:00: " in outcome.reason for product in failing)
+    summary = summary_of(outcome.log)
+    assert (summary["status"], summary["failed"]) == ("failed", failing)
+    service.clear_faults()
+    resumed = run_quickly(outcome.states[-1], mode=mode)
+    assert {record["event_id"] for record in resumed.records} | ids == {
+        record["event_id"] for record in expected.records
+    }
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_error_about_a_window_is_one_of_its_product(
+    service: Emulator, run_quickly: Run, fault: str
+) -> None:
+    call, kind, details, said = FAULTS[fault]
+    service.fault(call, kind, times=None, for_product="WATCHLIST", **details)
+    outcome = run_quickly(None, 1)
+    assert outcome.bookmarks == {"ALERT": END, "PORTFOLIO": END}
+    assert "1 of 3 products failed: WATCHLIST 2026-03-02 0" in outcome.reason
+    assert said in outcome.reason
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link"])
+def test_refused_credentials_end_the_whole_sync(
+    service: Emulator, run_quickly: Run, call: str
+) -> None:
+    service.fault(call, "status", code=401, times=None, for_product="ALERT")
+    outcome = run_quickly(None, 1)
+    assert "products failed" not in outcome.reason
+    assert "answered 401" in outcome.reason
+    assert outcome.bookmarks == {}
+
+
+@pytest.mark.parametrize("call", ["start", "poll", "link", "download"])
+def test_an_outage_of_one_product_is_its_own_as_long_as_other_calls_succeed(
+    service: Emulator, run_quickly: Run, call: str
+) -> None:
+    service.fault(call, "status", code=500, times=None, for_product="WATCHLIST")
+    outcome = run_quickly(None, 1, max_retries=3)
+    assert outcome.bookmarks == {"ALERT": END, "PORTFOLIO": END}
+    assert "1 of 3 products failed: WATCHLIST" in outcome.reason
+
+
+@pytest.mark.parametrize("call", ["start", "poll"])
+def test_an_outage_of_all_products_ends_the_sync(
+    service: Emulator, run_quickly: Run, call: str
+) -> None:
+    service.fault(call, "status", code=500, times=None)
+    outcome = run_quickly(None, 1, max_retries=1, max_concurrent_jobs=1)
+    assert "products failed" not in outcome.reason
+    assert "gave up after 2 tries" in outcome.reason
+
+
+def test_the_jobs_of_a_failed_product_are_taken_over(service: Emulator, run_quickly: Run) -> None:
+    change(service, job_seconds=0.3)
+    service.fault("download", "body", body=f"{ROW}no{ROW}", for_product="WATCHLIST")
+    first = run_quickly(None, 1)
+    [kept] = [p for p in partitions(first.states[-1]) if p["context"]["product"] == "WATCHLIST"]
+    assert 1 <= len(kept["jobs"]) <= 3
+    started = len(service.jobs)
+    second = run_quickly(first.states[-1])
+    assert second.bookmarks == dict.fromkeys(PRODUCTS, END)
+    assert len(service.jobs) == started + 4 - len(kept["jobs"])
+
+
+def test_a_product_that_fails_holds_no_other_one_up(service: Emulator, run_quickly: Run) -> None:
+    service.fault("start", "job-hangs", times=None, for_product="ALERT")
+    service.fault("start", "status", code=403, times=None, after=3, for_product="ALERT")
+    outcome = run_quickly(None, 1, job_timeout_minutes=0.02, min_window_seconds=3600)
+    assert outcome.bookmarks == {"WATCHLIST": END, "PORTFOLIO": END}
