@@ -277,6 +277,15 @@ class ReportsClient:
             body["output"] = {"delimiter": delimiter}
         return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), body=body)
 
+    def expect(self, source: str, **export: Any) -> None:
+        """Register a job of an earlier run: it is refused as the answer to any other start.
+
+        Args:
+            source: The name of the job.
+            export: What it exports, as arguments of ``filter_of``.
+        """
+        self._requested[source] = filter_of(**export)
+
     def poll(self, source: str, **export: Any) -> Job:
         """Get the status of a job: ``GET /reports/{source}/availability``.
 

@@ -79,7 +79,8 @@ class Exporter:
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
-        self._scheduler.take_over(product, job)
+        if self._scheduler.take_over(product, job):
+            self.client.expect(job.source, **self.request.of(product, job.window))
 
     def start_first(self) -> None:
         """Start a job before any other call; the response shows the service's time."""

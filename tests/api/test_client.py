@@ -217,6 +217,17 @@ def test_other_types_than_were_asked_for_are_one_warning(
     assert sum("event types" in message for message in messages) == warnings
 
 
+def test_a_job_that_an_earlier_run_has_started_is_of_no_other_window(
+    client: ReportsClient, service: Emulator
+) -> None:
+    client.expect("JOB-1", **export(0))
+    service.fault("start", "shape", value=job_object())
+    with pytest.raises(JobFailedError, match=r"JOB-1 of another export \(other window"):
+        client.start(**export(1))
+    service.fault("start", "shape", value=job_object())
+    assert client.start(**export(0)).source == "JOB-1"
+
+
 # Trying again ------------------------------------------------------------------------------
 
 

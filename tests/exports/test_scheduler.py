@@ -16,6 +16,7 @@ import pytest
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exceptions import JobFailedError, ServiceError, TooLargeError
 from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, START, read
@@ -227,6 +228,24 @@ def test_an_error_waits_until_earlier_windows_are_read_and_stops_later_ones(
     assert [w.end for w in windows[-1:]] == [failed.start] * (failed.start > START)
     assert [w.start for w in windows] == list(range(START, failed.start, HOUR))
     assert len(service.jobs) <= 4 + jobs
+
+
+def test_a_start_answered_with_a_job_of_an_earlier_run_is_sent_again(
+    service: Emulator, make: Callable[..., Exporter]
+) -> None:
+    first = make(hours=2, jobs=1)
+    assert read(first).error is None
+    source = service.jobs[0].source
+    answer = {"source": source, "status": "COMPLETE"}
+    service.fault("start", "shape", value=answer)  # no filter: it might be of any window
+    second = make(hours=2, jobs=2)
+    second.take_over("WATCHLIST", SavedJob(source, Window(START, START + HOUR), 0, "x"))
+    second.start_first()  # before the job is polled
+    again = read(second)
+    assert again.error is None
+    assert again.covered() == Window(START, START + 2 * HOUR)
+    stamps = [int(content.split(b"|")[0]) for content in again.contents["WATCHLIST"]]
+    assert START <= stamps[0] < START + HOUR <= stamps[1]
 
 
 # The end -------------------------------------------------------------------------------------
