@@ -158,6 +158,7 @@ class ExportFile:
         if stats.vector_bytes > ORDINARY_VECTOR_BYTES:
             # Long rows may need more memory than there is. A window is emitted in full or not at
             # all, so the query runs once before the first event.
+            self._engine.run(self._query.preparation)
             for _ in self._lines("", "\n"):
                 pass
 

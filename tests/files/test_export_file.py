@@ -298,6 +298,11 @@ def test_equal_events_get_ids_of_their_own_however_far_apart(rows: list[list[str
     assert len(set(ids(records))) == len(rows)
 
 
+def test_equal_events_far_apart_are_read_where_rows_are_long() -> None:
+    rows = [row(START + n % 5 * 1000, "T", "u" * 2_600, str(n % 7)) for n in range(3_000)]
+    assert by_id(read(text(rows))) == by_id(events_of(rows, WATCHLIST))
+
+
 @pytest.mark.parametrize("order", [(5, 0, 0, 5), (0, 0, 5, 5)])
 @pytest.mark.parametrize("name", ["rowid", "row number", "its ordinal", "key", "other values"])
 def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
