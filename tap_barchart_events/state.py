@@ -96,8 +96,10 @@ class ProductState:
             "learnt": self.learnt,
             "columns": {name: value for name, value in columns.items() if value},
         }
-        partition.clear()
-        partition.update({name: value for name, value in entries.items() if value})
+        kept = {name: value for name, value in entries.items() if value}
+        partition.update(kept)  # first: a signal in between must not empty it
+        for name in partition.keys() - kept.keys():
+            del partition[name]
 
     def finished(self, end: int, settings: Settings) -> ProductState:
         """Return the state after all events of a window are written; the bookmark never goes back.

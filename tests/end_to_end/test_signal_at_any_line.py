@@ -37,13 +37,13 @@ SAMPLE = 8
 """Lines tried by chance in each mode."""
 
 CRITICAL = {
-    "bulk": {"_files", "emitted", "wait"},
+    "bulk": {"_files", "emitted", "wait", "write_to"},
     "one by one": set[str](),
     "files": {"_files"},
     "error": {"_syncing", "_write_state"},
 }
 """Functions whose lines are all tried: between the last event of a window and its bookmark,
-where the main thread waits, and where a sync ends."""
+where the main thread waits, where STATE changes, and where a sync ends."""
 
 
 class Tracer:
@@ -68,7 +68,7 @@ class Tracer:
         if event == "line":
             line = frame.f_code.co_filename, frame.f_lineno
             self.lines[line] += 1
-            self.functions[line] = frame.f_code.co_name
+            self.functions.setdefault(line, frame.f_code.co_name)  # not a comprehension in it
             if line == self._line and self.lines[line] == self._time:
                 self._send()
         return self._follow
