@@ -38,6 +38,9 @@ MAX_POLL_PAUSE = 15
 MIN_POLL_PAUSE = 0.1
 """Shortest pause between polls once it is known what jobs take, in poll intervals."""
 
+MAX_PAUSE = 3600
+"""Longest ``Retry-After`` that is waited for while jobs are in flight, in seconds."""
+
 MAX_REJECTIONS = 3
 """Tries of a start that the service answers with a code of its own."""
 
@@ -65,7 +68,7 @@ class JobPolicy:
     forgotten_grace: float = 60
     """Seconds after its start in which an unknown job is asked for again: none can be cancelled."""
     forgotten_timeout: float = 3600
-    """Seconds after the start of a window's first job in which new jobs replace forgotten ones."""
+    """Seconds after the start of a window's first forgotten job in which new jobs replace it."""
     job_seconds_max: float = 15 * 60
     """Seconds after its start in which a job ends, by the vendor's documentation. Until then a job
     that is no longer polled counts as in flight, because no call can cancel it."""
@@ -135,9 +138,13 @@ class Export:
     tries: int = 0
     """Starts of its next job that failed."""
     failures: int = 0
-    """Jobs that failed, and starts that the service answered with a code of its own."""
+    """Jobs that failed, or were for another export."""
+    rejections: int = 0
+    """Starts of its next job that the service answered with a code of its own."""
     forgotten: int = 0
     """Jobs that the service has forgotten."""
+    first_forgotten: float = 0.0
+    """When the start of the first of these was sent."""
     file: ExportFile | None = None
     size: int = 0
     """Bytes transferred."""
@@ -435,7 +442,7 @@ class Scheduler:
 
     def _new_job(self, export: Export, source: str) -> SavedJob:
         export.began = export.began or export.called
-        export.job_began, export.tries = export.called, 0
+        export.job_began, export.tries, export.rejections = export.called, 0, 0
         export.queue.counts.started += 1
         started = math.ceil(export.called + self.unix_time)
         fingerprint = self.request.fingerprint(export.product, source, export.window)
@@ -474,7 +481,8 @@ class Scheduler:
         """Start the job again: when another one has ended, or after a pause."""
         in_flight, pause = self._in_flight(now), error.retry_after or 0.0
         is_refusal = error.status in REFUSALS and (in_flight or self._not_before > now)
-        if is_refusal and pause <= self.policy.starts.timeout:
+        self._not_before = max(self._not_before, now + pause)
+        if is_refusal and pause <= MAX_PAUSE:
             self._limit = max(1, min(self._limit, in_flight))
             self._completed = export.tries = 0
             is_news = self._limit < self._lowest_limit or pause >= LOGGED_PAUSE
@@ -502,15 +510,17 @@ class Scheduler:
         )
         if isinstance(error, errors.JobForgottenError):
             export.forgotten += 1
-            is_last = now - export.began >= self.policy.forgotten_timeout
+            export.first_forgotten = export.first_forgotten or export.job_began
+            is_last = now - export.first_forgotten >= self.policy.forgotten_timeout
+        elif isinstance(error, errors.StartRejectedError):
+            export.rejections += 1
+            tries, advice = min(MAX_REJECTIONS, self.policy.starts.attempts), error.advice
+            is_last = error.is_final or export.rejections >= tries
         else:
             export.failures += 1
             is_last = export.failures > len(self.policy.waits)
-        if isinstance(error, errors.StartRejectedError):
-            tries, advice = min(MAX_REJECTIONS, self.policy.starts.attempts), error.advice
-            is_last = error.is_final or export.failures >= tries
         export.queue.counts.failed += export.job is not None
-        export.job, lost = None, export.failures + export.forgotten
+        export.job, lost = None, export.failures + export.rejections + export.forgotten
         if is_last:
             gave_up = f"; gave up after {lost} tries" if lost > 1 else ""
             self._fail(export, errors.JobFailedError(f"{error}{gave_up}; {advice}"))

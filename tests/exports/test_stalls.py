@@ -196,3 +196,69 @@ def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
     mismatch = errors.JobFailedError("another export")
     error = read_all(made, "A", {State.POLLING: mismatch}, until=600.0)
     assert "gave up after 4 tries" in str(error)
+
+
+def refused(retry_after: float | None) -> errors.TransientError:
+    refusal = errors.TransientError("429", retry_after)
+    refusal.status = 429
+    return refusal
+
+
+@pytest.mark.parametrize("pause", [601, 3600])
+def test_a_refusal_while_a_job_runs_is_waited_for_up_to_an_hour(pause: float) -> None:
+    made = scheduler({"A": Window(0, 480 * HOUR)}, {}, jobs=4)
+    first, second, third = (due(made, 100.0) for _ in range(3))
+    made.finished(first, Job("J", "RUNNING", None), 100.0)
+    for export in (second, third):  # the third one is refused during the pause
+        made.finished(export, refused(pause), 101.0)
+        assert export.state is State.WAITING, export.error
+    made.finished(due(made, 103.0), Job("J", "COMPLETE", None), 103.0)
+    made.finished(due(made, 103.0), checked_file({}), 103.0)
+    assert made.next_call(100.0 + pause) is None
+    assert due(made, 101.0 + pause) is second
+
+
+def test_a_refusal_of_more_than_an_hour_is_an_error() -> None:
+    made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=2)
+    first, second = due(made, 100.0), due(made, 100.0)
+    made.finished(first, Job("J", "RUNNING", None), 100.0)
+    made.finished(second, refused(3601), 101.0)
+    assert "the next one would be due in 3601 s" in str(second.error)
+
+
+def test_the_pause_that_a_final_refusal_asks_for_holds_for_other_products_too() -> None:
+    made = scheduler({"A": Window(0, HOUR), "B": Window(0, HOUR)}, {}, jobs=2)
+    first, second = due(made, 100.0), due(made, 100.0)
+    made.finished(first, Job("J", "RUNNING", None), 100.5)
+    made.finished(second, refused(3601), 101.0)
+    assert second.state is State.FAILED
+    assert due(made, 102.0) is first
+    made.finished(first, Job("J", "FAILED", None), 102.0)
+    assert made.next_call(3701.0) is None
+    assert due(made, 3702.0) is first
+
+
+def test_starts_that_are_rejected_do_not_count_against_jobs_that_failed() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
+    failed, rejected = Job("J", "FAILED", None), errors.StartRejectedError("a code")
+    now = 100.0
+    for outcome in (failed, rejected, failed, rejected, rejected, failed, rejected):
+        export = due(made, now)
+        made.finished(export, outcome, now)
+        assert export.state is State.WAITING, export.error
+        now = export.due
+    made.finished(due(made, now), failed, now)
+    assert "gave up after 4 tries" in str(export.error)
+
+
+def test_new_jobs_replace_forgotten_ones_for_an_hour_from_the_first_of_these_on() -> None:
+    made = scheduler({"A": Window(0, HOUR)}, {}, jobs=1)
+    export = due(made, 100.0)
+    made.finished(export, Job("J", "RUNNING", None), 100.0)
+    made.finished(due(made, 1000.0), Job("J", "FAILED", None), 1000.0)
+    for now in (3600.0, 5000.0):
+        made.finished(due(made, now), Job("J", "RUNNING", None), now)
+        made.finished(due(made, now + 100), errors.JobForgottenError("J"), now + 100)
+        assert export.state is State.WAITING, export.error
+    made.finished(due(made, 7200.0), errors.JobForgottenError("J"), 7200.0)
+    assert export.state is State.FAILED
