@@ -122,10 +122,8 @@ class Exporter:
         with self._changed:
             self._scheduler.set_current(product)
             self._changed.notify_all()
-            while len(self._threads) < 2 * self.policy.max_concurrent_jobs:  # half may download
-                # A daemon: a call that hangs must not keep the process alive when the sync ends.
-                self._threads.append(threading.Thread(target=self._work, daemon=True))
-                self._threads[-1].start()
+            if not self._threads:
+                self._add_thread()
         while export := self._wait_for_next(product):
             if export.error and self._scheduler.ending:
                 raise self._scheduler.ending from None
@@ -171,6 +169,13 @@ class Exporter:
 
     # Threads ------------------------------------------------------------------------------
 
+    def _add_thread(self) -> None:
+        """Start a thread unless there are enough. The lock is held."""
+        if len(self._threads) < 2 * self.policy.max_concurrent_jobs:  # half may download
+            # A daemon: a call that hangs must not keep the process alive when the sync ends.
+            self._threads.append(threading.Thread(target=self._work, daemon=True))
+            self._threads[-1].start()
+
     def _work(self) -> None:
         """Make calls until the sync ends. Runs in a thread."""
         try:
@@ -187,6 +192,7 @@ class Exporter:
             while not self.stopped.is_set():
                 now = time.monotonic()
                 if export := self._scheduler.next_call(now):
+                    self._add_thread()  # it makes the next call
                     return export
                 change = self._scheduler.next_change(now)
                 self._changed.wait(min(change - now, threading.TIMEOUT_MAX))

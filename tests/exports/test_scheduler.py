@@ -248,6 +248,19 @@ def test_a_start_answered_with_a_job_of_an_earlier_run_is_sent_again(
     assert START <= stamps[0] < START + HOUR <= stamps[1]
 
 
+def test_a_sync_has_no_more_threads_than_calls_whatever_number_of_jobs_may_run(
+    service: Emulator, make: Callable[..., Exporter]
+) -> None:
+    counts = []
+
+    def count() -> None:
+        counts.append(sum("(_work)" in thread.name for thread in threading.enumerate()))
+
+    result = read(make(hours=2, jobs=20_000), between=count)
+    assert result.covered() == Window(START, START + 2 * HOUR)
+    assert 0 < max(counts) <= len(service.requests)
+
+
 # The end -------------------------------------------------------------------------------------
 
 
