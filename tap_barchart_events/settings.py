@@ -365,20 +365,26 @@ _UNSAFE = re.compile(r"[%?#\x00-\x1f\x7f-\x9f]")
 
 
 def _refuse_misspelt_codes(values: Mapping[str, Any]) -> None:
-    """Refuse codes that are a letter away from a known one, or lack two of its letters.
-
-    The service may have further codes.
-    """
+    """Refuse codes that are one letter away from a known one; the service may have further ones."""
     products = [code for code in values["products"] if code not in values.get("columns", {})]
     for name, codes, known in (
         ("products", products, PRODUCTS),
         ("event_types", values.get("event_types", []), EVENT_TYPES),
     ):
         for code in codes:
-            meant = did_you_mean(code, known, 1 - 1.01 / max(len(plain(code)), 2))
+            meant = [one for one in sorted(known) if _is_letter_away(plain(code), plain(one))]
             if meant and code not in known:
-                text = f"setting {name} contains {code[:100]!r}, which is not known{meant}"
-                raise SettingError(text)
+                text = f"setting {name} contains {code[:100]!r}, which is not known"
+                raise SettingError(f"{text}; did you mean {meant[0]}?")
+
+
+def _is_letter_away(one: str, other: str) -> bool:
+    """Return whether at most one letter is added, left out or replaced, or two are swapped."""
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    a, b = one[at:], other[at:]
+    is_swapped = a[:2] == b[:2][::-1] and a[2:] == b[2:]
+    return is_swapped or a[1:] == b[1:] or a[1:] == b or a == b[1:]
 
 
 def unknown_codes(
@@ -406,8 +412,8 @@ def unknown_codes(
             )
 
 
-def did_you_mean(name: str, known: Iterable[str], min_ratio: float = 0.7) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that names the nearest known name, or nothing."""
     names = {plain(one): one for one in sorted(known)}
-    near = difflib.get_close_matches(plain(name), names, 1, min_ratio)
+    near = difflib.get_close_matches(plain(name), names, 1, 0.7)
     return f"; did you mean {names[near[0]]}?" if near else ""

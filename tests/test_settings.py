@@ -334,11 +334,13 @@ def test_a_near_miss_of_a_known_product_is_refused_unless_it_has_columns() -> No
 
 
 def test_a_code_that_is_only_like_a_known_one_is_passed_on_with_a_warning() -> None:
-    types = ["WATCHLIST-CREATED", "WATCHLIST-UPDATED-ANEW"]
-    assert read(products=["WATCHLIST", "GADGET"], event_types=types).event_types == types
-    of_types, of_products = unknown_codes(["WATCHLIST", "GADGET"], types, [])
-    assert "passed on to the service: WATCHLIST-UPDATED-ANEW" in of_types
-    assert "product GADGET is unknown" in of_products
+    types = ["WATCHLIST-CREATED", "WATCHLIST-UPDATED-ANEW", "WATCHLIST-DELET", "AL", "WATCHL-ISTC"]
+    products = ["WATCHLIST", "GADGET", "AL", "WATCHLI", "ATCHLISTS", "WTACHLITS"]
+    assert read(products=products, event_types=types).event_types == types
+    of_types, *of_products = unknown_codes(products, types, [])
+    assert of_types.endswith(f"to the service: {', '.join(types[1:])}")
+    assert [line.split()[1] for line in of_products] == products[1:]
+    assert all("is unknown" in line for line in of_products)
     [of_another_product] = unknown_codes(["ALERT"], ["WATCHLIST-CREATED"], [])
     assert of_another_product.endswith("to the service: WATCHLIST-CREATED")
     assert not list(unknown_codes(["WATCHLIST", "GADGET"], ["WATCHLIST-CREATED"], ["GADGET"]))
