@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,7 +17,7 @@ from singer_sdk import metrics
 from typing_extensions import Self
 
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.jobs import Export, JobCounts
+from tap_barchart_events.exports.jobs import Export
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.files.check import Dropped, FileContents
 from tap_barchart_events.late import LateEvents
@@ -40,23 +40,6 @@ MIN_EXPECTED = 50
 """Fewer expected events show nothing."""
 
 
-@dataclass(slots=True)
-class ProductResult:
-    """What a sync did for one product."""
-
-    windows: int = 0
-    milliseconds: int = 0
-    """The time that these windows cover."""
-    events: int = 0
-    again: int = 0
-    """Those of them that an earlier run has read, too, or that arrived late."""
-    outside: Dropped = field(default_factory=Dropped)
-    impossible: Dropped = field(default_factory=Dropped)
-    unknown_types: int = 0
-    error: Exception | None = None
-    """Why it failed."""
-
-
 @dataclass(eq=False)
 class Progress:
     """Counts what a sync does, and logs its progress."""
@@ -75,11 +58,12 @@ class Progress:
 
     def __post_init__(self) -> None:
         """Begin with nothing done."""
-        self.results = {product: ProductResult() for product in self.states}
+        self.failed: dict[str, Exception] = {}
+        """The products that failed, and why."""
+        self._sums: dict[str, Counter[str]] = {product: Counter() for product in self.states}
+        self._outside = self._impossible = Dropped()
         self._began = time.monotonic()
-        self._share = 0.0
-        self._bytes = 0
-        self._seconds_writing = 0.0
+        self._share = self._seconds_writing = 0.0
         self._shown = ExitStack()
         self._bar: Any = None
 
@@ -87,11 +71,6 @@ class Progress:
     def _total(self) -> int:
         """The time that the sync covers over all products, in milliseconds."""
         return sum(plan.span.size for plan in self.plans.values())
-
-    @property
-    def failed(self) -> dict[str, Exception]:
-        """The products that failed, and why."""
-        return {product: r.error for product, r in self.results.items() if r.error}
 
     def __enter__(self) -> Self:
         """Keep metrics from a terminal."""
@@ -116,8 +95,11 @@ class Progress:
         for endpoint, count in Counter(self.calls).items():
             tags = {metrics.Tag.ENDPOINT: endpoint}
             self._log_metric(metrics.Metric.HTTP_REQUEST_COUNT, count, tags)
-        for product in self.states:
-            self._warn(product)
+        for product, sums in self._sums.items():
+            context = {metrics.Tag.CONTEXT: {"customer": self.customer, "product": product}}
+            self._log_metric(metrics.Metric.RECORD_COUNT, sums["events"], context)
+            for warning in self._warnings(product):
+                self.logger.warning("%s/%s: %s", self.customer, product, warning)
         self._summarise(succeeded=kind is None)
 
     def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
@@ -128,16 +110,18 @@ class Progress:
             contents: What its file held.
             seconds: From the start of writing its file until its bookmark moved.
         """
-        result = self.results[export.product]
-        result.windows += 1
-        result.milliseconds += export.window.size
-        result.events += contents.events
-        result.again += contents.again
-        result.outside += contents.outside
-        result.impossible += contents.impossible
-        result.unknown_types += contents.unknown_types
-        self.late[export.product].read(export.window, contents.events_by_hour)
-        self._bytes += export.size
+        self._sums[export.product].update(
+            windows=1,
+            milliseconds=export.window.size,
+            bytes=export.size,
+            events=contents.events,
+            again=contents.again,
+            dropped=contents.outside.rows,
+            impossible=contents.impossible.rows,
+            unknown_types=contents.unknown_types,
+        )
+        self._outside += contents.outside
+        self._impossible += contents.impossible
         self._seconds_writing += seconds
         events, events_left = self._sum("events"), None
         if self.exports:
@@ -166,121 +150,91 @@ class Progress:
             self._bar.refresh()
 
     def _sum(self, name: str) -> int:
-        return sum(getattr(result, name) for result in self.results.values())
+        return sum(sums[name] for sums in self._sums.values())
 
     def _numbers(self, product: str) -> dict[str, Any]:
         """Return what became of a product."""
-        result, state, late = self.results[product], self.states[product], self.late.get(product)
-        jobs = self.exports.job_counts[product] if self.exports else JobCounts()
-        plan, status = self.plans.get(product), "stopped" if result.windows else "not reached"
-        if result.error:
+        sums, plan, late = self._sums[product], self.plans.get(product), self.late.get(product)
+        jobs = self.exports.job_counts[product] if self.exports else Counter[str]()
+        bookmark, late_events = self.states[product].bookmark, late.by_hour.total() if late else 0
+        status = "stopped" if sums["windows"] else "not reached"
+        if product in self.failed:
             status = "failed"
-        elif plan and result.milliseconds >= plan.span.size:
+        elif plan and sums["milliseconds"] >= plan.span.size:
             status = "complete"
-        late_events = late.by_hour.total() if late else 0
         return {
             "status": status,
-            "bookmark": None if state.bookmark is None else to_iso(state.bookmark),
-            "new_events": result.events - result.again + late_events,
-            "events_read_again": result.again - late_events,
+            "bookmark": None if bookmark is None else to_iso(bookmark),
+            "new_events": sums["events"] - sums["again"] + late_events,
+            "events_read_again": sums["again"] - late_events,
             "late_events": late_events,
-            "rows_dropped": result.outside.rows,
-            "jobs": jobs.started + jobs.taken_over,
+            "rows_dropped": sums["dropped"],
+            "windows": sums["windows"],
+            "jobs": jobs["started"] + jobs["taken_over"],
+            "jobs_too_large": jobs["too_large"],
+            "jobs_failed": jobs["failed"],
+            "jobs_taken_over": jobs["taken_over"],
+            "bytes": sums["bytes"],
         }
 
     def _summarise(self, *, succeeded: bool) -> None:
         """Log what the sync did: as metrics, and as the closing line."""
-        jobs = self.exports.job_counts.values() if self.exports else ()
-        large, failed, taken_over = (
-            sum(getattr(counts, name) for counts in jobs)
-            for name in ("too_large", "failed", "taken_over")
-        )
         products = {product: self._numbers(product) for product in self.states}
-        names = ("new_events", "events_read_again", "late_events", "rows_dropped", "jobs")
+        names = [*next(iter(products.values()))][2:]
         sums = {name: sum(numbers[name] for numbers in products.values()) for name in names}
         waited = self.exports.seconds_waited if self.exports else 0.0
-        outside = sum((result.outside for result in self.results.values()), Dropped())
-        tags: dict[str, Any] = sums | {
-            "late_hours": max((late.hours for late in self.late.values()), default=0),
-            "windows": self._sum("windows"),
-            "jobs_too_large": large,
-            "jobs_failed": failed,
-            "jobs_taken_over": taken_over,
-            "bytes": self._bytes,
+        hours = max((late.hours for late in self.late.values()), default=0)
+        status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
+        tags: dict[Any, Any] = {
+            **status,
+            **sums,
+            "late_hours": hours,
             "seconds_waited": round(waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
             "failed": [*self.failed],
             "products": products,
         }
-        ends = [
-            f"{self._bytes / 1e6:,.2f} MB",
-            f"waited {duration(waited)} for jobs, wrote for {duration(self._seconds_writing)}",
-        ]
-        if outside.rows:
-            first, last = outside.between
-            tags |= {"dropped_from": first, "dropped_to": last}
-            rows = counted(outside.rows, "row")
-            ends.append(f"dropped {rows} outside their windows, from {first} to {last}")
+        remarks = ""
+        if sums["rows_dropped"]:
+            first, last = tags["dropped_from"], tags["dropped_to"] = self._outside.between
+            rows = counted(sums["rows_dropped"], "row")
+            remarks += f" · dropped {rows} outside their windows, from {first} to {last}"
         if sums["late_events"]:
             late = counted(sums["late_events"], "late event")
-            ends.append(f"{late}, up to {tags['late_hours']} h after they occurred")
-        for product, result in self.results.items():
-            context = {"customer": self.customer, "product": product}
-            self._log_metric(
-                metrics.Metric.RECORD_COUNT, result.events, {metrics.Tag.CONTEXT: context}
-            )
-        status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
+            remarks += f" · {late}, up to {hours} h after they occurred"
         seconds = round(time.monotonic() - self._began, 3)
         self._log_metric(metrics.Metric.SYNC_DURATION, seconds, status, "timer")
-        events = self._sum("events")
-        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, status | tags)
-        again = sums["events_read_again"]
-        self.logger.info(
-            "%s: sync %s · %s%s in %s · %s (%s too large, %s failed, %s taken over from an earlier "
-            "run) · %s · %s",
-            self.customer,
-            "complete" if succeeded else "failed" if self.failed else "stopped early",
-            counted(events, "event"),
-            f" ({sums['new_events']:,} new, {again:,} read again)" if again else "",
-            counted(tags["windows"], "window"),
-            counted(sums["jobs"], "export job"),
-            f"{large:,}",
-            f"{failed:,}",
-            f"{taken_over:,}",
-            " · ".join(ends),
-            "; ".join(_of_product(product, numbers) for product, numbers in products.items()),
+        events, again = self._sum("events"), sums["events_read_again"]
+        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, tags)
+        ends = "complete" if succeeded else "failed" if self.failed else "stopped early"
+        parts = f" ({sums['new_events']:,} new, {again:,} read again)" if again else ""
+        each = "; ".join(_of_product(product, numbers) for product, numbers in products.items())
+        line = (
+            f"{self.customer}: sync {ends} · {counted(events, 'event')}{parts} in "
+            f"{counted(sums['windows'], 'window')} · {counted(sums['jobs'], 'export job')} "
+            f"({sums['jobs_too_large']:,} too large, {sums['jobs_failed']:,} failed, "
+            f"{sums['jobs_taken_over']:,} taken over from an earlier run) · "
+            f"{sums['bytes'] / 1e6:,.2f} MB · waited {duration(waited)} for jobs, wrote for "
+            f"{duration(self._seconds_writing)}{remarks} · {each}"
         )
+        self.logger.info("%s", line)
 
-    def _warn(self, product: str) -> None:
-        """Log what is unusual about a product."""
-        result, late, plan = self.results[product], self.late.get(product), self.plans.get(product)
-        where = f"{self.customer}/{product}"
-        if result.impossible.rows:
-            self.logger.warning(
-                "%s: %s dropped because no sync extracts them: they are before start_date or later "
-                "than now, between %s and %s; ask Barchart's support",
-                where,
-                counted(result.impossible.rows, "row"),
-                *result.impossible.between,
+    def _warnings(self, product: str) -> Iterator[str]:
+        """Yield what is unusual about a product."""
+        sums, plan, late = self._sums[product], self.plans.get(product), self.late.get(product)
+        if sums["impossible"]:
+            first, last = self._impossible.between
+            yield (
+                f"dropped {counted(sums['impossible'], 'row')} that no sync extracts, before "
+                f"start_date or in the future, from {first} to {last}; contact Barchart support"
             )
-        if result.unknown_types:
-            self.logger.warning(
-                "%s: %s of types that this version of the tap does not know",
-                where,
-                counted(result.unknown_types, "event"),
-            )
+        if sums["unknown_types"]:
+            events = counted(sums["unknown_types"], "event")
+            yield f"{events} of types that this version of the tap does not know"
         if late and late.reaches_the_lookback:
-            self.logger.warning(
-                "%s: events arrive later than lookback_hours reaches; raise it to lose none",
-                where,
-            )
+            yield "events arrive later than lookback_hours reaches; raise it to lose none"
         if plan and plan.expected >= MIN_EXPECTED and plan.seen < SILENT_SHARE * plan.expected:
-            self.logger.warning(
-                "%s: %s, about %s expected",
-                where,
-                counted(plan.seen, "event"),
-                f"{plan.expected:,.0f}",
-            )
+            yield f"{counted(plan.seen, 'event')}, about {plan.expected:,.0f} expected"
 
     def _log_metric(
         self, metric: metrics.Metric, value: float, tags: dict[Any, Any], kind: str = "counter"

@@ -171,7 +171,7 @@ class EventsStream(Stream):
         sync, product = cast("Sync", self._sync_now), context["product"]
         for export in sync.exports.of(product):
             if export.error or not export.file:
-                sync.progress.results[product].error = export.error
+                sync.progress.failed[product] = cast("Exception", export.error)
                 self.logger.error("%s; the other products go on", export.error)
                 return
             began, file = time.monotonic(), export.file

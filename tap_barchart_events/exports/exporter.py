@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from tap_barchart_events.api.client import Job, ReportsClient
 from tap_barchart_events.api.transcript import file_form
 from tap_barchart_events.exceptions import SyncStopped
-from tap_barchart_events.exports.jobs import Export, JobCounts, JobPolicy, Scheduler, State
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.files.export_file import ExportFile
@@ -96,7 +97,7 @@ class Exporter:
             self._scheduler.end_at(instant)
 
     @property
-    def job_counts(self) -> Mapping[str, JobCounts]:
+    def job_counts(self) -> Mapping[str, Counter[str]]:
         """What became of the jobs so far, by product."""
         return self._scheduler.job_counts
 

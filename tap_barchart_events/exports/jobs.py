@@ -11,7 +11,7 @@ import enum
 import logging
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -99,17 +99,6 @@ BEFORE = {call: state for state, call in CALLS.items()}
 IN_FLIGHT = frozenset({State.STARTING, State.RUNNING, State.POLLING})
 
 
-@dataclass(slots=True)
-class JobCounts:
-    """What became of the export jobs of a product."""
-
-    started: int = 0
-    taken_over: int = 0
-    too_large: int = 0
-    failed: int = 0
-    """Failed at the service, or forgotten by it."""
-
-
 @dataclass(slots=True, eq=False)
 class Export:
     """The export of one window, from a job to a checked file. Times are of one monotonic clock."""
@@ -173,7 +162,8 @@ class ProductQueue:
     """End of the last window emitted, in milliseconds."""
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
-    counts: JobCounts = field(default_factory=JobCounts)
+    counts: Counter[str] = field(default_factory=Counter)
+    """What became of its jobs: started, taken_over, too_large, failed (or forgotten)."""
 
     @property
     def failed_at(self) -> float:
@@ -247,7 +237,7 @@ class Scheduler:
         return sum(export.state is State.STARTING for export in self._exports())
 
     @property
-    def job_counts(self) -> dict[str, JobCounts]:
+    def job_counts(self) -> dict[str, Counter[str]]:
         """What became of the jobs so far, by product."""
         return {product: queue.counts for product, queue in self._queues.items()}
 
@@ -389,7 +379,7 @@ class Scheduler:
         match reported.status:
             case "COMPLETE" | "COMPLETED":
                 self._job_seconds.append(min(reported.seconds or elapsed, elapsed))
-                export.queue.counts.taken_over += export.is_taken_over
+                export.queue.counts["taken_over"] += export.is_taken_over
                 self._completed += 1
                 if self._completed >= self._limit < self.policy.max_concurrent_jobs:
                     self._limit, self._completed = self._limit + 1, 0
@@ -443,7 +433,7 @@ class Scheduler:
     def _new_job(self, export: Export, source: str) -> SavedJob:
         export.began = export.began or export.called
         export.job_began, export.tries, export.rejections = export.called, 0, 0
-        export.queue.counts.started += 1
+        export.queue.counts["started"] += 1
         started = math.ceil(export.called + self.unix_time)
         fingerprint = self.request.fingerprint(export.product, source, export.window)
         return SavedJob(source, export.window, started, fingerprint)
@@ -466,7 +456,7 @@ class Scheduler:
         export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 
     def _too_large(self, export: Export, reason: str, now: float) -> None:
-        export.queue.counts.too_large += 1
+        export.queue.counts["too_large"] += 1
         if export.queue.plan.too_large(export.window):
             limit = export.queue.plan.known.limit
             learnt = f"; an export can hold about {limit:,.0f} events" if limit else ""
@@ -519,7 +509,7 @@ class Scheduler:
         else:
             export.failures += 1
             is_last = export.failures > len(self.policy.waits)
-        export.queue.counts.failed += export.job is not None
+        export.queue.counts["failed"] += export.job is not None
         export.job, lost = None, export.failures + export.rejections + export.forgotten
         if is_last:
             gave_up = f"; gave up after {lost} tries" if lost > 1 else ""

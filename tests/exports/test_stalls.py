@@ -116,7 +116,7 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
 
     assert [job.source for job in made.jobs("A")] == ["A0"]
     assert read_all(made, "A") is None
-    assert (made.job_counts["A"].started, made.job_counts["A"].taken_over) == (1, 1)
+    assert (made.job_counts["A"]["started"], made.job_counts["A"]["taken_over"]) == (1, 1)
 
 
 def test_a_job_that_is_never_ready_times_out() -> None:
@@ -143,7 +143,7 @@ def test_a_job_whose_file_cannot_be_used_is_started_anew_and_not_kept() -> None:
     assert read_all(made, "A", {State.DOWNLOADING: error}) is error
 
     assert made.jobs("A") == []
-    assert made.job_counts["A"].started == 1
+    assert made.job_counts["A"]["started"] == 1
 
 
 def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
@@ -232,8 +232,8 @@ def test_the_pause_that_a_final_refusal_asks_for_holds_for_other_products_too() 
     made.finished(first, Job("J", "RUNNING", None), 100.5)
     made.finished(second, refused(3601), 101.0)
     assert second.state is State.FAILED
-    assert due(made, 102.0) is first
-    made.finished(first, Job("J", "FAILED", None), 102.0)
+    assert due(made, 110.0) is first
+    made.finished(first, Job("J", "FAILED", None), 110.0)
     assert made.next_call(3701.0) is None
     assert due(made, 3702.0) is first
 
