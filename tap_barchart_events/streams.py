@@ -34,7 +34,7 @@ from tap_barchart_events.products import columns_of
 from tap_barchart_events.schema import KEY, REPLICATION_KEY, STREAM, columns_with_property, schema
 from tap_barchart_events.settings import Settings, unknown_codes
 from tap_barchart_events.state import ProductState
-from tap_barchart_events.sync import Sync, export_newest, open_sync
+from tap_barchart_events.sync import Coverage, Sync, export_newest, open_sync
 
 Context = Mapping[str, Any]
 
@@ -101,7 +101,7 @@ class EventsStream(Stream):
         signals = self._writer.signals
         with signals.private_folder() as folder:
             try:
-                with open_sync(self.settings, **self._inputs(folder)) as self._sync_now:
+                with open_sync(self._coverage(folder)) as self._sync_now:
                     self._sync_now.begin()
                     yield
                     self._raise_failures(self._sync_now.progress.failed)
@@ -118,7 +118,7 @@ class EventsStream(Stream):
             finally:
                 self._sync_now = None
 
-    def _inputs(self, folder: Path) -> dict[str, Any]:
+    def _coverage(self, folder: Path) -> Coverage:
         """Return what a sync, or a test, works with; warn about the catalog."""
         settings, named = self.settings, self.effective_schema["properties"]
         self._states = self._read_states()
@@ -154,13 +154,7 @@ class EventsStream(Stream):
                 has_null_product=export.has_null_product,
             )
 
-        return {
-            "states": self._states,
-            "folder": folder,
-            "open_file": open_file,
-            "logger": self.logger,
-            "policy": self.policy,
-        }
+        return Coverage(settings, self._states, folder, open_file, self.logger, self.policy)
 
     def _files(self, context: Context) -> Iterator[ExportFile]:
         """Yield the checked files of a product, window by window.
@@ -209,7 +203,7 @@ class EventsStream(Stream):
         self.selected = True  # whatever a catalog or a stream map says, as in the SDK's own test
         settings, failed = self.settings, dict[str, Exception]()
         with self._writer.signals.private_folder() as folder:
-            for export in export_newest(settings, **self._inputs(folder)):
+            for export in export_newest(self._coverage(folder)):
                 where, error = f"{settings.customer}/{export.product}", export.error
                 if isinstance(error, TooLargeError):
                     self.logger.info("%s: %s is too large for one export", where, export.window)

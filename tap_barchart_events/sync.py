@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.exporter import Exporter
@@ -60,34 +61,16 @@ class Sync:
 
 
 @contextmanager
-def open_sync(
-    settings: Settings,
-    states: Mapping[str, ProductState],
-    *,
-    folder: Path,
-    open_file: Callable[[Export], ExportFile],
-    logger: logging.Logger,
-    policy: JobPolicy,
-) -> Iterator[Sync]:
-    """Check the credentials, determine what to export, and open the sync.
-
-    Args:
-        settings: The settings.
-        states: What STATE holds for each product, in the order in which they will be read; the
-            caller keeps them up to date.
-        folder: An existing private folder.
-        open_file: Returns the downloaded file of an export, unread.
-        logger: Where progress goes.
-        policy: When jobs are replaced, and how calls are retried; settings replace part of it.
-    """
-    stopped, calls = threading.Event(), list[str]()
-    coverage, policy = Coverage(settings, states, logger), _as_set(policy, settings)
-    client = _client(settings, policy, stopped, calls.append)
-    with Progress(logger, settings.customer, states, calls) as progress, closing(client):
+def open_sync(coverage: Coverage) -> Iterator[Sync]:
+    """Check the credentials, determine what to export, and open the sync."""
+    calls, logger, states = list[str](), coverage.logger, coverage.states
+    client = coverage.client(calls.append)
+    progress = Progress(logger, coverage.settings.customer, states, calls)
+    with progress, closing(client):
         client.authenticate(is_first_sync=all(s.bookmark is None for s in states.values()))
         spans = coverage.spans(_now(client, logger))
         plans, late = coverage.plans(spans), coverage.late(spans)
-        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
+        exports = coverage.exports(client, plans)
         progress.begin(plans, late, exports)
         with closing(exports):
             for product, job in coverage.jobs(spans, int(client.now)):
@@ -95,104 +78,93 @@ def open_sync(
             yield Sync(coverage, client, plans, late, exports, progress)
 
 
-def export_newest(
-    settings: Settings,
-    states: Mapping[str, ProductState],
-    *,
-    folder: Path,
-    open_file: Callable[[Export], ExportFile],
-    logger: logging.Logger,
-    policy: JobPolicy,
-) -> Iterator[Export]:
-    """Log what a sync would cover; yield an export of the newest events of each product.
-
-    Args:
-        settings: The settings.
-        states: What STATE holds for each product.
-        folder: An existing private folder.
-        open_file: Returns the downloaded file of an export, unread.
-        logger: Where progress goes.
-        policy: When jobs are replaced, and how calls are retried; settings replace part of it.
-    """
-    coverage, policy = Coverage(settings, states, logger), _as_set(policy, settings)
-    client = _client(settings, policy, threading.Event())
-    with closing(client):
+def export_newest(coverage: Coverage) -> Iterator[Export]:
+    """Log what a sync would cover; yield an export of the newest events of each product."""
+    with closing(coverage.client()) as client:
         if client.authenticate():
-            logger.info("%s accepts the credentials", settings.api_url)
-        spans = coverage.spans(_now(client, logger))
+            coverage.logger.info("%s accepts the credentials", client.api_url)
+        spans = coverage.spans(_now(client, coverage.logger))
     coverage.log(spans)
     left = {product: span for product, span in spans.items() if span.size}
-    for hours in TEST_HOURS:
+    for hours in TEST_HOURS if left else ():
         plans = {}
         for product, span in left.items():
-            size = min(hours * HOUR, settings.largest_window)
+            size = min(hours * HOUR, coverage.settings.largest_window)
             part = Window(max(span.start, span.end - size), span.end)
             plans[product] = WindowPlanner(part, largest=part.size, smallest=part.size)
-        if not plans:
+        with (
+            closing(coverage.client()) as client,
+            closing(coverage.exports(client, plans)) as exports,
+        ):
+            for product, export in ((p, e) for p in plans for e in exports.of(p)):
+                is_empty = export.file and not export.file.contents.rows
+                is_last = hours == TEST_HOURS[-1] or plans[product].span == spans[product]
+                if is_last or not is_empty:
+                    del left[product]
+                    yield export
+                if export.file:
+                    exports.emitted(export)
+        if not left:
             return
-        stopped = threading.Event()
-        client = _client(settings, policy, stopped)
-        exports = Exporter(client, plans, coverage.request, policy, folder, stopped, open_file)
-        with closing(client), closing(exports):
-            for product, plan in plans.items():
-                for export in exports.of(product):
-                    is_empty = export.file and not export.file.contents.rows
-                    is_last = hours == TEST_HOURS[-1] or plan.span == spans[product]
-                    if is_last or not is_empty:
-                        del left[product]
-                        yield export
-                    if export.file:
-                        exports.emitted(export)
-
-
-def _client(
-    settings: Settings,
-    policy: JobPolicy,
-    stopped: threading.Event,
-    on_request: Callable[[str], None] | None = None,
-) -> ReportsClient:
-    return ReportsClient(
-        settings.api_url,
-        settings.username,
-        settings.password,
-        stopped=stopped,
-        timeout=settings.request_timeout_seconds,
-        retry=policy.starts,
-        on_request=on_request,
-    )
-
-
-def _as_set(policy: JobPolicy, settings: Settings) -> JobPolicy:
-    """Return a policy with the values of the settings."""
-    return replace(
-        policy,
-        max_concurrent_jobs=settings.max_concurrent_jobs,
-        job_timeout=settings.job_timeout_minutes * 60,
-        poll_interval=settings.poll_interval_seconds,
-        starts=replace(policy.starts, attempts=1 + settings.max_retries),
-    )
 
 
 @dataclass(slots=True, eq=False)
 class Coverage:
-    """What a sync covers for each product, as the settings and STATE say."""
+    """What a sync covers for each product, and what it works with, as settings and STATE say."""
 
     settings: Settings
     states: Mapping[str, ProductState]
+    """What STATE holds for each product, in the order in which they will be read; the caller keeps
+    it up to date."""
+    folder: Path
+    """An existing private folder."""
+    open_file: Callable[[Export], ExportFile]
+    """Returns the downloaded file of an export, unread."""
     logger: logging.Logger
+    policy: JobPolicy
+    """When jobs are replaced, and how calls are retried; settings replace part of it."""
     request: Request = field(init=False)
+    learnt: dict[str, Mapping[str, Any]] = field(init=False)
+    """What earlier runs with the same request have learnt of each product, as in STATE."""
     known: dict[str, Knowledge] = field(init=False)
-    """The sizes that earlier runs with the same request learnt, by product."""
+    """The sizes among it."""
 
     def __post_init__(self) -> None:
         """Read what was learnt."""
-        settings = self.settings
+        settings, states = self.settings, self.states
+        self.policy = replace(
+            self.policy,
+            max_concurrent_jobs=settings.max_concurrent_jobs,
+            job_timeout=settings.job_timeout_minutes * 60,
+            poll_interval=settings.poll_interval_seconds,
+            starts=replace(self.policy.starts, attempts=1 + settings.max_retries),
+        )
         self.request = Request(settings.customer, settings.event_types, settings.delimiter)
-        self.known = {
-            product: Knowledge.from_json(state.learnt)
-            for product, state in self.states.items()
-            if state.learnt.get("types") == self.request.fingerprint()
+        types = self.request.fingerprint()
+        self.learnt = {
+            p: s.learnt if s.learnt.get("types") == types else {} for p, s in states.items()
         }
+        self.known = {
+            product: Knowledge.from_json(learnt) for product, learnt in self.learnt.items()
+        }
+
+    def client(self, on_request: Callable[[str], None] | None = None) -> ReportsClient:
+        """Return a client; it calls ``on_request`` with the endpoint of each request."""
+        settings = self.settings
+        return ReportsClient(
+            settings.api_url,
+            settings.username,
+            settings.password,
+            stopped=threading.Event(),
+            timeout=settings.request_timeout_seconds,
+            retry=self.policy.starts,
+            on_request=on_request,
+        )
+
+    def exports(self, client: ReportsClient, plans: Mapping[str, WindowPlanner]) -> Exporter:
+        """Return what exports windows."""
+        parts = self.request, self.policy, self.folder, client.stopped, self.open_file
+        return Exporter(client, plans, *parts)
 
     def latest(self, now: int) -> int:
         """Return the instant up to which all is complete: now minus the lag."""
@@ -239,20 +211,21 @@ class Coverage:
                     product,
                     span,
                     "the sizes that earlier runs learnt"
-                    if product in self.known
+                    if self.known[product].fits
                     else "no sizes learnt so far",
                 )
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""
         settings = self.settings
-        other = next((one for one in self.known.values() if one.fits), Knowledge())
+        own = self.known
+        other = next((one for one in own.values() if one.fits), Knowledge())
         return {
             product: WindowPlanner(
                 span,
                 largest=settings.largest_window,
                 smallest=settings.smallest_window,
-                known=self.known.get(product) or Knowledge(other.fits, other.limit),
+                known=own[product] if own[product].fits else Knowledge(other.fits, other.limit),
                 bookmark=self.states[product].bookmark,
                 jobs=settings.max_concurrent_jobs,
             )
@@ -261,14 +234,11 @@ class Coverage:
 
     def late(self, spans: Mapping[str, Window]) -> dict[str, LateEvents]:
         """Return what counts the late events of each product."""
+        counts = {
+            p: LateEvents.counts_in(learnt.get("counts")) for p, learnt in self.learnt.items()
+        }
         return {
-            product: LateEvents(
-                span.start,
-                self.states[product].bookmark,
-                LateEvents.counts_in(self.states[product].learnt.get("counts"))
-                if product in self.known
-                else {},
-            )
+            product: LateEvents(span.start, self.states[product].bookmark, counts[product])
             for product, span in spans.items()
         }
 

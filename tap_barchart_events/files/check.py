@@ -169,22 +169,19 @@ class FileContents:
         """
         if self.layout is None:
             return "no events"
-        source = f"the known layout of {len(self.layout.names)} columns"
+        columns = f"the known layout of {len(self.layout.names)} columns"
         if in_setting or not self.layout.by_position:
-            source = "the setting columns" if self.layout.by_position else "the header"
-        ends = "CR LF" if self.has_returns else "LF"
-        parts = [
-            f"{self.events:,} events",
-            f"columns by {source}",
-            f"{'with' if self.quoted else 'no'} quotes",
-            f"lines end in {ends}",
-        ]
+            columns = "the setting columns" if self.layout.by_position else "the header"
+        text = (
+            f"{self.events:,} events, columns by {columns}, {'with' if self.quoted else 'no'} quotes, "
+            f"lines end in {'CR LF' if self.has_returns else 'LF'}"
+        )
         if self.unknown_types:
             share = 100 * self.unknown_types / self.events
-            parts.append(f"{share:.1f} % of an event type that is not known")
+            text += f", {share:.1f} % of an event type that is not known"
         if self.extra_columns:
-            parts.append(f"to extra go {', '.join(self.extra_columns)}")
-        return ", ".join(parts)
+            text += f", to extra go {', '.join(self.extra_columns)}"
+        return text
 
     def check_range(self, now: int) -> None:
         """Check that the rows, if there are any, are those of the window.
