@@ -488,6 +488,8 @@ class Scheduler:
                 pause = starts.pause(error, export.tries, seconds, self.rng.random())
             except errors.ServiceError as final:
                 self._fail(export, final)
+                if pause > MAX_PAUSE:  # no product could start a job
+                    self.ending = self.ending or final
                 return
             self._log(logging.WARNING, NEXT_TRY, error, export.tries + 1, starts.attempts, pause)
         self._not_before = max(self._not_before, now + pause)

@@ -172,10 +172,8 @@ class FileContents:
         columns = f"the known layout of {len(self.layout.names)} columns"
         if in_setting or not self.layout.by_position:
             columns = "the setting columns" if self.layout.by_position else "the header"
-        text = (
-            f"{self.events:,} events, columns by {columns}, {'with' if self.quoted else 'no'} quotes, "
-            f"lines end in {'CR LF' if self.has_returns else 'LF'}"
-        )
+        quotes, ends = "with" if self.quoted else "no", "CR LF" if self.has_returns else "LF"
+        text = f"{self.events:,} events, columns by {columns}, {quotes} quotes, lines end in {ends}"
         if self.unknown_types:
             share = 100 * self.unknown_types / self.events
             text += f", {share:.1f} % of an event type that is not known"

@@ -226,16 +226,16 @@ def test_a_refusal_of_more_than_an_hour_is_an_error() -> None:
     assert "the next one would be due in 3601 s" in str(second.error)
 
 
-def test_the_pause_that_a_final_refusal_asks_for_holds_for_other_products_too() -> None:
+def test_a_final_refusal_of_more_than_an_hour_ends_the_sync_and_is_kept_to() -> None:
     made = scheduler({"A": Window(0, HOUR), "B": Window(0, HOUR)}, {}, jobs=2)
     first, second = due(made, 100.0), due(made, 100.0)
     made.finished(first, Job("J", "RUNNING", None), 100.5)
     made.finished(second, refused(3601), 101.0)
     assert second.state is State.FAILED
+    assert made.ending is second.error
     assert due(made, 110.0) is first
     made.finished(first, Job("J", "FAILED", None), 110.0)
-    assert made.next_call(3701.0) is None
-    assert due(made, 3702.0) is first
+    assert made.next_call(3702.0) is None
 
 
 def test_starts_that_are_rejected_do_not_count_against_jobs_that_failed() -> None:
