@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -12,20 +13,22 @@ from demo.postgres_server import Postgres
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import CUSTOMER
 from tests.pipelines.pipe import into_postgres, settings_of, variables
+from tests.tap_runs import bookmarks
 
 PRODUCTS = ["ALERT", "WATCHLIST"]
 START, FIRST_END, SECOND_END = (f"2026-03-{day:02}T00:00:00+00:00" for day in (2, 3, 4))
+STATE_ID = "prod:tap-barchart-events-to-target-postgres"
 MARTS = "marts_by_the_job"
 PARTS = (".venv-meltano", "orchestrate", "tap_barchart_events")
 """What the job reads of the project's folder, besides what every pipeline has."""
 
 
-def test_the_models_hold_what_was_loaded_although_one_product_fails_and_the_job_ends_with_1(
+def test_the_models_hold_what_was_loaded_although_the_first_product_fails_and_the_job_ends_with_1(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     """Each night has a folder of its own, like a container, and STATE is in PostgreSQL."""
 
-    def night(end: str) -> subprocess.CompletedProcess[str]:
+    def meltano(*arguments: str, end: str) -> subprocess.CompletedProcess[str]:
         pipeline = Pipeline(tmp_path / "project")
         for part in PARTS:
             (pipeline.folder / part).symlink_to(PROJECT / part)
@@ -37,7 +40,7 @@ def test_the_models_hold_what_was_loaded_although_one_product_fails_and_the_job_
             DBT_SCHEMA=MARTS,
         )
         return subprocess.run(
-            [MELTANO, "run", "events-to-postgres"],
+            [MELTANO, *arguments],
             cwd=pipeline.folder,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -45,6 +48,14 @@ def test_the_models_hold_what_was_loaded_although_one_product_fails_and_the_job_
             text=True,
             check=False,
         )
+
+    def night(end: str) -> subprocess.CompletedProcess[str]:
+        return meltano("run", "events-to-postgres", end=end)
+
+    def kept() -> dict[str, str]:
+        """Return the bookmarks in the STATE that the target has passed on."""
+        got = meltano("state", "get", STATE_ID, end=SECOND_END)
+        return bookmarks(json.loads(got.stdout)["singer_state"])
 
     def modelled() -> dict[str, int]:
         """Return the number of events of each product that the marts hold."""
@@ -61,12 +72,17 @@ def test_the_models_hold_what_was_loaded_although_one_product_fails_and_the_job_
 
         assert {window.start for window in service.starts} >= {from_iso(START)}
         service.starts.clear()
-        service.columns = {"WATCHLIST": ("timestamp", "type", "one")}
+        row = f"{from_iso(FIRST_END)}|ALERT-CREATED|one\n"
+        service.fault("download", "body", times=None, for_product=PRODUCTS[0], body=row)
         second = night(SECOND_END)
         assert second.returncode == 1
-        assert "WATCHLIST" in second.stderr[-5000:], "the reason is not at the end of the log"
-        found = {"ALERT": events("ALERT", SECOND_END), "WATCHLIST": events("WATCHLIST", FIRST_END)}
+        assert "1 of 2 products failed: ALERT 2026-03-03 00:00 → " in second.stderr[-5000:], (
+            "the reason is not at the end of the log"
+        )
+        found = {"ALERT": events("ALERT", FIRST_END), "WATCHLIST": events("WATCHLIST", SECOND_END)}
         assert modelled() == found
         assert min(window.start for window in service.starts) == from_iso(FIRST_END), (
             "STATE is lost"
         )
+        ends = {product: from_iso(end) for product, end in kept().items()}
+        assert ends == {"ALERT": from_iso(FIRST_END), "WATCHLIST": from_iso(SECOND_END)}
