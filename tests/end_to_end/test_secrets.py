@@ -10,6 +10,7 @@ import socket
 import stat
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 import pytest
 import trustme
 
-from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.windows import from_iso
 from tests.raw_server import RawServer, http
 from tests.tap_runs import Run, Tap, hour, settings_of, sync, synced
 
@@ -110,6 +112,56 @@ def test_a_run_logs_no_secret_at_any_level(
     assert "attempt 2 of 3" in outcome.log
     assert "Traceback of the error" in outcome.log
     check_for_secrets(service, outcome.log, outcome.written.decode())
+
+
+def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
+    service: Emulator, run: Run
+) -> None:
+    """Values, names of columns and types, and headers that say who did what are in no line."""
+    planted = {
+        "userId": "Zoë Planted",
+        "watchlistId": f"planted {PASSWORD}",
+        "symbol": "https://planted.example/p?X-Amz-Signature=planted",
+        "plantedColumn": "",
+    }
+    service.username = "planted@example.org"
+    service.header, service.columns = True, {"WATCHLIST": ("timestamp", "type", *planted)}
+    service.source = lambda *window: [
+        Event(from_iso(hour(number)), kind, planted)
+        for number in range(4)
+        for kind in ("WATCHLIST-CREATED", "PLANTED-TYPE")
+        if window[2] <= from_iso(hour(number)) < window[3]
+    ]
+    times = (str(from_iso(hour(number))) for number in range(4))  # it may be any window's file
+    rows = [["timestamp", "type", *planted]]
+    rows += ([time, "PLANTED-X", *planted.values()] for time in times)
+    file = http(
+        "\n".join(map("|".join, rows)).encode(),
+        Content_Type="text/planted",
+        ETag='"planted"',
+        X_Planted="planted",
+    )
+    with RawServer() as store:
+        store.responses["other"] = lambda *_: file
+        service.fault("link", "link", link=store.link)
+        outcome = run(None, 0, {"environ": {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}})
+        assert len(store.requests) == 1
+    assert {record["user_id"] for record in outcome.records} == {"Zoë Planted"}
+
+    log = outcome.log
+    assert "planted" not in log.lower()
+    assert "example.org" not in log
+    check_for_secrets(service, log)
+    calls = Counter(request.call for request in service.requests)
+    calls["download"] += len(store.requests)
+    assert len(calls) == 5
+    for call, count in calls.items():
+        assert log.count(f"| response to {call}: 200 {{") == count
+    assert 'response to start: 200 {"Date": ' in log
+    for job in service.jobs:
+        assert log.count(f"| file of job {job.source}: ") == 1
+    forms = "timestamp|type|userId|watchlistId|symbol|aaaaaaaaaaaaa", "9999999999999|aaaaaaa-aaaa|"
+    assert all(form in log for form in forms)
 
 
 @pytest.mark.parametrize(
