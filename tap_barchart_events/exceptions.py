@@ -23,6 +23,9 @@ password, an ``Authorization`` header or a link.
 
 from __future__ import annotations
 
+REPORT = "run --test at log level DEBUG and report its output"
+"""What to do about an error that no setting helps with."""
+
 
 class BarchartEventsError(Exception):
     """Base of all errors of this tap."""

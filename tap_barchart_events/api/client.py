@@ -430,7 +430,8 @@ class ReportsClient:
             with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 return parse({"link": response.headers["Location"]} if is_link else loads(content))
             error: errors.BarchartEventsError = errors.TransientError(
-                f"could not {what}: the response is not as documented; check api_url and any proxy"
+                f"could not {what}: the response is not as documented; check api_url and any proxy",
+                advice=f"if the error persists, {errors.REPORT}",
             )
         else:
             error = self._error(call, what, response, content)
@@ -460,7 +461,9 @@ class ReportsClient:
             return rejected
         if status in TRANSIENT:
             return errors.TransientError(text, retry_after(response.headers))
-        return errors.ServiceError(f"{text}, which is not documented; check api_url")
+        return errors.ServiceError(
+            f"{text}, which is not documented; check api_url, or {errors.REPORT}"
+        )
 
     def _presentable(self, text: str) -> str:
         """Return what the service says in a form that may be logged.

@@ -399,7 +399,7 @@ class Scheduler:
                 self._poll_again(export, elapsed, now)
             case status:
                 what = f"job {job.source} has the undocumented status {status[:40]!r}"
-                text = f"{what}; a newer version of this tap may handle it"
+                text = f"{what}; install a newer version of this tap, or {errors.REPORT}"
                 self._raised(export, errors.ServiceError(text), now)
 
     def _raised(self, export: Export, error: Exception, now: float) -> None:

@@ -16,7 +16,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from tap_barchart_events.exceptions import FileError, SyncStopped
+from tap_barchart_events.exceptions import REPORT, FileError, SyncStopped
 from tap_barchart_events.files.layout import TIMESTAMP, Layout, excerpt
 from tap_barchart_events.windows import to_iso
 
@@ -187,7 +187,7 @@ class Rows:
         try:
             return next(self._split(row[1].decode()))
         except UnicodeDecodeError:
-            raise self._error(row, "is not valid UTF-8; contact Barchart support") from None
+            raise self._error(row, f"is not valid UTF-8; {REPORT}") from None
 
     def _split(self, text: str) -> Iterator[list[str]]:
         """Return the fields of well-formed rows."""
@@ -319,7 +319,7 @@ class Rows:
             reason = f"a row of more than {MAX_ROW_BYTES:,} bytes"
         elif hint:
             reason = f"a quote that neither encloses a value nor is doubled, or {reason}"
-        return self._error(row, f"has {reason}" + (hint or "; contact Barchart support"))
+        return self._error(row, f"has {reason}" + (hint or f"; {REPORT}"))
 
     def _error(self, row: Row, reason: str) -> FileError:
         begin, body = row

@@ -11,6 +11,7 @@ from tests.export_files import START, WATCHLIST, checked, read, refusal
 PLAIN = {"quote_character": ""}
 QUOTES = "if the file does not quote .* set quote_character to empty"
 SUPPORT = "contact Barchart support"
+REPORT = "run --test at log level DEBUG and report its output"
 WIDTH = "list them in the setting columns; if not, check the settings delimiter and quote"
 
 
@@ -33,11 +34,11 @@ def file_of(*symbols: str, header: bool = True) -> bytes:
         (b"1571029200000|T", "line 3 has 2 fields instead of 9", "is cut short, contact"),
         (b"1571029200000|T|a|b|c|d|e|f|g|", "line 3 has 10 fields instead of 9", WIDTH),
         (b'1571029200000|T|"a|b|c"|d|e|f|g', "line 3 has 7 fields instead of 9", QUOTES),
-        (b"1571029200000|T|caf\xe9||||||", "line 3 is not valid UTF-8", SUPPORT),
-        (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8", SUPPORT),
+        (b"1571029200000|T|caf\xe9||||||", "line 3 is not valid UTF-8", REPORT),
+        (b"1571029200000|T|\xe2\x82|||||||"[:-1], "line 3 is not valid UTF-8", REPORT),
         (b'1571029200000|T|"a', "line 3 has a quote that neither encloses", QUOTES),
         (b'1571029200000|T| "a"||||||', "line 3 has a quote that neither encloses", QUOTES),
-        (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that is not", SUPPORT),
+        (b"1571029200000|T|a\rb||||||", "line 3 has a carriage return that is not", REPORT),
     ],
 )
 def test_a_bad_row_fails_the_check_and_shows_nothing_else(

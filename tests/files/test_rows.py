@@ -52,7 +52,7 @@ def test_rows_are_the_same_wherever_the_pieces_that_are_read_end(tmp_path: Path)
 
 
 QUOTE = "a quote that neither encloses a value nor is doubled, or .*; if the file does not quote"
-RETURN = "a carriage return that is not part of a line end; contact Barchart support"
+RETURN = "a carriage return that is not part of a line end; run --test at log level DEBUG"
 
 
 @pytest.mark.parametrize(
