@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator, Event
 from demo.environment import clean_environment
 from demo.pipeline import MELTANO, PROJECT, Pipeline, process
 from demo.postgres_server import Postgres
-from tap_barchart_events.windows import from_iso
+from tap_barchart_events.windows import HOUR, MINUTE, from_iso
 from tests.expected_events import expected_events
 from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded_into, settings_of, variables
 from tests.project.commands import output_of
+from tests.tap_runs import partitions
 
 PAGE = PROJECT / "docs" / "operations.md"
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
@@ -28,6 +31,7 @@ START = "2026-01-01T00:00:00+00:00"
 REREAD = ("2026-01-05T00:00:00+00:00", "2026-01-08T00:00:00+00:00")
 DAY = ("2026-01-05T00:00:00+00:00", "2026-01-06T00:00:00+00:00")
 END = "2026-01-10T00:00:00+00:00"
+FIRST_NIGHT, SECOND_NIGHT = "2026-01-03T00:00:00+00:00", "2026-01-04T00:00:00+00:00"
 
 
 def block(with_text: str) -> str:
@@ -120,6 +124,60 @@ def test_a_day_is_compared_with_the_service_as_the_page_says(
         assert found["events"] == len(of_product) + gone
         assert found["missing"] == len(of_product - there) > 0
         assert found["no_longer_exported"] == gone
+
+
+def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
+    tmp_path: Path, postgres: Postgres, schema: str
+) -> None:
+    """One row is damaged; all other events of its product come, also in the nights after it."""
+    pipeline = Pipeline(tmp_path / "project")
+    (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+    state = pipeline.folder / "state.json"
+    get, put = block("state set --force").splitlines()
+    damaged = from_iso(START) + 36 * HOUR + 20 * MINUTE
+    passed = "2026-01-03T12:24:00+00:00"
+    products = ["ALERT", "WATCHLIST"]
+
+    def events(_: str, product: str, start: int, end: int) -> list[Event]:
+        times = range(from_iso(START), from_iso(END), 10 * MINUTE)
+        found = [time for time in times if start <= time < end]
+        values = {damaged: {"symbol": "A|B"}} if product == "ALERT" else {}
+        return [Event(time, f"{product}-CREATED", values.get(time, {})) for time in found]
+
+    with Emulator(job_seconds=0.05, date_header=False) as emulator:
+        emulator.source = events
+
+        def run(commands: str, end: str = FIRST_NIGHT, code: int = 0) -> str:
+            span = {"start_date": START, "end_date": end, "window_hours": 3}
+            tap = variables(settings_of(emulator, products=products, **span))
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", commands],
+                cwd=pipeline.folder,
+                env=clean_environment(**tap, **into_postgres(postgres, schema)),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == code, done.stderr[-5000:]
+            return done.stderr
+
+        assert "1 of 2 products failed: ALERT 2026-01-02 12:00 → 15:00: " in run(RUN, code=1)
+        log = run(block("WINDOW_HOURS=0.1"), code=1)
+        assert "1 of 1 products failed: ALERT 2026-01-02 12:18 → 12:24: " in log
+        run(get)
+        kept = json.loads(state.read_text("utf-8"))
+        held = {one["context"]["product"]: one for one in partitions(kept["singer_state"])}
+        held["ALERT"]["replication_key_value"] = passed
+        state.write_text(json.dumps(kept), encoding="utf-8")
+        run(put)
+
+        for end, bookmark in ((FIRST_NIGHT, passed), (SECOND_NIGHT, SECOND_NIGHT)):
+            run(RUN, end)
+            expected = expected_events(emulator, products, START, end)
+            lacking = expected.keys() - loaded_into(postgres, schema).keys()
+            assert [expected[key]["timestamp"] for key in lacking] == [damaged]
+            assert from_iso(kept_bookmarks(pipeline, STATE_ID)["ALERT"]) == from_iso(bookmark)
 
 
 @pytest.mark.parametrize(
