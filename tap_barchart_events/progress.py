@@ -178,46 +178,53 @@ class Progress:
         }
 
     def _summarise(self, *, succeeded: bool) -> None:
-        """Log what the sync did: as metrics, and as the closing line."""
+        """Log what the sync did, as metrics and as the closing line."""
         products = {product: self._numbers(product) for product in self.states}
         names = [*next(iter(products.values()))][2:]
         sums = {name: sum(numbers[name] for numbers in products.values()) for name in names}
         waited = self.exports.seconds_waited if self.exports else 0.0
-        hours = max((late.hours for late in self.late.values()), default=0)
         status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
         tags: dict[Any, Any] = {
             **status,
             **sums,
-            "late_hours": hours,
+            "late_hours": max((late.hours for late in self.late.values()), default=0),
             "seconds_waited": round(waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
             "failed": [*self.failed],
             "products": products,
         }
-        remarks = ""
-        if sums["rows_dropped"]:
-            first, last = tags["dropped_from"], tags["dropped_to"] = self._outside.between
-            rows = counted(sums["rows_dropped"], "row")
-            remarks += f" · dropped {rows} outside their windows, from {first} to {last}"
-        if sums["late_events"]:
-            late = counted(sums["late_events"], "late event")
-            remarks += f" · {late}, up to {hours} h after they occurred"
+        if self._outside.rows:
+            tags["dropped_from"], tags["dropped_to"] = self._outside.between
         seconds = round(time.monotonic() - self._began, 3)
         self._log_metric(metrics.Metric.SYNC_DURATION, seconds, status, "timer")
-        events, again = self._sum("events"), sums["events_read_again"]
-        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), events, tags)
+        self._log_metric(cast("metrics.Metric", Metric.SUMMARY), self._sum("events"), tags)
         ends = "complete" if succeeded else "failed" if self.failed else "stopped early"
-        parts = f" ({sums['new_events']:,} new, {again:,} read again)" if again else ""
-        each = "; ".join(_of_product(product, numbers) for product, numbers in products.items())
-        line = (
-            f"{self.customer}: sync {ends} · {counted(events, 'event')}{parts} in "
-            f"{counted(sums['windows'], 'window')} · {counted(sums['jobs'], 'export job')} "
-            f"({sums['jobs_too_large']:,} too large, {sums['jobs_failed']:,} failed, "
-            f"{sums['jobs_taken_over']:,} taken over from an earlier run) · "
-            f"{sums['bytes'] / 1e6:,.2f} MB · waited {duration(waited)} for jobs, wrote for "
-            f"{duration(self._seconds_writing)}{remarks} · {each}"
+        self.logger.info("%s: sync %s · %s", self.customer, ends, self._closing_line(tags))
+
+    def _closing_line(self, tags: Mapping[Any, Any]) -> str:
+        """Return the numbers of the metric in words."""
+        new, again, late = (
+            tags[name] for name in ("new_events", "events_read_again", "late_events")
         )
-        self.logger.info("%s", line)
+        parts = f" ({new:,} new, {again:,} read again)" if again else ""
+        waited, wrote = (duration(tags[name]) for name in ("seconds_waited", "seconds_writing"))
+        remarks = []
+        if tags["rows_dropped"]:
+            rows = counted(tags["rows_dropped"], "row")
+            between = f"from {tags['dropped_from']} to {tags['dropped_to']}"
+            remarks.append(f"dropped {rows} outside their windows, {between}")
+        if late:
+            hours = tags["late_hours"]
+            remarks.append(f"{counted(late, 'late event')}, up to {hours} h after they occurred")
+        each = [_of_product(product, numbers) for product, numbers in tags["products"].items()]
+        line = (
+            f"{counted(self._sum('events'), 'event')}{parts} in "
+            f"{counted(tags['windows'], 'window')} · {counted(tags['jobs'], 'export job')} "
+            f"({tags['jobs_too_large']:,} too large, {tags['jobs_failed']:,} failed, "
+            f"{tags['jobs_taken_over']:,} taken over from an earlier run) · "
+            f"{tags['bytes'] / 1e6:,.2f} MB · waited {waited} for jobs, wrote for {wrote}"
+        )
+        return " · ".join([line, *remarks, "; ".join(each)])
 
     def _warnings(self, product: str) -> Iterator[str]:
         """Yield what is unusual about a product."""

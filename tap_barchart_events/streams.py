@@ -226,6 +226,8 @@ class EventsStream(Stream):
     def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
         """Raise an error that names the products that failed, if any did."""
         prefix, products = f"{self.settings.customer}/", self.settings.products
+        if failed and len(products) == 1:
+            raise failed[products[0]] from None
         reasons = "; ".join(str(error).removeprefix(prefix) for error in failed.values())
         if failed:
             text = f"{len(failed)} of {len(products)} products failed: {reasons}"

@@ -420,11 +420,7 @@ class ReportsClient:
             form = response_form(response.headers, content)
             logger.debug("response to %s: %d %s", call, response.status_code, form)
         if self.clock_offset is None:
-            with suppress(KeyError, ValueError, OverflowError):
-                said = parsedate_to_datetime(response.headers["Date"]).timestamp()
-                # The response was made between sending and now, and ``Date`` has no fraction.
-                earliest, latest = said - time.time(), said + 1 - sent
-                self.clock_offset = 0.0 if earliest <= 0 <= latest else earliest
+            self._read_clock(response, sent)
         is_link = call == "link" and response.is_redirect
         if response.ok and (is_link or not response.is_redirect):
             with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
@@ -439,6 +435,14 @@ class ReportsClient:
         if error.status == 401:  # a 403 may be one product's
             self._refusal = str(error)
         raise error
+
+    def _read_clock(self, response: requests.Response, sent: float) -> None:
+        """Learn from a response how far the clocks are apart, if it has a ``Date``."""
+        with suppress(KeyError, ValueError, OverflowError):
+            said = parsedate_to_datetime(response.headers["Date"]).timestamp()
+            # The response was made between sending and now, and ``Date`` has no fraction.
+            earliest, latest = said - time.time(), said + 1 - sent
+            self.clock_offset = 0.0 if earliest <= 0 <= latest else earliest
 
     def _error(
         self, call: str, what: str, response: requests.Response, body: bytes

@@ -173,7 +173,8 @@ class FileContents:
         if in_setting or not self.layout.by_position:
             columns = "the setting columns" if self.layout.by_position else "the header"
         quotes, ends = "with" if self.quoted else "no", "CR LF" if self.has_returns else "LF"
-        text = f"{self.events:,} events, columns by {columns}, {quotes} quotes, lines end in {ends}"
+        number = "1 event" if self.events == 1 else f"{self.events:,} events"
+        text = f"{number}, columns by {columns}, {quotes} quotes, lines end in {ends}"
         if self.unknown_types:
             share = 100 * self.unknown_types / self.events
             text += f", {share:.1f} % of an event type that is not known"

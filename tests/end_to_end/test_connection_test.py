@@ -63,7 +63,7 @@ def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, t
         if window[0] <= time < window[1]
     ]
     log = tried(start_date=START, end_date=hour(12 * 24), window_hours=744).log
-    assert "TGAM/WATCHLIST: 2026-03-07 00:00 → 2026-03-14 00:00: 1 events, " in log
+    assert "TGAM/WATCHLIST: 2026-03-07 00:00 → 2026-03-14 00:00: 1 event, " in log
     assert "TGAM/ALERT: 2026-03-02 00:00 → 2026-03-14 00:00: no events" in log
     sizes = [(job.filter["product"], (job.end - job.start) // HOUR) for job in service.jobs]
     assert sorted(sizes) == [

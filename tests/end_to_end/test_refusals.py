@@ -103,7 +103,7 @@ def test_a_corrupt_row_is_reported_with_its_line_and_no_more_of_its_content(
     good = b"1772416800001|WATCHLIST-CREATED|PRIVATE-USER|w|||||\n"
     details, more = {"body": good + row + b"\n" + good}, output_mode(mode, tmp_path)
     outcome = refused_at_the_third_window(service, refused, "download", "body", details, **more)
-    assert "WATCHLIST 2026-03-02 02:00 → 03:00 cannot be read: " in outcome.reason
+    assert "WATCHLIST 2026-03-02 02:00 → 03:00: the export cannot be read: " in outcome.reason
     assert "line 2" in outcome.reason
     assert why in outcome.reason
     assert "PRIVATE-USER" not in outcome.log

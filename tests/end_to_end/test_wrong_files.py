@@ -66,8 +66,8 @@ def test_rows_that_no_window_can_hold_are_one_warning_for_the_product(
     assert len(outcome.records) == 2
     (warning,) = warnings
     assert warning.startswith(
-        "WATCHLIST: 4 rows of its exports were dropped because no sync extracts them: they are "
-        f"before start_date or later than now, between {hour(-2)} and 2"
+        "TGAM/WATCHLIST: dropped 4 rows that no sync extracts, before start_date or in the future, "
+        f"from {hour(-2)} to 2"
     )
     assert summary_of(caplog.text)["rows_dropped"] == 6
 
