@@ -36,11 +36,15 @@ class LateEvents:
     _open: Counter[int] = field(default_factory=Counter)
     """Hour → events, of one that has not been read to its end."""
 
+    def __post_init__(self) -> None:
+        """Forget hours that lie after the bookmark, as after it was set back."""
+        end = (self.bookmark or 0) // HOUR
+        self.before = {hour: events for hour, events in self.before.items() if hour < end}
+
     @property
     def compared(self) -> list[int]:
         """The hours that both runs read in full, before the bookmark."""
-        first, end = self.start / HOUR, (self.bookmark or 0) // HOUR
-        return [hour for hour in sorted(self.before) if first <= hour < end]
+        return [hour for hour in sorted(self.before) if self.start <= hour * HOUR]
 
     @property
     def hours(self) -> int:
@@ -51,8 +55,13 @@ class LateEvents:
 
     @property
     def reaches_the_lookback(self) -> bool:
-        """Whether the oldest quarter of the hours compared has late events."""
+        """Whether the oldest quarter of the hours compared has late events.
+
+        STATE keeps the counts of the newest hours of a longer lookback only, which show nothing.
+        """
         compared = self.compared
+        if compared[:1] != [math.ceil(self.start / HOUR)]:
+            return False
         return any(hour in self.by_hour for hour in compared[: math.ceil(len(compared) / 4)])
 
     def read(self, window: Window, events_by_hour: Mapping[int, int]) -> None:
@@ -73,7 +82,8 @@ class LateEvents:
             start: Where the next run will begin to read, in milliseconds.
         """
         counts = self.before | self.counted
-        hours = sorted(hour for hour in counts if hour * HOUR >= start)[-MAX_HOURS:]
+        first = max(math.ceil(start / HOUR), max(counts, default=0) + 1 - MAX_HOURS)
+        hours = sorted(hour for hour in counts if hour >= first)
         if not hours:
             return ""
         known = (counts.get(hour, "-") for hour in range(hours[0], hours[-1] + 1))

@@ -21,6 +21,7 @@ from tap_barchart_events.exports.jobs import Export
 from tap_barchart_events.exports.planner import WindowPlanner
 from tap_barchart_events.files.check import Dropped, FileContents
 from tap_barchart_events.late import LateEvents
+from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.schema import STREAM
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import to_iso
@@ -61,7 +62,7 @@ class Progress:
         self.failed: dict[str, Exception] = {}
         """The products that failed, and why."""
         self._sums: dict[str, Counter[str]] = {product: Counter() for product in self.states}
-        self._outside = self._impossible = Dropped()
+        self._outside, self._impossible = Dropped(), dict.fromkeys(self.states, Dropped())
         self._began = time.monotonic()
         self._share = self._seconds_writing = 0.0
         self._shown = ExitStack()
@@ -102,14 +103,9 @@ class Progress:
                 self.logger.warning("%s/%s: %s", self.customer, product, warning)
         self._summarise(succeeded=kind is None)
 
-    def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
-        """Log that a window is finished: its events are written, its bookmark moved.
-
-        Args:
-            export: The window's export.
-            contents: What its file held.
-            seconds: From the start of writing its file until its bookmark moved.
-        """
+    def count(self, export: Export, contents: FileContents) -> None:
+        """Count a window whose events are written."""
+        self.late[export.product].read(export.window, contents.events_by_hour)
         self._sums[export.product].update(
             windows=1,
             milliseconds=export.window.size,
@@ -121,7 +117,16 @@ class Progress:
             unknown_types=contents.unknown_types,
         )
         self._outside += contents.outside
-        self._impossible += contents.impossible
+        self._impossible[export.product] += contents.impossible
+
+    def finished(self, export: Export, contents: FileContents, seconds: float) -> None:
+        """Log that a window is finished: its events are written, its bookmark moved.
+
+        Args:
+            export: The window's export.
+            contents: What its file held.
+            seconds: From the start of writing its file until its bookmark moved.
+        """
         self._seconds_writing += seconds
         events, events_left = self._sum("events"), None
         if self.exports:
@@ -230,12 +235,12 @@ class Progress:
         """Yield what is unusual about a product."""
         sums, plan, late = self._sums[product], self.plans.get(product), self.late.get(product)
         if sums["impossible"]:
-            first, last = self._impossible.between
+            first, last = self._impossible[product].between
             yield (
                 f"dropped {counted(sums['impossible'], 'row')} that no sync extracts, before "
                 f"start_date or in the future, from {first} to {last}; contact Barchart support"
             )
-        if sums["unknown_types"]:
+        if sums["unknown_types"] and product in PRODUCTS:
             events = counted(sums["unknown_types"], "event")
             yield f"{events} of types that this version of the tap does not know"
         if late and late.reaches_the_lookback:

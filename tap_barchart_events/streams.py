@@ -166,7 +166,8 @@ class EventsStream(Stream):
         for export in sync.exports.of(product):
             if export.error or not export.file:
                 sync.progress.failed[product] = cast("Exception", export.error)
-                self.logger.error("%s; the other products go on", export.error)
+                if len(self.settings.products) > 1:
+                    self.logger.error("%s; the other products go on", export.error)
                 return
             began, file = time.monotonic(), export.file
             contents = file.contents
@@ -177,7 +178,7 @@ class EventsStream(Stream):
                 yield file
             self._writer.flush()
             self._states[product] = state.finished(export.window.end, self.settings)
-            sync.late[product].read(export.window, contents.events_by_hour)
+            sync.progress.count(export, contents)
             sync.exports.emitted(export)  # last: a signal in between loses no job
             self._write_state()
             sync.progress.finished(export, contents, time.monotonic() - began)
@@ -201,7 +202,7 @@ class EventsStream(Stream):
             ProductsFailedError: A file cannot be read, or a job failed.
         """
         self.selected = True  # whatever a catalog or a stream map says, as in the SDK's own test
-        settings, failed = self.settings, dict[str, Exception]()
+        settings, failed, read = self.settings, dict[str, Exception](), 0
         with self._writer.signals.private_folder() as folder:
             for export in export_newest(self._coverage(folder)):
                 where, error = f"{settings.customer}/{export.product}", export.error
@@ -214,14 +215,14 @@ class EventsStream(Stream):
                     in_setting = export.product in settings.columns
                     how = export.file.contents.description(in_setting=in_setting)
                     self.logger.info("%s: %s: %s", where, export.window, how)
+                    read += export.file.contents.rows > 0
                     with closing(export.file), closing(export.file.records()) as records:
                         for record in islice(records, 1):
                             for stream_map in self.stream_maps:
                                 stream_map.transform(record)
         self._raise_failures(failed)
-        self.logger.info(
-            "OK: the credentials are accepted, and the files of all products can be read"
-        )
+        which = "all products" if read == len(settings.products) else f"{read} product(s)"
+        self.logger.info("OK: the credentials are accepted, and the files of %s can be read", which)
 
     def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
         """Raise an error that names the products that failed, if any did."""

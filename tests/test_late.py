@@ -69,6 +69,23 @@ def test_the_counts_are_short_exact_and_those_of_the_newest_hours() -> None:
     assert counts == {hour: 1_000_000 + hour for hour in newest}
 
 
+def test_a_bookmark_that_was_set_back_keeps_neither_a_gap_nor_later_hours() -> None:
+    before = dict.fromkeys(range(9000, 9024), 5)
+    late = LateEvents(100 * HOUR, 124 * HOUR, before)
+    read(late, [110 * HOUR], [126 * HOUR])
+    assert late.by_hour == {}
+    assert LateEvents.counts_in(late.to_text(102 * HOUR)) == {
+        hour: int(hour == 110) for hour in range(102, 126)
+    }
+
+
+def test_hours_that_do_not_reach_the_start_say_nothing_about_the_lookback() -> None:
+    late = LateEvents(0, 168 * HOUR, dict.fromkeys(range(120, 168), 0))
+    read(late, [121 * HOUR], [168 * HOUR])
+    assert late.by_hour == {121: 1}
+    assert not late.reaches_the_lookback
+
+
 def test_damaged_counts_are_not_compared() -> None:
     for damaged in (None, 5.5, "", "x 1 2", ["1"], "-4 1", {"a": 1}):
         assert LateEvents.counts_in(damaged) == {}

@@ -11,9 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from tap_barchart_events.products import EVENT_TYPES, PRODUCTS
 
@@ -41,6 +40,10 @@ PLAIN = re.compile(
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
+LINK = re.compile(r"(https?)://([\w.:-]+)(/[^\s?#]*)?(?:\?(\S*))?", re.ASCII)
+
+STATUSES = frozenset({"RUNNING", "COMPLETE", "COMPLETED", "TIMEOUT", "FAILED"})
+
 SIGNATURES = {b"\x1f\x8b": "as gzip", b"PK": "as ZIP", b"\xef\xbb\xbf": "with a byte order mark"}
 """First bytes of a file → how it begins."""
 
@@ -59,7 +62,8 @@ def headers_form(headers: Mapping[str, str]) -> str:
     found = {name: headers[name] for name in HEADERS if name in headers}
     shown = {name: t if PLAIN.fullmatch(t) else text_form(t) for name, t in found.items()}
     if "Location" in headers:
-        shown["Location"] = _link_form(headers["Location"])
+        link = headers["Location"]
+        shown["Location"] = _link_form(link) if LINK.fullmatch(link) else "not a URL"
     return json.dumps(shown, ensure_ascii=False)
 
 
@@ -71,22 +75,19 @@ def _json_form(value: Any, key: str = "") -> Any:
         return [_json_form(part, key) for part in value]
     if not isinstance(value, str) or value in KNOWN or DATE.fullmatch(value):
         return value
-    if "//" in value:
+    if LINK.fullmatch(value):
         return _link_form(value)
-    is_code = key in {"code", "status"} and re.fullmatch(r"[A-Z_]{1,80}", value)
-    return value if is_code else f"{len(value)} characters"
+    is_code = key == "code" and re.fullmatch(r"EVENT_[A-Z_]{1,80}", value)
+    is_status = key == "status" and value in STATUSES
+    return value if is_code or is_status else f"{len(value)} characters"
 
 
 def _link_form(link: str) -> str:
     """Return scheme and host of a link, how its path ends, and the names of its parameters."""
-    try:
-        parts = urlsplit(link.strip())
-        host = parts.hostname or ""
-    except ValueError:
-        return "not a URL"
-    end = "".join(re.findall(r"\.[a-z]{1,4}(?![\w-])", PurePosixPath(parts.path).name))
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    return f"{parts.scheme}://{host}/…{end}?{'&'.join(names)}"
+    scheme, host, path, query = LINK.fullmatch(link.strip()).groups("")  # type: ignore[union-attr]
+    end = re.search(r"(\.(csv|txt|gz|zip))*$", path)
+    names = re.findall(r"(?:^|&)([A-Za-z][\w-]{0,40})=", query, re.ASCII)
+    return f"{scheme}://{host}/…{end[0] if end else ''}?{'&'.join(names)}"
 
 
 def text_form(text: str) -> str:

@@ -342,8 +342,9 @@ class Scheduler:
             return True  # no place gets free before this window is emitted
         if is_current and (len(queue.exports) < jobs or start < max(queue.exports)):
             places += jobs
-        failed = (queue for queue in self._queues.values() if queue.failed_at < math.inf)
-        return len([*self._exports()]) - sum(len(queue.exports) for queue in failed) < places
+        # What lies behind a failed window stays for STATE, and is downloaded no more.
+        issued = (e for e in self._exports() if e.window.start < e.queue.failed_at)
+        return len([*issued]) < places
 
     def _new_export(self, queue: ProductQueue, window: Window) -> Export:
         number = [*self._queues].index(queue.product)

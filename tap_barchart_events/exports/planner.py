@@ -186,11 +186,11 @@ class WindowPlanner:
             end = min(max(self._end_by_events(start, end), start + self.smallest), part.end)
         rest = part.end - end
         if 0 < rest < min(MINUTE, end - start):  # too short for a window of its own
-            half = (end + rest - start) // 2
-            if 2 * half <= size:
+            total = part.end - start
+            if total <= size:
                 end = part.end
-            elif half >= self.smallest:
-                end = start + half
+            elif total // 2 >= self.smallest:
+                end = start + total // 2
         if end < part.end:
             unit = cut_unit(self.smallest)
             end = end // unit * unit

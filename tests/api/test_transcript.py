@@ -43,7 +43,14 @@ def test_a_response_keeps_structure_numbers_dates_and_codes() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_text_of_a_response_is_shown(secret: str) -> None:
-    texts = [secret, f"https://host/{secret}/f.csv?Signature={secret}", f"https://[{secret}/"]
+    texts = [
+        secret,
+        f"https://host/{secret}/f.csv?Signature={secret}",
+        f"https://host/f.{secret}?{secret}",
+        f"https://[{secret}/",
+        f"x://{secret} of a town",
+        f"see https://host/x? {secret}",
+    ]
     for text in texts:
         body = {"status": text, "code": text, "any": [text, {"message": text}]}
         shown = response_form(

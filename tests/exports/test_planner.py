@@ -273,3 +273,17 @@ def test_a_night_of_up_to_twice_what_fits_is_one_window_also_when_it_ends_later(
     planner = WindowPlanner(span, largest=31 * DAY, smallest=1000, known=known, bookmark=START)
     assert planner.next() == span
     assert planner.next() is None
+
+
+@pytest.mark.parametrize(("start", "end", "largest"), [(999, 2_000, 3_600_000), (0, 1_501, 1_500)])
+def test_the_rest_of_a_range_makes_no_window_too_large_and_is_split_to_an_end(
+    start: int, end: int, largest: int
+) -> None:
+    plan = WindowPlanner(Window(start, end), largest=largest, smallest=1_000)
+    for _ in range(10):
+        window = plan.next()
+        if window is None:
+            break
+        assert window.size <= largest
+        plan.too_large(window)
+    assert plan.upcoming is None
