@@ -107,6 +107,7 @@ def test_refused_credentials_end_the_whole_sync(
 def test_an_outage_of_one_product_is_its_own_as_long_as_other_calls_succeed(
     service: Emulator, run_quickly: Run, call: str
 ) -> None:
+    change(service, job_seconds=0.5)  # so that jobs of others still run then
     service.fault(call, "status", code=500, times=None, for_product="WATCHLIST")
     outcome = run_quickly(None, 1, max_retries=3)
     assert outcome.bookmarks == {"ALERT": END, "PORTFOLIO": END}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.tap_runs import partitions
 
 PAGE = PROJECT / "docs" / "operations.md"
 STATE_ID = "prod:tap-barchart-events-to-target-postgres"
-RUN = f"{MELTANO} run tap-barchart-events target-postgres"
+RUN = shlex.join([str(MELTANO), "run", "tap-barchart-events", "target-postgres"])
 
 # As on the page.
 EARLIER = "2025-11-01T00:00:00+00:00"
@@ -99,7 +100,7 @@ def test_a_day_is_compared_with_the_service_as_the_page_says(
         events_per_hour=5, clock=lambda: from_iso(END), date_header=False, late_share=0.1
     ) as emulator:
         environ = variables(settings_of(emulator, **more)) | into_postgres(postgres, schema)
-        output_of(*RUN.split(), folder=pipeline.folder, environ=environ)
+        output_of(*shlex.split(RUN), folder=pipeline.folder, environ=environ)
         nightly = kept_bookmarks(pipeline, STATE_ID)
         emulator.release_late()
         postgres.execute(
@@ -200,7 +201,7 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
         # Meltano's own 100 MiB would need a long test.
         environ["MELTANO_ELT_BUFFER_SIZE"] = str(4 << 20)
         options = {"cwd": pipeline.folder, "env": clean_environment(**environ)}
-        with process(RUN.split(), **options) as running:
+        with process(shlex.split(RUN), **options) as running:
             while sum(emulator.starts.values()) <= 18:
                 time.sleep(0.05)
                 assert running.poll() is None, "the run ended before it was interrupted"
@@ -210,6 +211,6 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
             running.wait(timeout=60)
         (first,) = kept_bookmarks(pipeline, STATE_ID).values()
         assert START < first < end
-        output_of(*RUN.split(), folder=pipeline.folder, environ=environ)
+        output_of(*shlex.split(RUN), folder=pipeline.folder, environ=environ)
         assert loaded_into(postgres, schema) == expected_events(emulator, ["WATCHLIST"], START, end)
         assert set(emulator.starts.values()) == {1}, "a window was exported again"
