@@ -211,6 +211,8 @@ class Scheduler:
         """The error that ends the sync of all products; no job starts after it."""
         self._succeeded = -math.inf
         """When a call has succeeded last."""
+        self._outage_of: str | None = None
+        """The product whose calls have failed at every try since."""
         self._queues = {p: ProductQueue(p, plan, plan.span.start) for p, plan in self.plans.items()}
         self._current = next(iter(self.plans))
         self._limit = self._lowest_limit = self.policy.max_concurrent_jobs
@@ -273,6 +275,10 @@ class Scheduler:
         """Return whether all windows of a product have been emitted."""
         queue = self._queues[product]
         return queue.position >= queue.plan.span.end
+
+    def is_over(self, product: str) -> bool:
+        """Return whether no window of a product is left, or one has failed."""
+        return self.is_at_end(product) or self._queues[product].failed_at < math.inf
 
     def emitted(self, export: Export) -> None:
         """Mark a product's next window, whose events have all been written."""
@@ -359,7 +365,7 @@ class Scheduler:
         if not export.tries:
             export.first_try = export.called
         if not isinstance(outcome, Exception):
-            self._succeeded = now
+            self._succeeded, self._outage_of = now, None
         match outcome:
             case errors.SyncStopped():
                 pass
@@ -542,7 +548,11 @@ class Scheduler:
             case errors.CredentialsError():
                 return error.status != HTTPStatus.FORBIDDEN
             case errors.ServiceError() if error.is_outage:
-                return self._succeeded < export.first_try
+                if self._succeeded >= export.first_try:
+                    return False
+                first, self._outage_of = self._outage_of, export.product
+                left = [p for p in self._queues if p != export.product and not self.is_over(p)]
+                return not left or first not in {None, export.product}
             case errors.BarchartEventsError():
                 return isinstance(error, errors.ResourceError)
         return True

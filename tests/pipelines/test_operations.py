@@ -165,7 +165,7 @@ def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
 
         assert "1 of 2 products failed: ALERT 2026-01-02 12:00 → 15:00: " in run(RUN, code=1)
         log = run(block("WINDOW_HOURS=0.1"), code=1)
-        assert "1 of 1 products failed: ALERT 2026-01-02 12:18 → 12:24: " in log
+        assert "TGAM/ALERT 2026-01-02 12:18 → 12:24: " in log
         run(get)
         kept = json.loads(state.read_text("utf-8"))
         held = {one["context"]["product"]: one for one in partitions(kept["singer_state"])}
