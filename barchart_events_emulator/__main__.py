@@ -1,7 +1,5 @@
 """The command ``barchart-events-emulator``: the emulator as a process of its own."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import json

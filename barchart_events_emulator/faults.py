@@ -5,8 +5,6 @@ This module lists the faults. ``responses.py`` has those that replace a response
 ``storage.py`` those of files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 Wraps an ASGI application. Does not depend on jobs or events.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

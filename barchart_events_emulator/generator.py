@@ -8,8 +8,6 @@ Inside, an event is an integer, its *key*: its offset in the slot in millisecond
 ``POOL_BITS`` bits with the number of its body in the pool. Sorted keys are sorted by time.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Export jobs, and the signed links to their files. Does not depend on HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import math

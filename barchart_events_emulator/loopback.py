@@ -1,7 +1,5 @@
 """HTTP servers on loopback in one thread. Does not depend on the calls that they serve."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import threading

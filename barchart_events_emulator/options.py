@@ -4,8 +4,6 @@ Each option is an argument of ``Emulator``, an attribute that may be changed whi
 (jobs keep the values of their start), and a flag of the command.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Error responses: those of the service's documentation, and those that faults give."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from email.utils import formatdate
 

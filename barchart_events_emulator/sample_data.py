@@ -4,8 +4,6 @@ A *pool* is a fixed list of event bodies (type and context values) for a seed; t
 chooses from it. Does not depend on time, files or HTTP.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The emulated service without HTTP: its events, jobs, links, clock and faults."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import time

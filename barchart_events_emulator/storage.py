@@ -3,8 +3,6 @@
 It has another origin than the API, and refuses requests with credentials beside the signature.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """``python -m benchmarks``: one command, one table."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

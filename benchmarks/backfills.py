@@ -4,8 +4,6 @@ The service's limit is on the events of an export, and a job that is too large t
 as long. The tap has to find the limit and the rhythm of the events by itself.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The readers that are compared, and how each is started. Does not depend on the measuring."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

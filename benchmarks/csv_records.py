@@ -3,8 +3,6 @@
 Two of the readers use it. It makes the same records as the tap, without the tap's checks.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 The same number of events gives the same file. Does not depend on the readers.
 """
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A process of its own, because a child's peak memory begins at that of the proces
 Run as ``python -I -S launch.py DESCRIPTOR COMMAND...``; imports little, so that it stays small.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -3,8 +3,6 @@
 It makes the same records as the tap, without checks, STATE and resumption.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from datetime import datetime, timezone

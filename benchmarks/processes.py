@@ -1,7 +1,5 @@
 """Measures whole processes from outside. Does not depend on what they do."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

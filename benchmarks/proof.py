@@ -1,7 +1,5 @@
 """The check, before any measurement, that all readers make the same records."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Sequence

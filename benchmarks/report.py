@@ -1,7 +1,5 @@
 """The results as Markdown. Does not depend on the measuring."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@
 records as the tap makes, without its checks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 

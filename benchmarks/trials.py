@@ -1,7 +1,5 @@
 """The measurements: throughput beside other readers, memory, waiting for jobs, start-up."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

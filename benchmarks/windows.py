@@ -5,8 +5,6 @@ the clock are simulated. Figures are wall time over the ideal: as many exports a
 divided by the jobs in flight. All times are in times of a job.
 """
 
-from __future__ import annotations
-
 import argparse
 import heapq
 import itertools

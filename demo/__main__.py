@@ -1,7 +1,5 @@
 """`python -m demo`: two runs of `meltano run` against the emulator, and a report by dbt."""
 
-from __future__ import annotations
-
 import re
 import sys
 import time

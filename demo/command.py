@@ -1,7 +1,5 @@
 """What the demos share: exit codes, last lines, the tap's settings for an emulator."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import time

@@ -3,8 +3,6 @@
 It has none of the variables from which the tap, Meltano, a target or PostgreSQL read settings.
 """
 
-from __future__ import annotations
-
 import os
 
 _KEPT = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TERM", "TMPDIR", "TZ", "USER")

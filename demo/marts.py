@@ -1,7 +1,5 @@
 """The marts of the demo: dbt builds them on DuckDB from the target's file."""
 
-from __future__ import annotations
-
 import subprocess
 from datetime import date, datetime
 from pathlib import Path

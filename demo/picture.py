@@ -1,7 +1,5 @@
 """The picture of the demo: active users, sessions and event types, from the marts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date
 from functools import partial

@@ -4,8 +4,6 @@ It has no `.env` and no earlier STATE, and leaves those of the project unchanged
 depend on what is run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and the dbt models."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

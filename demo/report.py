@@ -1,7 +1,5 @@
 """The report of the demo: one HTML page with picture and numbers, without network access."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from html import escape

@@ -1,7 +1,5 @@
 """The command line: the files that its options name, exit codes, and the last line on stderr."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

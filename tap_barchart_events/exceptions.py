@@ -21,8 +21,6 @@ is the last line that the user reads: what failed, why, and what to do. It never
 password, an ``Authorization`` header or a link.
 """
 
-from __future__ import annotations
-
 REPORT = "run --test at log level DEBUG and report its output"
 """What to do about an error that no setting helps with."""
 

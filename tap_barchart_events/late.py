@@ -1,7 +1,5 @@
 """Late events: how many more a range holds than when an earlier run has read it. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ name of its event types in order of first appearance. So the context of each eve
 that has to be kept here, and adding an event type, or a name to its context, changes one line.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from configparser import ConfigParser

@@ -1,7 +1,5 @@
 """Progress of a sync: a log line for each window, one at the end, metrics, and a bar."""
 
-from __future__ import annotations
-
 import enum
 import logging
 import os

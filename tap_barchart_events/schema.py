@@ -3,8 +3,6 @@
 The order of the properties never changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Container, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any

@@ -4,8 +4,6 @@
 all its events have been written, not one record earlier, and never back.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The Singer tap: settings, STATE, discovery."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Which URLs may be called. Depends on neither settings nor links."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 

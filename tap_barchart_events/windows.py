@@ -5,8 +5,6 @@ window is half-open, ``[start, end)``: an event on the edge between two windows 
 the later one, once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 

@@ -1,7 +1,5 @@
 """What tests share: an emulator with a client of its own, and retries that hardly wait."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from dataclasses import replace

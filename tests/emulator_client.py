@@ -1,7 +1,5 @@
 """A client of the emulator that hides nothing: what the emulator's tests share."""
 
-from __future__ import annotations
-
 import csv
 import io
 import time

@@ -1,7 +1,5 @@
 """The events of the emulator in the form of the tap's records, by the documented recipe."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

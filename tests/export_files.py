@@ -1,7 +1,5 @@
 """Export files for tests: made, and read in the slow and obvious way that the tap is held to."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ grows fails. Where the kernel does not permit that, only connections of this pro
 checked, and the header of the test run says so.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

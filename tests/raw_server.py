@@ -1,7 +1,5 @@
 """The service by raw sockets: what no HTTP server would send. A test can replace each response."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import socket

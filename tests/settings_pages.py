@@ -3,8 +3,6 @@
 `make settings` runs it; a test holds the files to it. It depends on no setting by name.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

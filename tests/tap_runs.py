@@ -1,7 +1,5 @@
 """Running the tap: in this process, quickly, or as the real command in a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import gzip

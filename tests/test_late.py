@@ -1,7 +1,5 @@
 """Late events: counted by hour, however windows are cut and runs are interrupted."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from hypothesis import given

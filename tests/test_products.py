@@ -1,7 +1,5 @@
 """What is known of the products, and the names of their columns."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

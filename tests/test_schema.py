@@ -1,7 +1,5 @@
 """Catalogs: what cannot be used is refused in a sentence, and the keys are always the stream's."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Settings: converted once, and refused with their name and what would be right."""
 
-from __future__ import annotations
-
 import json
 from decimal import Decimal
 from typing import Any

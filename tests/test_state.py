@@ -1,7 +1,5 @@
 """What STATE holds of a product: read tolerantly, and true after every run."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -3,8 +3,6 @@
 Source of facts: the vendor's OpenAPI file, version 6.0.0, and its public documentation.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import re

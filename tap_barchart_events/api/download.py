@@ -5,8 +5,6 @@ is compressed; labels matter only for an empty one. The link is a secret: no err
 it.
 """
 
-from __future__ import annotations
-
 import gzip
 import logging
 import os

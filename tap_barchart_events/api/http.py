@@ -4,8 +4,6 @@ A link is a secret: it gives access to the file. The libraries put whole URLs in
 logs, so their errors are replaced here, and their loggers are silenced.
 """
 
-from __future__ import annotations
-
 import http.client
 import itertools
 import logging

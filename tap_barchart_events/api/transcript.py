@@ -4,8 +4,6 @@ Kept are structure, numbers, dates, error codes, and the names of known products
 columns. All other text is masked.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -4,12 +4,9 @@ Decides nothing: ``jobs`` says which call comes next. Depends on neither Singer 
 file.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +74,7 @@ class Exporter:
             self.directory,
             unix_time=self.client.now - time.monotonic(),
         )
+        self.job_counts = self._scheduler.job_counts
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
@@ -95,11 +93,6 @@ class Exporter:
         """Export nothing from an instant on; drop the jobs of windows that end later."""
         with self._changed:
             self._scheduler.end_at(instant)
-
-    @property
-    def job_counts(self) -> Mapping[str, Counter[str]]:
-        """What became of the jobs so far, by product."""
-        return self._scheduler.job_counts
 
     @property
     def events_left(self) -> float | None:

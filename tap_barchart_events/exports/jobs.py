@@ -214,6 +214,8 @@ class Scheduler:
         self._outage_of: str | None = None
         """The product whose calls have failed at every try since."""
         self._queues = {p: ProductQueue(p, plan, plan.span.start) for p, plan in self.plans.items()}
+        self.job_counts = {product: queue.counts for product, queue in self._queues.items()}
+        """What became of the jobs so far, by product."""
         self._current = next(iter(self.plans))
         self._limit = self._lowest_limit = self.policy.max_concurrent_jobs
         self._completed = 0
@@ -237,11 +239,6 @@ class Scheduler:
     def open_starts(self) -> int:
         """How many starts of jobs have not been answered."""
         return sum(export.state is State.STARTING for export in self._exports())
-
-    @property
-    def job_counts(self) -> dict[str, Counter[str]]:
-        """What became of the jobs so far, by product."""
-        return {product: queue.counts for product, queue in self._queues.items()}
 
     def take_over(self, product: str, job: SavedJob) -> bool:
         """Use a job that an earlier run has started, if its window may be issued."""
@@ -553,9 +550,9 @@ class Scheduler:
                 first, self._outage_of = self._outage_of, export.product
                 left = [p for p in self._queues if p != export.product and not self.is_over(p)]
                 return not left or first not in {None, export.product}
-            case errors.BarchartEventsError():
-                return isinstance(error, errors.ResourceError)
-        return True
+            case errors.ResourceError():
+                return True
+        return not isinstance(error, errors.BarchartEventsError)
 
     def _log(self, *line: Any) -> None:
         self.lines.append(line)

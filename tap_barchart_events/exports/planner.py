@@ -72,9 +72,13 @@ class Knowledge:
 
     def observe_hours(
         self, window: Window, events_by_hour: Mapping[int, int], trend_from: int
-    ) -> None:
-        """Learn the hours of a window, and the trend from an instant on."""
-        rates = self.rates()
+    ) -> tuple[int, float]:
+        """Learn the hours of a window, and the trend from an instant on.
+
+        Returns:
+            The events from that instant on in known hours of the week, and how many were expected.
+        """
+        rates, seen, known = self.rates(), 0, 0.0
         counted = expected = 0.0
         for hour, share in _hours(window.start, window.end):
             events, of_week = events_by_hour.get(hour, 0), hour % WEEK_HOURS
@@ -82,12 +86,15 @@ class Knowledge:
                 counted += events
                 expected += rates[of_week] * share
             old = self.hours[of_week]
+            if old is not None and hour * HOUR >= trend_from:
+                seen, known = seen + events, known + rates[of_week] * share
             if old is None:
                 self.hours[of_week] = events / max(share, MIN_SHARE)
             else:
                 self.hours[of_week] = old + NEW_SHARE * (events - share * old)
         ratio = _bounded((counted + 1) / (expected + 1))
         self.trend = _bounded(self.trend * ratio**TREND_POWER)
+        return seen, known
 
     def fitted(self, events: int) -> None:
         """Learn that an export held this many events."""
@@ -233,15 +240,11 @@ class WindowPlanner:
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
         self._in_flight.discard(window)
-        rates = self.known.rates()
-        for hour, share in _hours(window.start, window.end):
-            is_known = self.known.hours[hour % WEEK_HOURS] is not None
-            if is_known and self.bookmark is not None and hour * HOUR >= self.bookmark:
-                self.expected += rates[hour % WEEK_HOURS] * share
-                self.seen += events_by_hour.get(hour, 0)
         self.known.fitted(sum(events_by_hour.values()))
         trend_from = self.span.start if self.bookmark is None else self.bookmark
-        self.known.observe_hours(window, events_by_hour, trend_from)
+        seen, expected = self.known.observe_hours(window, events_by_hour, trend_from)
+        if self.bookmark is not None:
+            self.seen, self.expected = self.seen + seen, self.expected + expected
 
     def too_large(self, window: Window) -> bool:
         """Take back a window whose job was too large, to issue it in smaller ones.

@@ -9,8 +9,6 @@ are rows of 2 kB on average. Beyond its limit DuckDB spills to disk what it can.
 ordinary events the peak of the whole process stays under 200 MB.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Iterator

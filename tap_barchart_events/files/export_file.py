@@ -4,8 +4,6 @@ The input is a complete local file and the window that it was exported for. The 
 depend on jobs, bookmarks or STATE.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

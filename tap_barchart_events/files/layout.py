@@ -4,8 +4,6 @@ Pure: its functions take the fields of the first row, or counts, and return name
 error. It reads no file, and does not depend on DuckDB or Singer.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,8 +3,6 @@
 All output modes use one relation of events. They differ only in how an event is written.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ DuckDB is fast, but misreads some malformed rows without an error. So the bytes 
 rows with quotes matched, before DuckDB reads the file. Does not depend on DuckDB or Singer.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """Where BATCH files are stored: a folder, or an object store that fsspec has a package for."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Depends on no stream and no message.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import select

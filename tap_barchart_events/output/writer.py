@@ -1,7 +1,5 @@
 """Whole Singer messages on stdout, also when a signal ends the tap. Depends on no stream."""
 
-from __future__ import annotations
-
 import sys
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter

@@ -1,7 +1,5 @@
 """Clients of the service whose connections are closed after each test."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Jobs that the tests of the client start."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tap_barchart_events.api.client import ReportsClient

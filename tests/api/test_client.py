@@ -1,7 +1,5 @@
 """The service's calls over real HTTP: start, poll, link, and retries."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

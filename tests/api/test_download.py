@@ -1,7 +1,5 @@
 """Downloads over real HTTP: those that break, and object stores that answer anything."""
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import random

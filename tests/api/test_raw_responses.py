@@ -1,7 +1,5 @@
 """Responses that no HTTP server would send: what is taken for a response, and what ends it."""
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The transcript: shapes of responses and files, without anything of a user."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The emulator over real HTTP: its calls, its strictness, its limits, its command."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The emulator's events, and the files that it makes of them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import pairwise
 from typing import Any

@@ -3,8 +3,6 @@
 ``tests/end_to_end/test_faults.py`` meets every kind of fault in every call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any

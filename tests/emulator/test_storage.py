@@ -1,7 +1,5 @@
 """The emulator's object storage: signed links that run out, ranges, compression."""
 
-from __future__ import annotations
-
 import gzip
 
 import pytest

@@ -1,7 +1,5 @@
 """What these tests share: services, the tap's warnings, and the real command run to its end."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Schema and catalog: order, selection, flattening, and catalogs made for something else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

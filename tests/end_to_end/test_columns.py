@@ -1,7 +1,5 @@
 """Columns of files: by header, setting or known layout, and what is logged when they change."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

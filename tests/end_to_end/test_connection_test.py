@@ -1,7 +1,5 @@
 """`--test`: what a sync would cover, and one sentence about whether it would work."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ window, and one more for each job that a STATE could not yet name, or that was t
 Each test prints the seed that it used; the environment variable ``CRASH_SEED`` gives one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Exactly the expected events, whatever the files look like and however windows are cut."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The fault matrix: whatever breaks, at whichever call, all events come or an error says why."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

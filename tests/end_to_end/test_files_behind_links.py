@@ -1,7 +1,5 @@
 """Whole syncs from object storage that labels, packs, cuts or refuses files in other ways."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whole syncs from a service that no HTTP server would be: nothing is lost in silence."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Jobs outlive a run: the next one uses them, whatever ended the first and whatever STATE holds."""
 
-from __future__ import annotations
-
 import copy
 import errno
 import json

@@ -1,7 +1,5 @@
 """Late events: what a range that is read again has gained since the run before."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

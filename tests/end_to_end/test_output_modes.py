@@ -1,7 +1,5 @@
 """Output modes: RECORD lines in bulk, through the SDK, and BATCH files; all have equal events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Progress: what people and machines see of each window."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Refusals: a clear last line that says what to do, exit 1, and nothing half done."""
 
-from __future__ import annotations
-
 import re
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Secrets and hosts: what never appears anywhere, and who never gets credentials."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

@@ -1,7 +1,5 @@
 """The answers to the calls of the API: which ones stop a sync, and which are only a warning."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import socket

@@ -3,8 +3,6 @@
 Each test prints the seed that it used; the environment variable ``CRASH_SEED`` gives one.
 """
 
-from __future__ import annotations
-
 import random
 import signal
 import sys

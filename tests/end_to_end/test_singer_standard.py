@@ -1,7 +1,5 @@
 """The SDK's standard tap tests, and what singer-check-tap says of the tap's output."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

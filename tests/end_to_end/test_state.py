@@ -1,7 +1,5 @@
 """STATE from run to run: bookmark, lookback, lag, clocks, what was learnt, and its warnings."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

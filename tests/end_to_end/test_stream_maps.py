@@ -1,7 +1,5 @@
 """Stream maps: each form that the SDK documents works; a map that would do nothing is refused."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Files that are not the export asked for: rows of another range, and rows inside quoted values."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

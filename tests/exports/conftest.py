@@ -1,7 +1,5 @@
 """Exporters of an emulator's files, and doubles of files whose content does not matter."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import threading

@@ -4,8 +4,6 @@ The scheduler, the planner and the policies are the tap's own. Each call takes i
 run at once as the exporter has threads.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import logging

@@ -1,7 +1,5 @@
 """What was learnt: how it changes, how it is kept in STATE, and harmless whatever stands there."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """Which jobs of an earlier run are taken over, and why the others are not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Windows in, files out: in order, jobs side by side, splits, and what failing jobs lead to."""
 
-from __future__ import annotations
-
 import math
 import random
 import re

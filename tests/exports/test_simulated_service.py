@@ -1,7 +1,5 @@
 """Limits and outages of the service in simulated time: what they cost, to the second."""
 
-from __future__ import annotations
-
 import math
 import re
 import statistics

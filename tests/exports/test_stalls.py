@@ -1,7 +1,5 @@
 """Scenes in which a sync could wait for ever, or use a job of an earlier run wrongly."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

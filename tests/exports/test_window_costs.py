@@ -1,7 +1,5 @@
 """Windows sized by events cost what docs/benchmarks.md says, in simulated time."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from pathlib import Path

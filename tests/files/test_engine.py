@@ -1,7 +1,5 @@
 """DuckDB within bounds: what happens when memory or disk do not suffice."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The ids of events: over the identity columns, which are frozen, whatever else a file has."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """Export files → events, against a slow and obvious reading."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Export files → events: in each output mode, in bad cases."""
 
-from __future__ import annotations
-
 import gc
 import gzip
 import json

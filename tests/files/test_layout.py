@@ -1,7 +1,5 @@
 """Which column is which: headers, the setting ``columns``, known layouts, cross-check."""
 
-from __future__ import annotations
-
 import pytest
 
 from tap_barchart_events.exceptions import FileError, LayoutError

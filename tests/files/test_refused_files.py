@@ -1,7 +1,5 @@
 """Files that are not read, and what their errors say: the line, and which setting to change."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

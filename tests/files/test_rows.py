@@ -1,7 +1,5 @@
 """An export file as bytes: its rows, and the line of an error."""
 
-from __future__ import annotations
-
 import sys
 import time
 from dataclasses import replace

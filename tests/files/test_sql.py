@@ -1,7 +1,5 @@
 """Quoting for SQL, and texts put together of parts."""
 
-from __future__ import annotations
-
 import duckdb
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """A quoted value never swallows rows: files that quote their values, and files that do not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

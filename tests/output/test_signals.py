@@ -1,7 +1,5 @@
 """A signal ends the tap, wherever it is: soon, quietly, with a true STATE and nothing left."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """One PostgreSQL server for all pipelines, and for each test a schema of its own in it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 Times are milliseconds since the epoch, days are texts, and both are of UTC.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The plain Singer pipe: the tap as a process, its messages, and a target that reads them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterable, Mapping

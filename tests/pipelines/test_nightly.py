@@ -1,7 +1,5 @@
 """The job of `meltano.yml`: a load that fails in part, and the models all the same."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The commands of docs/operations.md do what the page says, run as they stand there."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

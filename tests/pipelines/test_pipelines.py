@@ -1,7 +1,5 @@
 """`meltano run` for real, twice; and loaders are as meltano.yml declares them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """From the emulator into a real PostgreSQL: the table holds the expected events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ One user's sessions last over midnights and have pauses of just 30 minutes, some
 and join what were two sessions, some have no user, and texts are spelt in many ways.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from barchart_events_emulator import Emulator, Event

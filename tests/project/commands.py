@@ -1,7 +1,5 @@
 """Commands of the project, run as its user would run them."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path

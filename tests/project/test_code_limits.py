@@ -1,7 +1,5 @@
 """The code stays small in its parts, and asks the linter for few exceptions."""
 
-from __future__ import annotations
-
 import ast
 import io
 import re

@@ -1,7 +1,5 @@
 """Files for Meltano, its hub, GitHub and pre-commit agree with the tap and with each other."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """`make demo`: what it loads, what it draws, and how it ends."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The files that deploy the nightly run, and docs/deploy.md, agree with the project."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """README and docs/ say what is: errors, promises, commands, settings, metrics, links."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import json

@@ -1,7 +1,5 @@
 """Imports keep the contracts of ``pyproject.toml``, and these find what they forbid."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tests read no settings of their user, and reach no network but loopback."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

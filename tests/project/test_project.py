@@ -1,7 +1,5 @@
 """The project's own files agree with each other, and the commands that they name work."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys
