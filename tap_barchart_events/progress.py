@@ -77,14 +77,9 @@ class Progress:
             metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
         return self
 
-    def begin(
-        self,
-        plans: Mapping[str, WindowPlanner],
-        late: Mapping[str, LateEvents],
-        exports: Exporter,
-    ) -> None:
+    def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:
         """Take what the sync covers; show the bar, if there is a terminal."""
-        self.plans, self.late, self.exports = plans, late, exports
+        self.exports, self.plans, self.late = exports, exports.scheduler.plans, late
         if sys.stderr.isatty() and self._total:
             self._show_bar()
 
@@ -126,9 +121,8 @@ class Progress:
             seconds: From the start of writing its file until its bookmark moved.
         """
         self._seconds_writing += seconds
-        events, events_left = self._sum("events"), None
-        if self.exports:
-            events_left = self.exports.events_left
+        events = self._sum("events")
+        events_left = self.exports.events_left if self.exports else None
         share = self._sum("milliseconds") / self._total
         is_last = share >= 1
         if events_left is not None and events:
@@ -158,7 +152,7 @@ class Progress:
     def _numbers(self, product: str) -> dict[str, Any]:
         """Return what became of a product."""
         sums, plan, late = self._sums[product], self.plans.get(product), self.late.get(product)
-        jobs = self.exports.job_counts[product] if self.exports else Counter[str]()
+        jobs = self.exports.scheduler.job_counts[product] if self.exports else Counter[str]()
         bookmark, late_events = self.states[product].bookmark, late.by_hour.total() if late else 0
         status = "stopped" if sums["windows"] else "not reached"
         if product in self.failed:
@@ -206,9 +200,7 @@ class Progress:
 
     def _closing_line(self, tags: Mapping[Any, Any]) -> str:
         """Return the numbers of the metric in words."""
-        new, again, late = (
-            tags[name] for name in ("new_events", "events_read_again", "late_events")
-        )
+        new, again, late = tags["new_events"], tags["events_read_again"], tags["late_events"]
         parts = f" ({new:,} new, {again:,} read again)" if again else ""
         waited, wrote = (duration(tags[name]) for name in ("seconds_waited", "seconds_writing"))
         remarks = []

@@ -210,9 +210,7 @@ class EventsStream(Stream):
                     failed[export.product] = cast("Exception", error)
                     self.logger.error("%s", error)
                 else:
-                    in_setting = export.product in settings.columns
-                    how = export.file.contents.description(in_setting=in_setting)
-                    self.logger.info("%s: %s: %s", where, export.window, how)
+                    self.logger.info("%s: %s: %s", where, export.window, export.file.description)
                     read += export.file.contents.rows > 0
                     with closing(export.file), closing(export.file.records()) as records:
                         for record in islice(records, 1):

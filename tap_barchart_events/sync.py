@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.exports.exporter import Exporter
-from tap_barchart_events.exports.jobs import Export, JobPolicy
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
 from tap_barchart_events.exports.saved_jobs import Request, SavedJob
 from tap_barchart_events.files.export_file import ExportFile
@@ -36,8 +35,6 @@ class Sync:
 
     coverage: Coverage
     client: ReportsClient
-    plans: Mapping[str, WindowPlanner]
-    late: Mapping[str, LateEvents]
     exports: Exporter
     progress: Progress
 
@@ -49,9 +46,9 @@ class Sync:
 
     def with_jobs_and_sizes(self, product: str, state: ProductState) -> ProductState:
         """Return a product's state with the jobs under way and what was learnt so far."""
-        learnt = self.plans[product].known.to_json()
+        learnt = self.progress.plans[product].known.to_json()
         next_start = (state.bookmark or 0) - self.coverage.settings.lookback
-        if counts := self.late[product].to_text(next_start):
+        if counts := self.progress.late[product].to_text(next_start):
             learnt["counts"] = counts
         return replace(
             state,
@@ -63,19 +60,17 @@ class Sync:
 @contextmanager
 def open_sync(coverage: Coverage) -> Iterator[Sync]:
     """Check the credentials, determine what to export, and open the sync."""
-    calls, logger, states = list[str](), coverage.logger, coverage.states
-    client = coverage.client(calls.append)
-    progress = Progress(logger, coverage.settings.customer, states, calls)
+    client, logger, states = coverage.client(), coverage.logger, coverage.states
+    progress = Progress(logger, coverage.settings.customer, states, client.calls)
     with progress, closing(client):
         client.authenticate(is_first_sync=all(s.bookmark is None for s in states.values()))
         spans = coverage.spans(_now(client, logger))
-        plans, late = coverage.plans(spans), coverage.late(spans)
-        exports = coverage.exports(client, plans)
-        progress.begin(plans, late, exports)
+        exports = coverage.exports(client, coverage.plans(spans))
+        progress.begin(exports, coverage.late(spans))
         with closing(exports):
             for product, job in coverage.jobs(spans, int(client.now)):
                 exports.take_over(product, job)
-            yield Sync(coverage, client, plans, late, exports, progress)
+            yield Sync(coverage, client, exports, progress)
 
 
 def export_newest(coverage: Coverage) -> Iterator[Export]:
@@ -144,27 +139,24 @@ class Coverage:
         self.learnt = {
             p: s.learnt if s.learnt.get("types") == types else {} for p, s in states.items()
         }
-        self.known = {
-            product: Knowledge.from_json(learnt) for product, learnt in self.learnt.items()
-        }
+        self.known = {p: Knowledge.from_json(learnt) for p, learnt in self.learnt.items()}
 
-    def client(self, on_request: Callable[[str], None] | None = None) -> ReportsClient:
-        """Return a client; it calls ``on_request`` with the endpoint of each request."""
+    def client(self) -> ReportsClient:
+        """Return a client of the service."""
         settings = self.settings
         return ReportsClient(
             settings.api_url,
             settings.username,
             settings.password,
-            stopped=threading.Event(),
             timeout=settings.request_timeout_seconds,
             retry=self.policy.starts,
-            on_request=on_request,
         )
 
     def exports(self, client: ReportsClient, plans: Mapping[str, WindowPlanner]) -> Exporter:
         """Return what exports windows."""
-        parts = self.request, self.policy, self.folder, client.stopped, self.open_file
-        return Exporter(client, plans, *parts)
+        unix_time = client.now - time.monotonic()
+        scheduler = Scheduler(plans, self.request, self.policy, self.folder, unix_time)
+        return Exporter(client, scheduler, self.open_file)
 
     def latest(self, now: int) -> int:
         """Return the instant up to which all is complete: now minus the lag."""
@@ -234,13 +226,11 @@ class Coverage:
 
     def late(self, spans: Mapping[str, Window]) -> dict[str, LateEvents]:
         """Return what counts the late events of each product."""
-        counts = {
-            p: LateEvents.counts_in(learnt.get("counts")) for p, learnt in self.learnt.items()
-        }
-        return {
-            product: LateEvents(span.start, self.states[product].bookmark, counts[product])
-            for product, span in spans.items()
-        }
+        late = {}
+        for product, span in spans.items():
+            counts = LateEvents.counts_in(self.learnt[product].get("counts"))
+            late[product] = LateEvents(span.start, self.states[product].bookmark, counts)
+        return late
 
     def jobs(self, spans: Mapping[str, Window], now: int) -> Iterator[tuple[str, SavedJob]]:
         """Yield the jobs of an earlier run that lack no event, with their products."""

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
@@ -86,7 +86,8 @@ class Job:
 def parse_job(value: Any) -> Job:
     """Return the job that a JSON value describes; its status stripped, in upper case."""
     source, status, seconds = value["source"], value["status"].strip().upper(), None
-    if not is_source(source):
+    # It becomes part of URLs and of log lines.
+    if not (0 < len(source) <= MAX_SOURCE and source.isprintable()):
         raise ValueError
     with suppress(KeyError, OverflowError, TypeError, ValueError):
         took = (float(value["timing"]["end"]) - float(value["timing"]["start"])) / 1000
@@ -95,35 +96,12 @@ def parse_job(value: Any) -> Job:
     return Job(source, status, seconds, echo if isinstance(echo, dict) else {})
 
 
-def is_source(text: str) -> bool:
-    """Return whether a text can be the name of a job, in URLs and in the log."""
-    return 0 < len(text) <= MAX_SOURCE and text.isprintable()
-
-
 def parse_link(value: Any) -> str:
     """Return the link of a response that holds one."""
     link: str = value["link"].strip()
     if not link:
         raise ValueError
     return link
-
-
-def filter_of(
-    *, customer: str, product: str, start: int, end: int, types: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the ``filter`` of a request.
-
-    The vendor's public schema reader depends on the order of the keys, and on numbers.
-
-    Args:
-        customer: Customer code.
-        product: Product code.
-        start: First instant, in milliseconds.
-        end: Last instant, in milliseconds; whether it is inclusive is not documented.
-        types: Event type codes; none for all.
-    """
-    some = {"types": [*types]} if types else {}
-    return {"customer": customer, "product": product, **some, "start": start, "end": end}
 
 
 def _code(value: Any) -> str | None:
@@ -171,17 +149,17 @@ class ReportsClient:
     username: str
     password: str
 
-    stopped: threading.Event
-    """Ends calls when set."""
-
     timeout: float = 60
     """To connect and for each read, in seconds."""
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     """How calls are retried."""
 
-    on_request: Callable[[str], None] | None = None
-    """Called with the endpoint of each API request."""
+    stopped: threading.Event = field(default_factory=threading.Event, init=False)
+    """Ends calls when set."""
+
+    calls: list[str] = field(default_factory=list, init=False)
+    """The endpoint of each API request so far."""
 
     clock_offset: float | None = field(default=None, init=False)
     """Seconds that the service's clock is ahead of the machine's; negative if behind.
@@ -236,15 +214,15 @@ class ReportsClient:
             CredentialsError: The credentials are wrong.
             ServiceError: The service did not answer at any try.
         """
-        retry, timeout = self.retry, self.timeout
+        retry, timeout = self.retry, (self.timeout, self.timeout)
         if is_first_sync:
             retry = replace(retry, timeout=min(retry.timeout, UNREACHABLE_TIMEOUT))
-            timeout = min(timeout, CONNECT_TIMEOUT)
+            timeout = (min(self.timeout, CONNECT_TIMEOUT), self.timeout)
         path, what = "/service/authenticate", "check the credentials"
 
         def attempt() -> errors.ServiceError | None:
             try:
-                self._call("authenticate", path, what, bool, connect_timeout=timeout)
+                self._call("authenticate", path, what, bool, timeout=timeout)
             except errors.ServiceError as error:
                 if error.status is None or self._refusal:
                     raise
@@ -255,12 +233,12 @@ class ReportsClient:
             logger.warning("%s; the first export job will check the credentials", error)
         return error is None
 
-    def start(self, *, delimiter: str = DEFAULT_DELIMITER, **export: Any) -> Job:
+    def start(self, asked: dict[str, Any], delimiter: str = DEFAULT_DELIMITER) -> Job:
         """Start an export job, with one try: ``POST /reports``.
 
         Args:
+            asked: What to export: the ``filter`` of the request.
             delimiter: Field separator; the service's default is not sent.
-            export: What to export, as arguments of ``filter_of``.
 
         Raises:
             CredentialsError: The credentials are wrong.
@@ -269,27 +247,25 @@ class ReportsClient:
             TransientError: The service failed, or starts no more jobs.
             ServiceError: The answer is not documented.
         """
-        what, asked = "start an export job", filter_of(**export)
-        body = {"filter": asked}
+        what, body = "start an export job", {"filter": asked}
         if delimiter != DEFAULT_DELIMITER:
             body["output"] = {"delimiter": delimiter}
-        return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), body=body)
+        return self._call("start", "/reports", what, lambda v: self._job(v, what, asked), json=body)
 
-    def expect(self, source: str, **export: Any) -> None:
+    def expect(self, source: str, asked: dict[str, Any]) -> None:
         """Register a job of an earlier run: it is refused as the answer to any other start.
 
         Args:
             source: The name of the job.
-            export: What it exports, as arguments of ``filter_of``.
+            asked: What it exports, as for ``start``.
         """
-        self._requested[source] = filter_of(**export)
+        self._requested[source] = asked
 
-    def poll(self, source: str, **export: Any) -> Job:
+    def poll(self, source: str) -> Job:
         """Get the status of a job: ``GET /reports/{source}/availability``.
 
         Args:
-            source: The name of the job.
-            export: What it exports, as arguments of ``filter_of``.
+            source: The name of a job that this client has started, or that is registered.
 
         Raises:
             CredentialsError: The credentials are wrong.
@@ -298,7 +274,7 @@ class ReportsClient:
             ServiceError: The service failed at each try.
         """
         path = f"/reports/{quote(source, safe='')}/availability"
-        what, asked = f"poll job {source}", filter_of(**export)
+        what, asked = f"poll job {source}", self._requested[source]
 
         def parse(value: Any) -> Job:
             return self._job(value, what, asked, source)
@@ -386,16 +362,16 @@ class ReportsClient:
             raise
 
     def _call(
-        self,
-        call: str,
-        path: str,
-        what: str,
-        parse: Callable[[Any], T],
-        *,
-        body: dict[str, Any] | None = None,
-        connect_timeout: float | None = None,
+        self, call: str, path: str, what: str, parse: Callable[[Any], T], **options: Any
     ) -> T:
-        """Make one call of the API, once: a POST if there is a body. Return what was parsed.
+        """Make one call of the API, once. Return what was parsed.
+
+        Args:
+            call: The endpoint: ``poll``.
+            path: The path of the URL.
+            what: What fails with the call, for errors: ``poll job …``.
+            parse: Returns the value of a JSON response; it may raise what such code raises.
+            options: Of ``Session.call``; with ``json`` the call is a POST.
 
         Raises:
             CredentialsError: The service refuses the credentials now, or has done so before.
@@ -405,15 +381,10 @@ class ReportsClient:
         if self.stopped.is_set():
             raise errors.SyncStopped
         sent = time.time()
-        response, content = self._session.call(
-            "POST" if body else "GET",
-            self.api_url + path,
-            what,
-            json=body,
-            timeout=(connect_timeout or self.timeout, self.timeout),
-        )
-        if self.on_request:
-            self.on_request(call)
+        method, url = "POST" if "json" in options else "GET", self.api_url + path
+        options = {"timeout": (self.timeout, self.timeout), **options}
+        response, content = self._session.call(method, url, what, **options)
+        self.calls.append(call)
         if logger.isEnabledFor(logging.DEBUG):
             form = response_form(response.headers, content)
             logger.debug("response to %s: %d %s", call, response.status_code, form)

@@ -7,20 +7,15 @@ file.
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tap_barchart_events.api.client import Job, ReportsClient
 from tap_barchart_events.api.transcript import file_form
 from tap_barchart_events.exceptions import SyncStopped
-from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
-from tap_barchart_events.exports.planner import WindowPlanner
-from tap_barchart_events.exports.saved_jobs import Request, SavedJob
+from tap_barchart_events.exports.jobs import Export, Scheduler, State
+from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.files.export_file import ExportFile
-
-OpenFile = Callable[[Export], ExportFile]
-"""Returns the downloaded file of an export, unread."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +37,10 @@ class Exporter:
     """
 
     client: ReportsClient
-    """The service."""
-    plans: Mapping[str, WindowPlanner]
-    """The windows of each product, in the order in which they will be read."""
-    request: Request
-    """What all exports have in common."""
-    policy: JobPolicy
-    """How many jobs run at once, how they are polled, and when they are replaced."""
-    directory: Path
-    """Where files go."""
-    stopped: threading.Event
-    """Ends everything when set."""
-    open_file: OpenFile
+    """The service; its ``stopped`` ends everything."""
+    scheduler: Scheduler
+    """Decides which call comes next. It is used under a lock."""
+    open_file: Callable[[Export], ExportFile]
     """Returns the downloaded file of an export, unread."""
     seconds_waited: float = 0.0
     """How long the caller has waited for exports so far."""
@@ -67,43 +54,36 @@ class Exporter:
         self._in_check: ExportFile | None = None
         self._threads: list[threading.Thread] = []
         self._defect: Exception | None = None
-        self._scheduler = Scheduler(
-            self.plans,
-            self.request,
-            self.policy,
-            self.directory,
-            unix_time=self.client.now - time.monotonic(),
-        )
-        self.job_counts = self._scheduler.job_counts
 
     def take_over(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
-        if self._scheduler.take_over(product, job):
-            self.client.expect(job.source, **self.request.of(product, job.window))
+        if self.scheduler.take_over(product, job):
+            asked = self.scheduler.request.filter(product, job.window)
+            self.client.expect(job.source, asked)
 
     def start_first(self) -> None:
         """Start a job before any other call; the response shows the service's time."""
         with self._changed:
-            if export := self._scheduler.next_call(time.monotonic(), only_start=True):
+            if export := self.scheduler.next_call(time.monotonic(), only_start=True):
                 threading.Thread(target=self._make, args=(export,), daemon=True).start()
-            while self._scheduler.open_starts:
+            while self.scheduler.open_starts:
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
 
     def end_at(self, instant: int) -> None:
         """Export nothing from an instant on; drop the jobs of windows that end later."""
         with self._changed:
-            self._scheduler.end_at(instant)
+            self.scheduler.end_at(instant)
 
     @property
     def events_left(self) -> float | None:
         """How many events are expected in windows that are not emitted; None if unknown."""
         with self._changed:
-            return self._scheduler.events_left
+            return self.scheduler.events_left
 
     def jobs(self, product: str) -> list[SavedJob]:
         """Return the product's jobs that a later run can take over."""
         with self._changed:
-            return self._scheduler.jobs(product)
+            return self.scheduler.jobs(product)
 
     def of(self, product: str) -> Generator[Export]:
         """Yield the exports of one product, in time order, each with its file or its error.
@@ -114,13 +94,13 @@ class Exporter:
             BarchartEventsError: The sync of all products ends; what was ready has been yielded.
         """
         with self._changed:
-            self._scheduler.set_current(product)
+            self.scheduler.set_current(product)
             self._changed.notify_all()
             if not self._threads:
                 self._add_thread()
         while export := self._wait_for_next(product):
-            if export.error and self._scheduler.ending:
-                raise self._scheduler.ending from None
+            if export.error and self.scheduler.ending:
+                raise self.scheduler.ending from None
             yield export
             if export.error:
                 return
@@ -128,17 +108,17 @@ class Exporter:
     def emitted(self, export: Export) -> None:
         """Mark a window whose events have all been written; remove its file."""
         with self._changed:
-            self._scheduler.emitted(export)
+            self.scheduler.emitted(export)
             self._changed.notify_all()
         export.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End all work; a thread that hangs in a call is not waited for."""
-        self.stopped.set()
+        self.client.stopped.set()
         until = time.monotonic() + CLOSE_SECONDS
         with self._changed:
             self._changed.notify_all()
-            while self._scheduler.open_starts or any(t.is_alive() for t in self._threads):
+            while self.scheduler.open_starts or any(t.is_alive() for t in self._threads):
                 if time.monotonic() > until:
                     break
                 if file := self._in_check:
@@ -148,14 +128,14 @@ class Exporter:
     def _wait_for_next(self, product: str) -> Export | None:
         """Wait for a product's next window to be ready or failed; None at the end."""
         with self._changed:
-            while not self._scheduler.is_at_end(product):
-                export = self._scheduler.following(product)
+            while not self.scheduler.is_at_end(product):
+                export = self.scheduler.following(product)
                 if export and export.state in {State.READY, State.FAILED}:
                     return export
                 if self._defect:
                     raise self._defect
-                if self._scheduler.ending and not (export and export.job):
-                    raise self._scheduler.ending
+                if self.scheduler.ending and not (export and export.job):
+                    raise self.scheduler.ending
                 began = time.monotonic()
                 self._changed.wait(SIGNAL_CHECK_SECONDS)
                 self.seconds_waited += time.monotonic() - began
@@ -165,7 +145,7 @@ class Exporter:
 
     def _add_thread(self) -> None:
         """Start a thread unless there are enough. The lock is held."""
-        if len(self._threads) < 2 * self.policy.max_concurrent_jobs:  # half may download
+        if len(self._threads) < 2 * self.scheduler.policy.max_concurrent_jobs:  # half may download
             # A daemon: a call that hangs must not keep the process alive when the sync ends.
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()
@@ -183,12 +163,12 @@ class Exporter:
     def _next_call(self) -> Export | None:
         """Wait for the next call to make; None at the end."""
         with self._changed:
-            while not self.stopped.is_set():
+            while not self.client.stopped.is_set():
                 now = time.monotonic()
-                if export := self._scheduler.next_call(now):
+                if export := self.scheduler.next_call(now):
                     self._add_thread()  # it makes the next call
                     return export
-                change = self._scheduler.next_change(now)
+                change = self.scheduler.next_change(now)
                 self._changed.wait(min(change - now, threading.TIMEOUT_MAX))
         return None
 
@@ -200,18 +180,19 @@ class Exporter:
         except Exception as error:  # noqa: BLE001 - the scheduler decides about it
             outcome = error
         with self._changed:
-            self._scheduler.finished(export, outcome, time.monotonic())
-            lines, self._scheduler.lines = self._scheduler.lines, []
+            self.scheduler.finished(export, outcome, time.monotonic())
+            lines, self.scheduler.lines = self.scheduler.lines, []
             self._changed.notify_all()
         for line in lines:  # without the lock: their reader may block without end
             logger.log(*line)
 
     def _call(self, export: Export) -> Job | ExportFile:
-        asked = self.request.of(export.product, export.window)
+        request = self.scheduler.request
         if export.job is None:
-            return self.client.start(**asked, delimiter=self.request.delimiter)
+            asked = request.filter(export.product, export.window)
+            return self.client.start(asked, request.delimiter)
         if export.state is State.POLLING:
-            return self.client.poll(export.job.source, **asked)
+            return self.client.poll(export.job.source)
         return self._fetch(export, export.job.source)
 
     def _fetch(self, export: Export, source: str) -> ExportFile:
@@ -220,10 +201,10 @@ class Exporter:
         export.size = self.client.download(source, export.path)
         export.download_seconds = time.monotonic() - began
         if logger.isEnabledFor(logging.DEBUG):
-            form = file_form(export.path, self.request.delimiter)
+            form = file_form(export.path, self.scheduler.request.delimiter)
             logger.debug("file of job %s: %s", source, form)
         with self._checking:
-            if self.stopped.is_set():
+            if self.client.stopped.is_set():
                 raise SyncStopped
             self._in_check = file = self.open_file(export)
             try:

@@ -33,15 +33,15 @@ class Request:
     types: Sequence[str]
     delimiter: str
 
-    def of(self, product: str, window: Window) -> dict[str, Any]:
-        """Return what the request for one window names, as arguments of the client."""
-        return {
-            "customer": self.customer,
-            "product": product,
-            "start": window.start,
-            "end": window.end,
-            "types": self.types,
-        }
+    def filter(self, product: str, window: Window) -> dict[str, Any]:
+        """Return the ``filter`` of the request for one window.
+
+        The vendor's public schema reader depends on the order of the keys, and on numbers. Whether
+        ``end`` is inclusive is not documented.
+        """
+        types = {"types": [*self.types]} if self.types else {}
+        span = {"start": window.start, "end": window.end}
+        return {"customer": self.customer, "product": product, **types, **span}
 
     def fingerprint(self, product: str = "", source: str = "", window: Window | None = None) -> str:
         """Return eight hex digits that differ if requests, or their jobs, differ."""

@@ -116,12 +116,6 @@ class FileContents:
     unknown_types: int = 0
     """Rows with an event type that is not counted separately."""
 
-    quoted: bool = False
-    """Whether a quote character occurs."""
-
-    has_returns: bool = False
-    """Whether a carriage return occurs."""
-
     layout: Layout | None = None
     """The columns; None for a file without rows."""
 
@@ -160,27 +154,6 @@ class FileContents:
             else:
                 contents.unknown_types = min(events, filled["type"])
         return contents
-
-    def description(self, *, in_setting: bool) -> str:
-        """Return in words what the file is.
-
-        Args:
-            in_setting: Whether the setting ``columns`` names its columns.
-        """
-        if self.layout is None:
-            return "no events"
-        columns = f"the known layout of {len(self.layout.names)} columns"
-        if in_setting or not self.layout.by_position:
-            columns = "the setting columns" if self.layout.by_position else "the header"
-        quotes, ends = "with" if self.quoted else "no", "CR LF" if self.has_returns else "LF"
-        number = "1 event" if self.events == 1 else f"{self.events:,} events"
-        text = f"{number}, columns by {columns}, {quotes} quotes, lines end in {ends}"
-        if self.unknown_types:
-            share = 100 * self.unknown_types / self.events
-            text += f", {share:.1f} % of an event type that is not known"
-        if self.extra_columns:
-            text += f", to extra go {', '.join(self.extra_columns)}"
-        return text
 
     def check_range(self, now: int) -> None:
         """Check that the rows, if there are any, are those of the window.

@@ -146,8 +146,7 @@ class ExportFile:
         contents.warnings = check_layout(
             layout, self.product, options.layout_check, contents.filled, contents.by_type
         )
-        contents.layout, contents.quoted = layout, stats.quoted
-        contents.has_returns = stats.has_returns
+        contents.layout = layout
         known = {*LEADING, *options.schema_columns}
         extra = (name for name in layout.names if name not in known)
         contents.extra_columns = tuple(filter(contents.filled.get, extra))
@@ -159,6 +158,26 @@ class ExportFile:
             self._engine.run(self._query.preparation)
             for _ in self._lines("", "\n"):
                 pass
+
+    @property
+    def description(self) -> str:
+        """The file in words, once it is checked."""
+        contents, layout = self.contents, self.contents.layout
+        if layout is None:
+            return "no events"
+        columns, stats = "the header", self._query.source.stats
+        if layout.by_position:
+            known = f"the known layout of {len(layout.names)} columns"
+            columns = "the setting columns" if self.product in self.options.columns else known
+        quotes, ends = "with" if stats.quoted else "no", "CR LF" if stats.has_returns else "LF"
+        number = "1 event" if contents.events == 1 else f"{contents.events:,} events"
+        text = f"{number}, columns by {columns}, {quotes} quotes, lines end in {ends}"
+        if contents.unknown_types:
+            share = 100 * contents.unknown_types / contents.events
+            text += f", {share:.1f} % of an event type that is not known"
+        if contents.extra_columns:
+            text += f", columns that go to extra: {', '.join(contents.extra_columns)}"
+        return text
 
     def records(self) -> Generator[dict[str, Any]]:
         """Yield the events as records."""

@@ -1,6 +1,5 @@
 """Clients of the service whose connections are closed after each test."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ def make_client(service: Emulator | RawServer) -> Iterator[Callable[..., Reports
     clients = []
 
     def make(**options: Any) -> ReportsClient:
-        usual = {"api_url": service.api_url, "stopped": threading.Event(), "timeout": 5}
+        usual = {"api_url": service.api_url, "timeout": 5}
         username, password = service.username, service.password
         options = {"retry": QUICK, **usual, **options}
         clients.append(ReportsClient(username=username, password=password, **options))

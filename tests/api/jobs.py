@@ -17,4 +17,4 @@ def export(hour: int = 0) -> dict[str, Any]:
 
 def start(client: ReportsClient, hour: int = 0) -> str:
     """Start a job, and return its name."""
-    return client.start(**export(hour)).source
+    return client.start(export(hour)).source

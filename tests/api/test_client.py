@@ -19,13 +19,17 @@ from tap_barchart_events.exceptions import (
     SyncStopped,
     TransientError,
 )
+from tap_barchart_events.exports.saved_jobs import Request
+from tap_barchart_events.windows import Window
 from tests.api.jobs import QUICK, export
+
+REQUESTED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
 
 
 def finished_job(client: ReportsClient) -> str:
-    job = client.start(**export())
+    job = client.start(export())
     while job.status == "RUNNING":
-        job = client.poll(job.source, **export())
+        job = client.poll(job.source)
     assert job.status == "COMPLETE"
     return job.source
 
@@ -38,8 +42,9 @@ def calls(service: Emulator, call: str) -> int:
 
 
 def test_a_job_is_started_as_documented(client: ReportsClient, service: Emulator) -> None:
-    client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
-    client.start(customer="A", product="B", start=1, end=2, types=("X", "Y"), delimiter=";")
+    window = Window(1, 2)
+    client.start(Request("TGAM", (), "|").filter("WATCHLIST", window), "|")
+    client.start(Request("A", ("X", "Y"), ";").filter("B", window), ";")
     plain, special = (request.body for request in service.requests)
     # The vendor's public schema reader depends on the order of the keys, and on numbers.
     assert list(plain["filter"]) == ["customer", "product", "start", "end"]
@@ -85,7 +90,7 @@ def test_a_response_about_another_job_is_refused(client: ReportsClient, service:
     source = finished_job(client)
     service.fault("poll", "shape", value={"source": "JOB-other", "status": "COMPLETE"})
     with pytest.raises(JobFailedError, match="job JOB-other, which is for another export"):
-        client.poll(source, **export())
+        client.poll(source)
 
 
 TIMINGS: list[tuple[Any, float | None]] = [
@@ -110,7 +115,7 @@ def test_a_timing_that_is_not_as_documented_is_ignored(
 ) -> None:
     value = {"source": "JOB-1", "status": "RUNNING", "timing": timing}
     service.fault("start", "shape", value=value)
-    job = client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
+    job = client.start(REQUESTED)
     assert job.seconds == seconds
     assert len(service.requests) == 1
 
@@ -122,7 +127,7 @@ def test_a_name_of_a_job_that_cannot_be_one_is_refused(
     client = make_client(retry=RetryPolicy(attempts=1))
     service.fault("start", "shape", value={"source": source, "status": "RUNNING"})
     with pytest.raises(ServiceError, match="the response is not as documented"):
-        client.start(customer="TGAM", product="WATCHLIST", start=1, end=2)
+        client.start(REQUESTED)
 
 
 def test_the_api_is_never_followed_elsewhere(client: ReportsClient, service: Emulator) -> None:
@@ -134,8 +139,6 @@ def test_the_api_is_never_followed_elsewhere(client: ReportsClient, service: Emu
 
 # The filter that a job echoes ----------------------------------------------------------------
 
-
-REQUESTED: dict[str, Any] = {"customer": "TGAM", "product": "WATCHLIST", "start": 1000, "end": 2000}
 
 OTHER_EXPORTS = [
     {"customer": "BARCHART"},
@@ -159,10 +162,10 @@ def job_object(source: str = "JOB-1", **more: Any) -> dict[str, Any]:
 def test_a_job_of_another_export_is_not_used(
     client: ReportsClient, service: Emulator, echo: dict[str, Any], call: str
 ) -> None:
-    source = client.start(**REQUESTED).source if call == "poll" else "JOB-1"
+    source = client.start(REQUESTED).source if call == "poll" else "JOB-1"
     service.fault(call, "shape", value=job_object(source, filter=echo))
     with pytest.raises(JobFailedError, match=f"another export.*{[*echo][-1]}"):
-        client.poll(source, **REQUESTED) if call == "poll" else client.start(**REQUESTED)
+        client.poll(source) if call == "poll" else client.start(REQUESTED)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +189,7 @@ def test_an_echoed_filter_that_covers_the_requested_one_is_accepted(
     client: ReportsClient, service: Emulator, echo: object
 ) -> None:
     service.fault("start", "shape", value=job_object(filter=echo))
-    assert client.start(**REQUESTED).source == "JOB-1"
+    assert client.start(REQUESTED).source == "JOB-1"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_other_types_than_were_asked_for_are_one_warning(
 ) -> None:
     for source in ("JOB-1", "JOB-2"):
         service.fault("start", "shape", value=job_object(source, filter={"types": echoed}))
-        client.start(**REQUESTED, types=requested)
+        client.start(REQUESTED | ({"types": [*requested]} if requested else {}))
     messages = [record.getMessage() for record in caplog.records]
     assert sum("event types" in message for message in messages) == warnings
 
@@ -218,12 +221,12 @@ def test_other_types_than_were_asked_for_are_one_warning(
 def test_a_job_that_an_earlier_run_has_started_is_of_no_other_window(
     client: ReportsClient, service: Emulator
 ) -> None:
-    client.expect("JOB-1", **export(0))
+    client.expect("JOB-1", export(0))
     service.fault("start", "shape", value=job_object())
     with pytest.raises(JobFailedError, match=r"another export \(different window of"):
-        client.start(**export(1))
+        client.start(export(1))
     service.fault("start", "shape", value=job_object())
-    assert client.start(**export(0)).source == "JOB-1"
+    assert client.start(export(0)).source == "JOB-1"
 
 
 # Trying again ------------------------------------------------------------------------------
@@ -237,7 +240,7 @@ def test_a_call_is_tried_as_often_as_allowed_and_no_oftener(
     service.fault("poll", "status", times=None)
     service.requests.clear()
     with pytest.raises(ServiceError, match=r"503; gave up after 5 tries \(setting max_retries\)"):
-        client.poll(source, **export())
+        client.poll(source)
     assert len(service.requests) == QUICK.attempts
 
 
@@ -276,14 +279,10 @@ def test_retry_after_is_honoured(
     assert second - first >= 0.9
 
 
-def test_a_pause_ends_with_the_sync(
-    make_client: Callable[..., ReportsClient], service: Emulator
-) -> None:
-    stopped = threading.Event()
-    client = make_client(stopped=stopped)
+def test_a_pause_ends_with_the_sync(client: ReportsClient, service: Emulator) -> None:
     service.fault("poll", "status", code=503, retry_after=60)
     began = time.monotonic()
-    threading.Timer(0.5, stopped.set).start()
+    threading.Timer(0.5, client.stopped.set).start()
     with pytest.raises(SyncStopped):
         finished_job(client)
     assert time.monotonic() - began < 20
@@ -319,11 +318,9 @@ def test_retry_after_is_seconds_or_a_date(value: str, low: int | None, high: int
 
 @pytest.mark.parametrize("call", ["authenticate", "start"])
 def test_a_sync_that_ends_makes_no_more_calls(
-    make_client: Callable[..., ReportsClient], service: Emulator, call: str
+    client: ReportsClient, service: Emulator, call: str
 ) -> None:
-    stopped = threading.Event()
-    client = make_client(stopped=stopped)
-    stopped.set()
+    client.stopped.set()
     with pytest.raises(SyncStopped):
         client.authenticate() if call == "authenticate" else finished_job(client)
     assert service.requests == []

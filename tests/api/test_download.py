@@ -3,7 +3,6 @@
 import gzip
 import itertools
 import random
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,16 +204,14 @@ def test_a_response_that_makes_no_sense_ends_it(bring: Bring, status: int) -> No
 
 
 def test_a_download_ends_with_the_sync(
-    make_client: Callable[..., ReportsClient], service: RawServer, tmp_path: Path
+    client: ReportsClient, service: RawServer, tmp_path: Path
 ) -> None:
-    stopped = threading.Event()
-    client = make_client(stopped=stopped)
 
     def without_end(*_: object) -> Iterator[bytes]:
         yield http(Content_Length=10**9)
         while True:
             yield b"x" * 10_000
-            stopped.set()
+            client.stopped.set()
 
     service.responses["download"] = without_end
     source = start(client)

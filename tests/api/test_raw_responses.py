@@ -68,7 +68,7 @@ def test_an_interim_response_is_not_taken_for_the_final_one(
         service.responses[call] = first_interim
     for hour in range(3):
         source = start(client, hour)
-        assert client.poll(source, **export(hour)).source == source
+        assert client.poll(source).source == source
         client.download(source, tmp_path / source)
         assert (tmp_path / source).read_bytes() == service.file(source)
     assert len(service.jobs) == 3
@@ -79,7 +79,7 @@ def test_each_request_has_a_connection_of_its_own(
 ) -> None:
     # So a late answer is never taken for that of another request.
     source = start(client)
-    client.poll(source, **export())
+    client.poll(source)
     client.download(source, tmp_path / "file")
     assert [request.connection for request in service.requests] == [0, 1, 2, 3]
     assert all(request.headers["Connection"] == "close" for request in service.requests)
@@ -128,7 +128,7 @@ def test_a_response_without_end_ends_the_call(
     tracemalloc.start()
     began = time.monotonic()
     with pytest.raises(ServiceError, match=f"could not {call}.*{why if call == 'poll' else ''}"):
-        client.poll(source, **export()) if call == "poll" else client.download(source, path)
+        client.poll(source) if call == "poll" else client.download(source, path)
     assert time.monotonic() - began < 5
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -235,7 +235,7 @@ def test_tries_are_not_wasted_when_no_pause_is_asked_for(
     client = make_client(retry=RetryPolicy(attempts=9, wait_initial=0.02))
     service.responses["poll"] = lambda _, __: http(b"", "503 Busy", Retry_After=retry_after)
     with pytest.raises(ServiceError, match="503"):
-        client.poll(start(client), **export())
+        client.poll(start(client))
     times = [request.at for request in service.calls("poll")]
     assert len(times) == 9
     assert times[-1] - times[0] > 0.3, "pauses grow up to 2.56 s, at random"

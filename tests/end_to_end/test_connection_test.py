@@ -100,7 +100,7 @@ def test_it_names_quotes_line_ends_unknown_types_and_extra_columns(
     log = tried(products=["WATCHLIST"]).log
     assert (
         "2 events, columns by the header, with quotes, lines end in CR LF, 50.0 % of an event type "
-        "that is not known, to extra go mood\n"
+        "that is not known, columns that go to extra: mood\n"
     ) in log
 
 

@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -96,12 +97,10 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
         job_timeout: float = 60,
     ) -> Exporter:
         covered = Window(START, START + round(hours * HOUR))
-        stopped = threading.Event()
         client = ReportsClient(
             service.api_url,
             service.username,
             service.password,
-            stopped=stopped,
             timeout=5,
             retry=RetryPolicy(attempts=4, wait_initial=0.01),
         )
@@ -110,7 +109,8 @@ def make(service: Emulator, tmp_path: Path) -> Iterator[Callable[..., Exporter]]
             for product in products
         }
         used = replace(QUICK, max_concurrent_jobs=jobs, job_timeout=job_timeout)
-        exports = Exporter(client, plans, REQUEST, used, tmp_path, stopped, counted_file)
+        scheduler = Scheduler(plans, REQUEST, used, tmp_path, time.time() - time.monotonic())
+        exports = Exporter(client, scheduler, counted_file)
         made.append((exports, client))
         return exports
 
