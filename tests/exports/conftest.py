@@ -16,7 +16,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exceptions import BarchartEventsError
+from tap_barchart_events.exceptions import BarchartEventsError, TransientError
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler
 from tap_barchart_events.exports.planner import WindowPlanner
@@ -48,6 +48,13 @@ def counted_file(export: Export) -> ExportFile:
     """Return a file whose rows are counted by hour, and not checked at all."""
     stamps = (line.partition(b"|")[0] for line in export.path.read_bytes().splitlines())
     return checked_file(Counter(int(stamp) // HOUR for stamp in stamps if stamp.isdigit()))
+
+
+def too_many_jobs(retry_after: float | None) -> TransientError:
+    """Return the service's answer to a start while no further job may run."""
+    refusal = TransientError("429", retry_after)
+    refusal.status = 429
+    return refusal
 
 
 def scheduler_of(

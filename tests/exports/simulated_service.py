@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tap_barchart_events.api.client import Job
-from tap_barchart_events.exceptions import TransientError
 from tap_barchart_events.exports.jobs import Export, JobPolicy, State
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, checked_file, scheduler_of
+from tests.exports.conftest import HOUR, checked_file, scheduler_of, too_many_jobs
 
 JOB = 300.0
-"""Seconds that a job takes, give or take a tenth."""
+"""Seconds that a job takes, on average."""
 LATENCY = 0.1
 """Seconds that a call takes."""
 DOWNLOAD = 2.0
@@ -49,6 +48,10 @@ class SimulatedSync:
     """From when to when all jobs fail that run or are started."""
     failing: int = 0
     """How many jobs of the first window fail when they end."""
+    products: str = "A"
+    """A letter for each product."""
+    spread: float = 0.1
+    """How far the times of jobs are from ``JOB``, at most, as a share of it."""
     seed: int = 0
 
     now: float = 0.0
@@ -65,10 +68,12 @@ class SimulatedSync:
         self._calls: list[tuple[float, int, Export]] = []
         self._numbers = itertools.count()
         span = Window(0, self.windows * HOUR)
-        self._scheduler = scheduler_of({"A": span}, JobPolicy(self.jobs), rng=self._rng)
-        self._scheduler.set_current("A")
-        while not self._scheduler.is_at_end("A"):
-            self._step()
+        spans = dict.fromkeys(self.products, span)
+        self._scheduler = scheduler_of(spans, JobPolicy(self.jobs), rng=self._rng)
+        for product in self.products:
+            self._scheduler.set_current(product)
+            while not self._scheduler.is_at_end(product):
+                self._step(product)
         return self.now
 
     def logged(self) -> list[str]:
@@ -76,12 +81,8 @@ class SimulatedSync:
         lines = self._scheduler.lines
         return [text % tuple(more) for level, text, *more in lines if level > logging.DEBUG]
 
-    def busiest(self) -> int:
-        """Return how many jobs ran at once at most."""
-        return max(running for _, running, _ in self.in_flight)
-
-    def _step(self) -> None:
-        following = self._scheduler.following("A")
+    def _step(self, product: str) -> None:
+        following = self._scheduler.following(product)
         if following and following.error:
             raise following.error
         if following and following.file:
@@ -112,12 +113,10 @@ class SimulatedSync:
         running = sum(job.ends > self.now for job in self._running.values())
         if running >= self.limit(self.now):
             self.refused += 1
-            refusal = TransientError("429", self.retry_after)
-            refusal.status = 429
-            return refusal
+            return too_many_jobs(self.retry_after)
         source = f"JOB-{self.started}"
         self.started += 1
-        ends = self.now + JOB * self._rng.uniform(0.9, 1.1)
+        ends = self.now + JOB * self._rng.uniform(1 - self.spread, 1 + self.spread)
         self._running[source] = _Running(export.window, self.now, ends)
         self.in_flight.append((self.now, running + 1, export.window))
         return self._job(source)

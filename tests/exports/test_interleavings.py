@@ -20,7 +20,7 @@ from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy,
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, SavedJob
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of
+from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of, too_many_jobs
 
 Outcome = Job | ExportFile | Exception
 
@@ -83,9 +83,7 @@ class Service:
         if running >= self.accepts:
             if self.retry_after is not None:
                 self.refusal = now, max(self.refusal[1], now + self.retry_after)
-            refusal = errors.TransientError("429", self.retry_after)
-            refusal.status = 429
-            return refusal
+            return too_many_jobs(self.retry_after)
         if self.rng.random() < self.faults:
             return errors.JobFailedError("FAILED, or another export")
         source = f"JOB-{next(self.names)}"
@@ -203,19 +201,14 @@ class Run:
 
     def step(self) -> None:
         """Begin calls, end one of them, or let time pass."""
-        if len(self.calls) < 2 * self.jobs and self.rng.random() < 0.7:
-            export = self.scheduler.next_call(self.now)
-            if export:
-                self.calls.append(export)
-                return
+        begins = not self.calls or (len(self.calls) < 2 * self.jobs and self.rng.random() < 0.7)
+        if begins and (export := self.scheduler.next_call(self.now)):
+            self.calls.append(export)
+            return
         if self.calls:
             export = self.calls.pop(self.rng.randrange(len(self.calls)))
             self.now += self.rng.choice([0, 0.01, 0.5])
             self.scheduler.finished(export, self.service.answer(export, self.now), self.now)
-            return
-        export = self.scheduler.next_call(self.now)
-        if export:
-            self.calls.append(export)
             return
         following = self.scheduler.following(self.product)
         is_over = self.scheduler.is_at_end(self.product)
@@ -314,28 +307,3 @@ def test_an_error_about_more_than_one_product_ends_the_sync(runs: int) -> None:
         with pytest.raises(errors.ResourceError):
             run.to_the_end()
         assert run.bookmarks[product] <= hour
-
-
-@pytest.mark.parametrize(("jobs", "rounds"), [(4, 3), (3, 3), (9, 1)])
-def test_nine_products_with_one_window_each_take_about_three_job_times(
-    jobs: int, rounds: int
-) -> None:
-    products = [f"P{number}" for number in range(9)]
-    scheduler = scheduler_of(dict.fromkeys(products, Window(START, START + HOUR)), JobPolicy(jobs))
-    now, ends = 0.0, dict[str, float]()
-    for product in products:
-        scheduler.set_current(product)
-        while True:
-            while export := scheduler.next_call(now):
-                name = export.queue.product
-                outcome: Outcome = checked_file({})
-                if export.state is not State.DOWNLOADING:
-                    end = ends.setdefault(name, now + 300)
-                    outcome = Job(name, "COMPLETE" if now >= end else "RUNNING", None)
-                scheduler.finished(export, outcome, now)
-            following = scheduler.following(product)
-            if following and following.file:
-                scheduler.emitted(following)
-                break
-            now = scheduler.next_change(now)
-    assert now < rounds * 300 * 1.15

@@ -113,23 +113,10 @@ def are_nested(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("counts", [True, False])
-@given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers())
-@settings(max_examples=60, deadline=None)
-def test_any_events_are_covered_exactly_in_nested_parts(
-    counts: object, placing: tuple[Window, list[int]], capacity: int, at_once: int, seed: int
-) -> None:
-    whole, instants = placing
-    largest = max(HOUR, whole.size // 40)
-    planner = WindowPlanner(whole, largest=largest, smallest=1, jobs=at_once)
-    service = Service(at(instants), capacity, seed, bool(counts)).export_all(planner, at_once)
-    assert covers_exactly(service.finished, whole)
-    assert all(window.size <= largest for window in service.finished)
-    assert are_nested(service)
-
-
 @given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers(), st.data())
-@settings(max_examples=60, deadline=None)
-def test_each_cut_lies_on_a_whole_second_unless_windows_may_be_smaller(
+@settings(max_examples=90, deadline=None)
+def test_any_events_are_covered_exactly_in_nested_parts_cut_at_whole_seconds(
+    counts: object,
     placing: tuple[Window, list[int]],
     capacity: int,
     at_once: int,
@@ -144,14 +131,14 @@ def test_each_cut_lies_on_a_whole_second_unless_windows_may_be_smaller(
     planner = WindowPlanner(whole, largest=largest, smallest=smallest, jobs=at_once)
     assert all(planner.take(window) == (window.size <= largest) for window in taken)
     taken = [window for window in taken if window.size <= largest]
-    service = Service(at(instants), capacity, seed, smallest=smallest)
+    service = Service(at(instants), capacity, seed, bool(counts), smallest)
     service.export_all(planner, at_once)
     assert covers_exactly([*service.finished, *taken], whole)
     assert all(window.size <= largest for window in service.finished)
     assert are_nested(service)
     kept = {whole.start, whole.end, *edges}
     cuts = {window.end for window in service.finished} - kept
-    assert smallest < 1000 or all(cut % 1000 == 0 for cut in cuts)
+    assert smallest < 1000 or all(cut % 1000 == 0 for cut in cuts), "unless windows may be smaller"
 
 
 def test_a_burst_in_the_first_window_does_not_make_later_weeks_small_windows() -> None:
@@ -162,16 +149,10 @@ def test_a_burst_in_the_first_window_does_not_make_later_weeks_small_windows() -
     assert service.jobs < 500
 
 
-def test_what_fits_another_product_is_no_forecast_without_hours() -> None:
+@pytest.mark.parametrize("known", [Knowledge(), Knowledge(500.0, 900.0)])
+def test_the_first_windows_are_each_a_quarter_of_the_one_before(known: Knowledge) -> None:
     span = Window(START, START + 100 * DAY)
-    planner = WindowPlanner(span, largest=31 * DAY, smallest=1000, known=Knowledge(500.0, 900.0))
-    sizes = [window.size for _ in range(4) if (window := planner.next())]
-    assert sizes[0] == DAY
-    assert sizes[3] < sizes[0]
-
-
-def test_the_first_windows_are_each_a_quarter_of_the_one_before() -> None:
-    planner = WindowPlanner(Window(START, START + 100 * DAY), largest=31 * DAY, smallest=1000)
+    planner = WindowPlanner(span, largest=31 * DAY, smallest=1000, known=known)
     sizes = [window.size for _ in range(4) if (window := planner.next())]
     assert sizes == [DAY, DAY // 4, DAY // 16, DAY // 64]
 

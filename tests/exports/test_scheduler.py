@@ -107,30 +107,6 @@ def evenly(step: int) -> Callable[..., Iterator[Event]]:
     return source
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 3, 4])
-@pytest.mark.parametrize("dense", ["first", "last", "all"])
-def test_a_window_that_is_too_large_is_split_wherever_it_is(
-    service: Emulator, make: Callable[..., Exporter], jobs: int, dense: str
-) -> None:
-    # Later windows may hold all places by the time that the first one has to be split.
-    ranges = {
-        "first": Window(START, START + HOUR),
-        "last": Window(START + 5 * HOUR, START + 6 * HOUR),
-        "all": Window(START, START + 6 * HOUR),
-    }
-    where = ranges[dense]
-    service.source = lambda c, p, start, end: evenly(MINUTE)(
-        c, p, max(start, where.start), min(end, where.end)
-    )
-    service.max_events = 7
-    result = read(make(jobs=jobs))
-    assert result.covered() == Window(START, START + 6 * HOUR)
-    rows = b"".join(result.contents["WATCHLIST"]).splitlines()
-    stamps = {int(row.split(b"|")[0]) for row in rows}
-    assert stamps >= set(range(where.start, where.end, MINUTE))
-    assert all(content.count(b"\n") <= 7 for content in result.contents["WATCHLIST"])
-
-
 @pytest.mark.parametrize("jobs", [2, 4])
 @pytest.mark.parametrize(("windows", "following"), [(1, 8), (24, 1)])
 def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
@@ -191,26 +167,6 @@ def test_jobs_that_were_forgotten_do_not_count_against_those_that_failed(
     service.fault("start", "job-failed", times=3, after=4)
     assert read(make(hours=1, jobs=1)).error is None
     assert len(service.jobs) == 8
-
-
-@pytest.mark.parametrize("call", ["link", "download"])
-def test_a_job_forgotten_when_its_file_is_ready_is_started_again(
-    service: Emulator, make: Callable[..., Exporter], call: str
-) -> None:
-    service.fault("link", "forget", after=1)
-    if call == "download":
-        service.fault("download", "cut", after=1)
-    result = read(make(hours=3, jobs=2))
-    assert result.covered() == Window(START, START + 3 * HOUR)
-    assert len(service.jobs) > 3
-
-
-def test_a_job_that_is_never_ready_is_given_up(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    service.fault("link", "error", code="EVENT_JOB_GET_FAILED_RUNNING", times=None)
-    result = read(make(hours=1, job_timeout=0.1))
-    assert isinstance(result.error, JobFailedError)
 
 
 @pytest.mark.parametrize("jobs", [1, 4])

@@ -43,7 +43,7 @@ def test_a_limit_of_two_of_eight_is_used_and_not_exceeded(retry_after: float | N
         two = SimulatedSync(2, windows=48, seed=seed).run()
         eight = SimulatedSync(8, windows=48, seed=seed, limit=lambda _: 2, retry_after=retry_after)
         assert eight.run() <= 1.1 * two
-        assert eight.busiest() == 2
+        assert max(running for _, running, _ in eight.in_flight) == 2
         assert covers_exactly(eight)
         limits = [n for text in eight.logged() for n in re.findall(r"at most (\d) run at", text)]
         assert limits == [*"765432"], "each new limit is logged once"
@@ -106,3 +106,13 @@ def test_other_windows_go_on_while_a_failed_job_waits_for_its_pause() -> None:
         others = [at for at, _, window in sync.in_flight if window.start]
         assert (len(first), len(others)) == (1 + 3, 8)
         assert sum(at < first[3] for at in others) >= 5
+
+
+@pytest.mark.parametrize(("jobs", "rounds"), [(4, 3), (3, 3), (9, 1)])
+def test_nine_products_with_one_window_each_take_about_three_job_times(
+    jobs: int, rounds: int
+) -> None:
+    for seed in SEEDS:
+        sync = SimulatedSync(jobs, windows=1, products="ABCDEFGHI", spread=0, seed=seed)
+        assert sync.run() < rounds * JOB * 1.15
+        assert len(sync.emitted) == 9

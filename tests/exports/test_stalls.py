@@ -10,7 +10,7 @@ from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
 from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, checked_file, scheduler_of
+from tests.exports.conftest import HOUR, checked_file, scheduler_of, too_many_jobs
 
 
 def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
@@ -117,10 +117,11 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
     assert (made.job_counts["A"]["started"], made.job_counts["A"]["taken_over"]) == (1, 1)
 
 
-def test_a_job_that_is_never_ready_times_out() -> None:
+@pytest.mark.parametrize("state", [State.POLLING, State.DOWNLOADING])
+def test_a_job_that_is_never_ready_times_out(state: State) -> None:
     made = scheduler({"A": Window(0, 1000)}, {}, 1)
 
-    error = read_all(made, "A", {State.POLLING: errors.JobNotReadyError("running")})
+    error = read_all(made, "A", {state: errors.JobNotReadyError("running")})
 
     assert "job_timeout_minutes" in str(error)
 
@@ -196,19 +197,13 @@ def test_jobs_of_another_export_end_a_sync_within_minutes() -> None:
     assert "gave up after 4 tries" in str(error)
 
 
-def refused(retry_after: float | None) -> errors.TransientError:
-    refusal = errors.TransientError("429", retry_after)
-    refusal.status = 429
-    return refusal
-
-
 @pytest.mark.parametrize("pause", [601, 3600])
 def test_a_refusal_while_a_job_runs_is_waited_for_up_to_an_hour(pause: float) -> None:
     made = scheduler({"A": Window(0, 480 * HOUR)}, {}, jobs=4)
     first, second, third = (due(made, 100.0) for _ in range(3))
     made.finished(first, Job("J", "RUNNING", None), 100.0)
     for export in (second, third):  # the third one is refused during the pause
-        made.finished(export, refused(pause), 101.0)
+        made.finished(export, too_many_jobs(pause), 101.0)
         assert export.state is State.WAITING, export.error
     made.finished(due(made, 103.0), Job("J", "COMPLETE", None), 103.0)
     made.finished(due(made, 103.0), checked_file({}), 103.0)
@@ -216,20 +211,13 @@ def test_a_refusal_while_a_job_runs_is_waited_for_up_to_an_hour(pause: float) ->
     assert due(made, 101.0 + pause) is second
 
 
-def test_a_refusal_of_more_than_an_hour_is_an_error() -> None:
-    made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=2)
-    first, second = due(made, 100.0), due(made, 100.0)
-    made.finished(first, Job("J", "RUNNING", None), 100.0)
-    made.finished(second, refused(3601), 101.0)
-    assert "the next one would be due in 3601 s" in str(second.error)
-
-
 def test_a_final_refusal_of_more_than_an_hour_ends_the_sync_and_is_kept_to() -> None:
     made = scheduler({"A": Window(0, HOUR), "B": Window(0, HOUR)}, {}, jobs=2)
     first, second = due(made, 100.0), due(made, 100.0)
     made.finished(first, Job("J", "RUNNING", None), 100.5)
-    made.finished(second, refused(3601), 101.0)
+    made.finished(second, too_many_jobs(3601), 101.0)
     assert second.state is State.FAILED
+    assert "the next one would be due in 3601 s" in str(second.error)
     assert made.ending is second.error
     assert due(made, 110.0) is first
     made.finished(first, Job("J", "FAILED", None), 110.0)

@@ -61,8 +61,9 @@ def batches(export: ExportFile, encoding: str, compression: str | None) -> list[
     records: list[dict[str, Any]] = []
     for path in export.write_batches(encoding, compression, 2_100):
         if encoding == "parquet":
-            table = duckdb.read_parquet(str(path))
-            batch = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+            with duckdb.connect() as connection:
+                table = connection.read_parquet(str(path))
+                batch = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
         else:
             data = path.read_bytes()
             lines = (gzip.decompress(data) if compression else data).splitlines()
