@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from demo.postgres_server import Postgres
 from tap_barchart_events.windows import HOUR, MINUTE, from_iso
 from tests.expected_events import expected_events
 from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded_into, settings_of, variables
-from tests.project.commands import output_of
+from tests.project.commands import in_bash, output_of
 from tests.tap_runs import partitions
 
 PAGE = PROJECT / "docs" / "operations.md"
@@ -40,12 +39,18 @@ def block(with_text: str) -> str:
     return str(found)
 
 
-def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
-    tmp_path: Path, postgres: Postgres, schema: str
-) -> None:
-    """A nightly run, then what the page says; events come late in between, and a product goes."""
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    """Return a Meltano project in which the commands of the page find Meltano."""
     pipeline = Pipeline(tmp_path / "project")
     (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
+    return pipeline
+
+
+def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
+    pipeline: Pipeline, postgres: Postgres, schema: str
+) -> None:
+    """A nightly run, then what the page says; events come late in between, and a product goes."""
     more: dict[str, Any] = {"start_date": START, "end_date": END, "window_hours": 744}
     with Emulator(
         events_per_hour=0.5, clock=lambda: from_iso(END), date_header=False, late_share=0.2
@@ -54,9 +59,7 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
         def run(commands: str, *products: str) -> None:
             tap = settings_of(emulator, products=products, **more)
             environ = variables(tap) | into_postgres(postgres, schema)
-            output_of(
-                "bash", "-euo", "pipefail", "-c", commands, folder=pipeline.folder, environ=environ
-            )
+            in_bash(commands, folder=pipeline.folder, environ=environ)
 
         run(RUN, "ALERT", "WATCHLIST")
         nightly = kept_bookmarks(pipeline, STATE_ID)
@@ -79,11 +82,9 @@ def test_earlier_time_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
 
 
 def test_a_day_is_compared_with_the_service_as_the_page_says(
-    tmp_path: Path, postgres: Postgres, schema: str
+    pipeline: Pipeline, postgres: Postgres, schema: str
 ) -> None:
     """Events that came late are missing in the table, and one of the table is not exported."""
-    pipeline = Pipeline(tmp_path / "project")
-    (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
     beside = f"{schema}_check"
     (comparison,) = re.findall(
         r"^```sql\n(select product, count\(\*\) as events,\n.*?);\n```",
@@ -98,7 +99,7 @@ def test_a_day_is_compared_with_the_service_as_the_page_says(
         events_per_hour=5, clock=lambda: from_iso(END), date_header=False, late_share=0.1
     ) as emulator:
         environ = variables(settings_of(emulator, **more)) | into_postgres(postgres, schema)
-        output_of(*shlex.split(RUN), folder=pipeline.folder, environ=environ)
+        in_bash(RUN, folder=pipeline.folder, environ=environ)
         nightly = kept_bookmarks(pipeline, STATE_ID)
         emulator.release_late()
         postgres.execute(
@@ -107,9 +108,7 @@ def test_a_day_is_compared_with_the_service_as_the_page_says(
             schema=schema,
         )
         commands = block("barchart_check").replace("barchart_check", beside)
-        output_of(
-            "bash", "-euo", "pipefail", "-c", commands, folder=pipeline.folder, environ=environ
-        )
+        in_bash(commands, folder=pipeline.folder, environ=environ)
         day = expected_events(emulator, more["products"], *DAY)
 
     assert kept_bookmarks(pipeline, STATE_ID) == nightly
@@ -126,11 +125,9 @@ def test_a_day_is_compared_with_the_service_as_the_page_says(
 
 
 def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
-    tmp_path: Path, postgres: Postgres, schema: str
+    pipeline: Pipeline, postgres: Postgres, schema: str
 ) -> None:
     """One row is damaged; all other events of its product come, also in the nights after it."""
-    pipeline = Pipeline(tmp_path / "project")
-    (pipeline.folder / ".venv-meltano").symlink_to(PROJECT / ".venv-meltano")
     state = pipeline.folder / "state.json"
     get, put = block("state set --force").splitlines()
     damaged = from_iso(START) + 36 * HOUR + 20 * MINUTE
@@ -149,17 +146,8 @@ def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
         def run(commands: str, end: str = FIRST_NIGHT, code: int = 0) -> str:
             span = {"start_date": START, "end_date": end, "window_hours": 3}
             tap = variables(settings_of(emulator, products=products, **span))
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", commands],
-                cwd=pipeline.folder,
-                env=clean_environment(**tap, **into_postgres(postgres, schema)),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == code, done.stderr[-5000:]
-            return done.stderr
+            environ = tap | into_postgres(postgres, schema)
+            return in_bash(commands, code=code, folder=pipeline.folder, environ=environ)
 
         assert "1 of 2 products failed: ALERT 2026-01-02 12:00 → 15:00: " in run(RUN, code=1)
         log = run(block("WINDOW_HOURS=0.1"), code=1)
@@ -185,10 +173,9 @@ def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
     ids=["few events", "more than Meltano's buffer holds"],
 )
 def test_a_run_interrupted_as_the_page_says_is_continued(
-    tmp_path: Path, postgres: Postgres, schema: str, rate: int, hours: int, end: str
+    pipeline: Pipeline, postgres: Postgres, schema: str, rate: int, hours: int, end: str
 ) -> None:
     """SIGTERM to the tap alone: the target loads what it has, and Meltano keeps the STATE."""
-    pipeline = Pipeline(tmp_path / "project")
     with Emulator(
         events_per_hour=rate, clock=lambda: from_iso(end), date_header=False, job_seconds=0.5
     ) as emulator:
@@ -209,6 +196,6 @@ def test_a_run_interrupted_as_the_page_says_is_continued(
             running.wait(timeout=60)
         (first,) = kept_bookmarks(pipeline, STATE_ID).values()
         assert START < first < end
-        output_of(*shlex.split(RUN), folder=pipeline.folder, environ=environ)
+        in_bash(RUN, folder=pipeline.folder, environ=environ)
         assert loaded_into(postgres, schema) == expected_events(emulator, ["WATCHLIST"], START, end)
         assert set(emulator.starts.values()) == {1}, "a window was exported again"

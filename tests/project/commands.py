@@ -3,19 +3,20 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
 
-def output_of(
+def ended(
     *command: str | Path,
     code: int = 0,
     folder: Path = PROJECT,
     given: str = "",
     environ: Mapping[str, str] | None = None,
-) -> str:
-    """Run a command, which has to end with a code, and return what it wrote to stdout.
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, which has to end with a code.
 
     Args:
         command: The program and its arguments.
@@ -35,4 +36,14 @@ def output_of(
         check=False,
     )
     assert done.returncode == code, (done.stdout + done.stderr)[-5000:]
-    return done.stdout
+    return done
+
+
+def output_of(*command: str | Path, **options: Any) -> str:
+    """Run a command as `ended` does, and return what it wrote to stdout."""
+    return ended(*command, **options).stdout
+
+
+def in_bash(commands: str, **options: Any) -> str:
+    """Run lines of a page in one shell that ends at an error; return what they wrote to stderr."""
+    return ended("bash", "-euo", "pipefail", "-c", commands, **options).stderr

@@ -11,7 +11,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events.windows import from_iso
-from tests.project.commands import output_of
+from tests.project.commands import in_bash, output_of
 from tests.settings_pages import README
 
 LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
@@ -77,7 +77,7 @@ def test_the_commands_of_a_first_run_with_meltano_work_as_they_stand(copy: Path)
         # One shell for all that follows the credentials, as a user has one.
         lines = "".join(blocks).splitlines()
         commands = "\n".join(line for line in lines if not line.startswith("make "))
-        output_of("bash", "-euo", "pipefail", "-c", commands, folder=copy)
+        in_bash(commands, folder=copy)
         span = from_iso(filled_in["START_DATE"]), from_iso(filled_in["END_DATE"])
         expected = sum(service.count("TGAM", p, *span) for p in ("PORTFOLIO", "WATCHLIST"))
 
