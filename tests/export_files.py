@@ -157,11 +157,7 @@ def is_timestamp(text: str) -> bool:
 
 
 def events_of(
-    rows: list[list[str]],
-    names: Sequence[str],
-    *,
-    product: str = "WATCHLIST",
-    window: Window = DAY,
+    rows: list[list[str]], names: Sequence[str], *, product: str = "WATCHLIST", window: Window = DAY
 ) -> list[dict[str, Any]]:
     """Return the records that the rows of a file stand for."""
     columns = columns_of([product])

@@ -6,10 +6,7 @@ They are long enough to outlive an outage of several minutes, for which no test 
 from tap_barchart_events.exports.jobs import JobPolicy
 
 QUICK = JobPolicy(
-    waits=(0.05, 0.1, 0.2),
-    forgotten_grace=0,
-    forgotten_timeout=60,
-    job_seconds_max=5,
+    waits=(0.05, 0.1, 0.2), forgotten_grace=0, forgotten_timeout=60, job_seconds_max=5
 )
 """The policy of these tests."""
 

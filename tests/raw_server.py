@@ -46,11 +46,7 @@ class Request:
 
 
 def http(
-    body: object = b"",
-    status: str = "200 OK",
-    *,
-    length: bool = True,
-    **headers: object,
+    body: object = b"", status: str = "200 OK", *, length: bool = True, **headers: object
 ) -> bytes:
     """Return a response: bytes as they are, anything else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

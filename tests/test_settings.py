@@ -9,12 +9,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.products import EVENT_TYPES, PRODUCTS
-from tap_barchart_events.settings import (
-    CONFIG_JSONSCHEMA,
-    Settings,
-    checked,
-    unknown_codes,
-)
+from tap_barchart_events.settings import CONFIG_JSONSCHEMA, Settings, checked, unknown_codes
 from tap_barchart_events.tap import TapBarchartEvents
 
 SCHEMAS: dict[str, dict[str, Any]] = CONFIG_JSONSCHEMA["properties"]
@@ -100,9 +95,7 @@ NEW_YEAR = "2020-01-01T00:00:00.000+00:00"
         ("batch_config", [json.dumps(SIZED), *({**FILES, "batch_size": n} for n in SIZES)], SIZED),
     ],
 )
-def test_a_setting_of_any_origin_has_its_declared_type(
-    name: str, same: list[Any], expected: object
-) -> None:
+def test_a_setting_has_its_declared_type(name: str, same: list[Any], expected: object) -> None:
     for value in same:
         found = TapBarchartEvents(config={**GOOD, **FLAT, name: value}).config[name]
         assert found == expected, value

@@ -48,9 +48,7 @@ def test_the_properties_come_in_a_stable_order_each_with_a_description() -> None
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_schema_and_records_agree_when_flattened_with_extra_as_one_property(
-    service: Emulator, depth: int
-) -> None:
+def test_flattened_records_have_extra_as_one_property(service: Emulator, depth: int) -> None:
     change(service, header=True, added_column="abTest")
     flat = synced(of(service, flattening_enabled=True, flattening_max_depth=depth))
     assert {name for record in flat.records for name in record} == set(flat.schema)
@@ -108,9 +106,7 @@ def test_any_other_value_of_selected_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_properties_that_are_not_selected_are_not_written(
-    service: Emulator, tmp_path: Path, mode: str
-) -> None:
+def test_deselected_properties_are_left_out(service: Emulator, tmp_path: Path, mode: str) -> None:
     away = ("user_id", "symbol", "extra")
     catalog = catalog_of(of(service), **{name: {"selected": False} for name in away})
     outcome = synced(of(service, **output_mode(mode, tmp_path)), catalog=catalog)
@@ -129,9 +125,7 @@ def values_in(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value and name != "extra"}
 
 
-def test_a_catalog_made_for_other_products_is_a_warning_that_says_so(
-    service: Emulator, warnings: list[str]
-) -> None:
+def test_a_catalog_for_other_products_is_a_warning(service: Emulator, warnings: list[str]) -> None:
     change(service, header=True, added_column="abTest")
     whole = synced(of(service)).records
     warnings.clear()
@@ -163,9 +157,7 @@ def test_a_catalog_with_all_known_columns_in_schema_or_metadata_is_no_warning(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_property_that_a_catalog_adds_is_filled_as_text(
-    service: Emulator, tmp_path: Path, mode: str
-) -> None:
+def test_an_added_property_is_filled_as_text(service: Emulator, tmp_path: Path, mode: str) -> None:
     change(service, header=True, added_column="abTest")
     catalog = catalog_of(of(service))
     catalog["streams"][0]["schema"]["properties"] |= {

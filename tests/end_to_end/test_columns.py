@@ -59,10 +59,7 @@ def test_every_product_has_the_right_value_under_the_right_name(
 
 @pytest.mark.parametrize(
     "header",
-    [
-        ["eventTime", "eventType", "user", "watchlist"],
-        ["timestamp", "type", "userId", "userId"],
-    ],
+    [["eventTime", "eventType", "user", "watchlist"], ["timestamp", "type", "userId", "userId"]],
 )
 def test_columns_replaces_a_header_whose_names_are_of_no_use(header: list[str]) -> None:
     refused = served(header, EVENT)

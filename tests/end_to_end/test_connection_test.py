@@ -27,9 +27,7 @@ def tried(run: Run) -> Run:
     return tried
 
 
-def test_it_says_what_a_sync_would_cover_and_what_the_file_of_each_product_is(
-    service: Emulator, tried: Run
-) -> None:
+def test_it_says_what_a_sync_covers_and_what_each_file_is(service: Emulator, tried: Run) -> None:
     outcome = tried()
     assert outcome.reason.endswith("and the files of all products can be read")
     for product, columns in (("WATCHLIST", 9), ("ALERT", 5)):
@@ -82,17 +80,13 @@ def test_a_file_that_cannot_be_read_fails_the_test_but_not_that_of_other_product
     assert re.search(rf"TGAM/{other}: 2026-03-02 03:00 → 04:00: \d+ events, ", outcome.log)
 
 
-def test_a_range_that_is_too_large_for_one_export_is_no_failure(
-    service: Emulator, tried: Run
-) -> None:
+def test_a_range_too_large_for_one_export_is_no_failure(service: Emulator, tried: Run) -> None:
     service.fault("start", "job-timeout", times=None, for_product="ALERT")
     log = tried().log
     assert "TGAM/ALERT: 2026-03-02 03:00 → 04:00 is too large for one export" in log
 
 
-def test_it_names_quotes_line_ends_unknown_types_and_extra_columns(
-    service: Emulator, tried: Run
-) -> None:
+def test_it_names_quotes_line_ends_unknown_types_and_extra(service: Emulator, tried: Run) -> None:
     time = from_iso(hour(3))
     rows = ["timestamp|type|userId|watchlistId|mood", f'{time}|WATCHLIST-X|"1"|2|good']
     body = "\r\n".join([*rows, f"{time}|WATCHLIST-CREATED|1|2|", ""])
@@ -116,9 +110,7 @@ def test_an_event_passes_through_stream_maps(run: Run, tried: Run, tmp_path: Pat
     tried(**output_mode("one by one", tmp_path))
 
 
-def test_a_stream_that_is_deselected_or_removed_is_tested_as_well(
-    service: Emulator, tried: Run
-) -> None:
+def test_a_deselected_or_removed_stream_is_tested_too(service: Emulator, tried: Run) -> None:
     catalog = catalog_of(settings_of(service), stream={"selected": False})
     deselected = tried(options=TEST | {"catalog": catalog})
     removed = tried(stream_maps={"events": None})

@@ -55,9 +55,7 @@ def test_the_bytes_of_a_file_say_whether_it_is_compressed(
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "application/xml"])
 @pytest.mark.parametrize("body", ["<html>", "\ufeff \n{", "\n[1]", "", "\n\n"])
-def test_a_page_in_the_place_of_a_file_is_requested_again(
-    server: RawServer, kind: str, body: str
-) -> None:
+def test_a_page_instead_of_a_file_is_retried(server: RawServer, kind: str, body: str) -> None:
     left = [http(body.encode(), Content_Type=kind)] * 2
     server.responses["download"] = lambda _, usual: left.pop() if left else usual
     outcome = synced(settings_of(server, max_concurrent_jobs=1))
@@ -104,9 +102,7 @@ def test_an_empty_body_is_a_window_without_events_unless_a_label_contradicts_it(
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeout", "TokenRefreshRequired"])
-def test_a_link_that_object_storage_no_longer_accepts_is_replaced(
-    service: Emulator, code: str
-) -> None:
+def test_a_link_that_storage_no_longer_accepts_is_replaced(service: Emulator, code: str) -> None:
     service.fault("download", "storage-error", times=2, code=code)
     check_complete(service)
     assert sum(request.call == "link" for request in service.requests) == 4 + 2

@@ -55,9 +55,7 @@ def test_a_401_after_accepted_requests_is_remembered(server: RawServer) -> None:
     assert len(server.calls("poll")) <= 3
 
 
-def test_a_long_pause_that_the_service_asks_for_is_in_the_log(
-    server: RawServer, tmp_path: Path
-) -> None:
+def test_a_long_pause_asked_for_is_in_the_log(server: RawServer, tmp_path: Path) -> None:
     def respond(request: Request, _: bytes) -> bytes:
         if request.call == "start" and len(server.jobs) > 3:
             return http(b"", "429 Too Many Requests", Retry_After=300)

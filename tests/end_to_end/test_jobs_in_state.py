@@ -178,9 +178,7 @@ def test_after_sigkill_only_jobs_since_the_last_state_are_started_again(
 # Jobs that are not used -----------------------------------------------------------------------
 
 
-def test_a_job_that_the_service_has_forgotten_is_started_anew(
-    service: Emulator, tmp_path: Path
-) -> None:
+def test_a_forgotten_job_is_started_anew(service: Emulator, tmp_path: Path) -> None:
     state = interrupted(service, tmp_path)
     service.forget_jobs()
     check_continued(service, state)
@@ -220,9 +218,7 @@ def requested(service: Emulator, state: dict[str, Any]) -> list[str]:
     return [path for path in paths if any(job[0] in path for job in partition(state)["jobs"])]
 
 
-def test_a_connection_test_uses_no_jobs_and_writes_none(
-    service: Emulator, run: Run, tmp_path: Path
-) -> None:
+def test_a_connection_test_touches_no_jobs(service: Emulator, run: Run, tmp_path: Path) -> None:
     state = interrupted(service, tmp_path)
     service.requests.clear()
     assert run(state, options={"arguments": ("--test",)}, end_date=END).written == b""
@@ -252,9 +248,7 @@ def test_a_full_table_sync_uses_no_jobs_and_writes_none(
 # What STATE holds -----------------------------------------------------------------------------
 
 
-def test_each_state_names_the_jobs_under_way_when_it_was_written(
-    service: Emulator, tmp_path: Path
-) -> None:
+def test_state_names_the_jobs_then_under_way(service: Emulator, tmp_path: Path) -> None:
     # The SDK would write one after each batch file, with the jobs of the one before.
     outcome = synced(settings_of(service, **output_mode("files", tmp_path, 20)))
     assert len(outcome.files) > 8

@@ -62,9 +62,7 @@ def test_the_share_counts_expected_events_not_hours(service: Emulator, run: Run)
     assert shares_in(run(state, **more).log)[0] == 1
 
 
-def test_the_share_never_goes_back_while_the_expected_events_become_more(
-    service: Emulator, run: Run
-) -> None:
+def test_the_share_never_goes_back_as_more_is_expected(service: Emulator, run: Run) -> None:
     change(service, job_seconds=0.2, events_per_hour=100)
     log = run(
         products=["WATCHLIST", "PORTFOLIO"],
@@ -75,9 +73,7 @@ def test_the_share_never_goes_back_while_the_expected_events_become_more(
     assert len(shares_in(log)) > 4
 
 
-def test_metrics_are_few_rounded_and_labelled_and_add_up_to_what_was_done(
-    service: Emulator, run: Run
-) -> None:
+def test_metrics_are_few_rounded_labelled_and_add_up(service: Emulator, run: Run) -> None:
     outcome = run(products=PRODUCTS)
     metrics = [json.loads(point) for point in re.findall("METRIC: (.*)", outcome.log)]
     assert Counter(metric["metric"] for metric in metrics) == {
@@ -98,9 +94,7 @@ def test_metrics_are_few_rounded_and_labelled_and_add_up_to_what_was_done(
     assert {m["tags"]["context"]["product"]: m["value"] for m in counts} == records
 
 
-def test_the_last_line_sums_the_sync_up_and_a_metric_says_the_same(
-    service: Emulator, run: Run
-) -> None:
+def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> None:
     service.fault("start", "job-timeout", after=1)
     service.fault("start", "job-failed", after=2)
     outcome = run(options={"program": QUICK_COMMAND})
@@ -129,9 +123,7 @@ def test_the_last_line_sums_the_sync_up_and_a_metric_says_the_same(
     assert summary["seconds_writing"] > 0
 
 
-def test_the_closing_line_counts_jobs_of_an_earlier_run(
-    service: Emulator, run: Run, tmp_path: Path
-) -> None:
+def test_the_closing_line_counts_earlier_jobs(service: Emulator, run: Run, tmp_path: Path) -> None:
     change(service, job_seconds=3)
     first = Tap(tmp_path, settings_of(service, max_concurrent_jobs=2))
     outcome = first.interrupt(lambda: len(service.jobs) == 2)
@@ -183,9 +175,7 @@ def test_a_product_with_nothing_to_do_is_one_line(run: Run) -> None:
     assert "TGAM: sync complete · " in log
 
 
-def test_a_terminal_shows_a_bar_up_to_the_end_and_no_metrics(
-    service: Emulator, tmp_path: Path
-) -> None:
+def test_a_terminal_shows_a_bar_and_no_metrics(service: Emulator, tmp_path: Path) -> None:
     terminal, stderr = os.openpty()
     fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     tap = Tap(tmp_path, settings_of(service, products=PRODUCTS), stderr=stderr)

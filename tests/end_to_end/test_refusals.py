@@ -19,10 +19,7 @@ from tests.tap_runs import MODES, QUICK_COMMAND, START, Outcome, Run, hour, outp
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds: the start of Python included."""
 
-BATCHES: dict[str, Any] = {
-    "encoding": {"format": "jsonl"},
-    "storage": {"root": "file:///nowhere"},
-}
+BATCHES: dict[str, Any] = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///nowhere"}}
 
 GOOGLE = "gcsfs to access Google Storage; for s3://, install tap-barchart-events[s3]"
 UNKNOWN = "not known; for s3://, install tap-barchart-events[s3]"
@@ -108,6 +105,7 @@ def test_a_corrupt_row_is_reported_with_its_line_and_no_more_of_its_content(
 
 
 WIDE = b"timestamp|type|" + b"|".join(b"c%d" % number for number in range(1_000_000))
+ROW = b"1772416800000|WATCHLIST-CREATED|"
 
 
 @pytest.mark.parametrize(
@@ -121,10 +119,9 @@ WIDE = b"timestamp|type|" + b"|".join(b"c%d" % number for number in range(1_000_
             "free space there, or set TMPDIR to a larger",
         ),
         ("RLIMIT_DATA", 1 << 30, WIDE + b"\n" + b"|" * 1_000_001, "columns"),
-        *(
-            ("RLIMIT_DATA", 1 << 30, b"1772416800000|WATCHLIST-CREATED|" + text, "cannot be read")
-            for text in (b"u" * 100_000_000, b'"' * 100_000_000, b'"u\n' * 33_000_000)
-        ),
+        ("RLIMIT_DATA", 1 << 30, ROW + b"u" * 100_000_000, "cannot be read"),
+        ("RLIMIT_DATA", 1 << 30, ROW + b'"' * 100_000_000, "cannot be read"),
+        ("RLIMIT_DATA", 1 << 30, ROW + b'"u\n' * 33_000_000, "cannot be read"),
     ],
     ids=["a full disk", "a million columns", "endless", "endless quotes", "an endless value"],
 )
@@ -188,9 +185,7 @@ def test_a_bad_setting_is_refused_before_any_request(
         ({"number": "json.loads(user_id)"}, "raises JSONDecodeError for a record"),
     ],
 )
-def test_a_stream_map_that_makes_no_sense(
-    refused: Run, stream_map: dict[str, Any], why: str
-) -> None:
+def test_a_senseless_stream_map(refused: Run, stream_map: dict[str, Any], why: str) -> None:
     reason = refused(stream_maps={"events": stream_map}).reason
     assert "setting stream_maps cannot be used: " in reason
     assert why in reason
@@ -329,43 +324,30 @@ def test_a_state_file_of_several_lines(tmp_path: Path, line: bytes) -> None:
 # The log -------------------------------------------------------------------------------------
 
 
-def test_the_debug_log_has_the_place_of_an_error(service: Emulator, run: Run) -> None:
-    service.fault("start", "status", code=401, times=None)
-    outcome = run(None, 1, {"environ": {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}})
-    assert "Traceback (most recent call last)" in outcome.log
-    assert "check username, password" in outcome.reason
-
-
-@pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_BARCHART_EVENTS_LOGLEVEL"])
-def test_a_level_of_the_log_that_is_none(
-    service: Emulator, refused: Run, run: Run, name: str
-) -> None:
-    reason = refused(options={"environ": {name: "trace"}}).reason
-    assert "could not configure the log: Unknown level: 'TRACE'; check TAP_" in reason
-    assert service.requests == []
-    empty = {"SINGER_SDK_LOG_CONFIG": "", name: ""}
-    assert "WARNING" not in run(options={"environ": empty}).log, "an empty one counts as unset"
+LEVELS = ("LOGLEVEL", "TAP_BARCHART_EVENTS_LOGLEVEL")
+UNKNOWN_CLASS = "version: 1\nhandlers: {x: {class: nope.Nope}}\nroot: {handlers: [x]}"
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("name", "value", "why"),
     [
-        "version: [",
-        "version: 2",
-        "",
-        "version: 1\nhandlers: {x: {class: nope.Nope}}\nroot: {handlers: [x]}",
-        None,
+        *((level, "trace", "Unknown level: 'TRACE'; ") for level in LEVELS),
+        *(("file", content, "") for content in ("version: [", "version: 2", "", UNKNOWN_CLASS)),
+        ("folder", "", ""),
     ],
 )
-def test_a_file_for_the_log_that_cannot_be_used(
-    service: Emulator, refused: Run, tmp_path: Path, content: str | None
+def test_a_log_that_cannot_be_configured(
+    service: Emulator, refused: Run, tmp_path: Path, name: str, value: str, why: str
 ) -> None:
-    file = tmp_path / "log.yaml"
-    if content is None:
-        file.mkdir()
-    else:
-        file.write_text(content, encoding="utf-8")
-    reason = refused(options={"environ": {"SINGER_SDK_LOG_CONFIG": str(file)}}).reason
-    assert "could not configure the log: " in reason
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text(value, encoding="utf-8")
+    of_a_file = {"SINGER_SDK_LOG_CONFIG": str(tmp_path / name)}
+    reason = refused(options={"environ": {name: value} if name in LEVELS else of_a_file}).reason
+    assert f"could not configure the log: {why}" in reason
     assert "; check TAP_BARCHART_EVENTS_LOGLEVEL, LOGLEVEL, SINGER_SDK_LOG" in reason
     assert service.requests == []
+
+
+def test_an_empty_level_or_file_for_the_log_counts_as_unset(run: Run) -> None:
+    empty = dict.fromkeys(("SINGER_SDK_LOG_CONFIG", *LEVELS), "")
+    assert "WARNING" not in run(options={"environ": empty}).log

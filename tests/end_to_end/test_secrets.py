@@ -109,6 +109,7 @@ def test_a_run_logs_no_secret_at_any_level(
     assert outcome.log.upper().count("DEBUG") > 3
     assert "attempt 2 of 3" in outcome.log
     assert "Traceback of the error" in outcome.log
+    assert "gave up after 3 tries" in outcome.log.splitlines()[-1]
     check_for_secrets(service, outcome.log, outcome.written.decode())
 
 
@@ -191,11 +192,7 @@ def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
 )
 @pytest.mark.usefixtures("hardly_waiting")
 def test_an_error_holds_no_secret_however_deep(
-    service: Emulator,
-    logged: Callable[[], str],
-    call: str,
-    kind: str,
-    details: dict[str, Any],
+    service: Emulator, logged: Callable[[], str], call: str, kind: str, details: dict[str, Any]
 ) -> None:
     service.fault(call, kind, times=None, **details)
     outcome = sync(
@@ -264,13 +261,10 @@ def test_no_redirect_takes_credentials_along(service: Emulator, settings: dict[s
 @pytest.mark.parametrize(
     ("where", "said", "requests"),
     [
-        *(
-            (where, "the link is not https", 1)
-            for where in (
-                *("http://example.invalid/file", "//example.invalid/file"),
-                *("ftp://127.0.0.1/file", "file:///x"),
-            )
-        ),
+        ("http://example.invalid/file", "the link is not https", 1),
+        ("//example.invalid/file", "the link is not https", 1),
+        ("ftp://127.0.0.1/file", "the link is not https", 1),
+        ("file:///x", "the link is not https", 1),
         ("/again", "redirects too often", 10),
     ],
 )

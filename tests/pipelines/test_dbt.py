@@ -52,12 +52,7 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(
-    scope="module",
-    params=[
-        "postgres",
-        "duckdb",
-        pytest.param("snowflake", marks=needs_snowflake),
-    ],
+    scope="module", params=["postgres", "duckdb", pytest.param("snowflake", marks=needs_snowflake)]
 )
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Load and build twice, and then build from scratch."""
@@ -166,9 +161,7 @@ def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None
         ("CMDTYVIEW-HISTORY-AGGREGATION-MENU_SHOWN", "HISTORY-AGGREGATION-MENU", "SHOWN"),
     ],
 )
-def test_expected_events_split_a_code_as_a_person_would(
-    code: str, subject: str, action: str
-) -> None:
+def test_codes_are_split_as_a_person_would(code: str, subject: str, action: str) -> None:
     product = next(name for name, known in ALL_PRODUCTS.items() if code in known.event_types)
     assert subject_and_action(product, code) == (subject, action)
 

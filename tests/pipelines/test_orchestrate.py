@@ -25,13 +25,7 @@ from orchestrate import meltano
 from orchestrate.shards import PlanError, ShardPlan
 from tap_barchart_events.windows import HOUR, from_iso
 from tests.expected_events import expected_events
-from tests.pipelines.pipe import (
-    into_postgres,
-    kept_bookmarks,
-    loaded_into,
-    settings_of,
-    variables,
-)
+from tests.pipelines.pipe import into_postgres, kept_bookmarks, loaded_into, settings_of, variables
 from tests.project.commands import output_of
 
 DAGSTER = PROJECT / ".venv-dagster" / "bin"
@@ -129,9 +123,7 @@ def plan(**variables: str) -> ShardPlan:
         ("2026-02-01", "2026-02-01"),
     ],
 )
-def test_the_first_shard_is_of_the_month_in_utc_and_ends_after_its_start(
-    start: str, first: str
-) -> None:
+def test_the_first_shard_is_of_the_utc_month_and_ends_after_start(start: str, first: str) -> None:
     made = plan(TAP_BARCHART_EVENTS_START_DATE=start)
 
     assert made.first.isoformat() == first
@@ -142,9 +134,7 @@ def test_the_first_shard_is_of_the_month_in_utc_and_ends_after_its_start(
 
 @pytest.mark.parametrize("handover", ["2026-03", "2026-03-15", "2026-02-28T22:00:00-05:00"])
 @pytest.mark.parametrize("products", ['["ALERT", "NEWS"]', " ALERT,NEWS "])
-def test_products_and_the_month_of_the_handover_are_read_in_each_spelling(
-    handover: str, products: str
-) -> None:
+def test_products_and_handover_are_read_in_each_spelling(handover: str, products: str) -> None:
     made = plan(ORCHESTRATE_HANDOVER=handover, TAP_BARCHART_EVENTS_PRODUCTS=products)
     assert (made.handover.isoformat(), made.products) == ("2026-03-01", ("ALERT", "NEWS"))
 

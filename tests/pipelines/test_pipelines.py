@@ -21,9 +21,7 @@ STATE_ID = "demo:tap-barchart-events-to-target-jsonl"
 TARGET_SNOWFLAKE = PROJECT / ".venv-snowflake" / "bin" / "target-snowflake"
 
 
-def test_two_meltano_runs_load_each_event_once_and_the_log_never_has_the_password(
-    tmp_path: Path,
-) -> None:
+def test_two_meltano_runs_load_each_event_once_and_log_no_password(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "a folder with spaces")
     records: list[list[dict[str, Any]]] = []
     with Emulator(

@@ -54,8 +54,7 @@ def test_names_are_upper_case_and_reserved_words_too(tmp_path: Path, snowflake: 
         tap = settings_of(emulator, products=["CMDTYVIEW"], start_date=START, end_date=DAYS[0])
         snowflake.load(messages(tap, tmp_path))
     described, rows = snowflake.rows(
-        "describe table events",
-        'select timestamp, "END", "COLUMN", "FILTER" from events limit 1',
+        "describe table events", 'select timestamp, "END", "COLUMN", "FILTER" from events limit 1'
     )
     types = {column["name"]: column["type"] for column in described}
     assert [name for name in types if name != name.upper()] == []
