@@ -4,6 +4,8 @@ Each option is an argument of ``Emulator``, an attribute that may be changed whi
 (jobs keep the values of their start), and a flag of the command.
 """
 
+from __future__ import annotations  # the command reads the types of options as text
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any

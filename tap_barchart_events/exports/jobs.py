@@ -300,8 +300,7 @@ class Scheduler:
 
     def next_change(self, now: float) -> float:
         """Return the time until which no call is to be made, unless one under way ends earlier."""
-        states = {State.WAITING, State.RUNNING, State.EXPORTED}
-        due = [export.due for export in self._exports() if export.state in states]
+        due = [export.due for export in self._exports() if export.state in CALLS]
         times = (*due, *self._given_up, self._not_before)
         return min((time for time in times if time > now), default=math.inf)
 
@@ -338,6 +337,10 @@ class Scheduler:
 
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
         """Return whether one more window, from an instant on, may be issued."""
+        is_first_round = queue.position == queue.plan.span.start and not queue.plan.known.limit
+        files = {State.EXPORTED, State.DOWNLOADING}
+        if is_first_round and any(e.state in files for e in queue.exports.values()):
+            return False  # what the largest one holds will soon tell how large the next may be
         jobs = self.policy.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
         is_current = queue.product == self._current
@@ -382,12 +385,7 @@ class Scheduler:
         export.has_null_product |= reported.has_null_product
         match reported.status:
             case "COMPLETE" | "COMPLETED":
-                self._job_seconds.append(min(reported.seconds or elapsed, elapsed))
-                export.queue.counts["taken_over"] += export.is_taken_over
-                self._completed += 1
-                if self._completed >= self._limit < self.policy.max_concurrent_jobs:
-                    self._limit, self._completed = self._limit + 1, 0
-                export.state, export.due, export.ready = State.EXPORTED, now, now
+                self._complete(export, min(reported.seconds or elapsed, elapsed), now)
             case "TIMEOUT":
                 reason = f"job {job.source} was too large for the service (TIMEOUT)"
                 self._too_large(export, reason, now)
@@ -405,6 +403,19 @@ class Scheduler:
                 what = f"job {job.source} has the undocumented status {status[:40]!r}"
                 text = f"{what}; install a newer version of this tap, or {errors.REPORT}"
                 self._raised(export, errors.ServiceError(text), now)
+
+    def _complete(self, export: Export, seconds: float, now: float) -> None:
+        """Let the file of a window be downloaded, whose job has taken some seconds."""
+        self._job_seconds.append(seconds)
+        if len(self._job_seconds) == 1:  # jobs that began with it may have ended, too
+            for other in self._exports():
+                if other.state is State.RUNNING:
+                    other.due = now
+        export.queue.counts["taken_over"] += export.is_taken_over
+        self._completed += 1
+        if self._completed >= self._limit < self.policy.max_concurrent_jobs:
+            self._limit, self._completed = self._limit + 1, 0
+        export.state, export.due, export.ready = State.EXPORTED, now, now
 
     def _raised(self, export: Export, error: Exception, now: float) -> None:
         """Apply an error of a call or of a check. The order matters: the first match applies."""

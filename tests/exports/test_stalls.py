@@ -117,13 +117,16 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
     assert (made.job_counts["A"]["started"], made.job_counts["A"]["taken_over"]) == (1, 1)
 
 
-@pytest.mark.parametrize("state", [State.POLLING, State.DOWNLOADING])
-def test_a_job_that_is_never_ready_times_out(state: State) -> None:
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [(State.POLLING, "job_timeout_minutes"), (State.DOWNLOADING, "gave up after 4 tries")],
+)
+def test_a_job_that_is_never_ready_ends(state: State, why: str) -> None:
     made = scheduler({"A": Window(0, 1000)}, {}, 1)
 
     error = read_all(made, "A", {state: errors.JobNotReadyError("running")})
 
-    assert "job_timeout_minutes" in str(error)
+    assert why in str(error)
 
 
 def test_a_job_that_other_credentials_started_is_started_anew() -> None:
@@ -248,3 +251,20 @@ def test_new_jobs_replace_forgotten_ones_for_an_hour_from_the_first_of_these_on(
         assert export.state is State.WAITING, export.error
     made.finished(due(made, 7200.0), errors.JobForgottenError("J"), 7200.0)
     assert export.state is State.FAILED
+
+
+def test_the_files_of_a_first_round_come_before_windows_of_a_guessed_size() -> None:
+    made = scheduler({"A": Window(0, 96 * HOUR)}, {}, jobs=2)
+    first, second = due(made, 100.0), due(made, 100.0)
+    for export in (first, second):
+        made.finished(export, Job(f"J{export.window.start}", "RUNNING", None), 100.0)
+    now = made.next_change(100.0)
+    polled = due(made, now)
+    made.finished(polled, Job(f"J{polled.window.start}", "COMPLETE", None), now)
+
+    other, file = due(made, now), due(made, now)
+
+    assert {other.state, file.state} == {State.POLLING, State.DOWNLOADING}
+    assert made.next_call(now) is None, "no job starts yet"
+    made.finished(file, checked_file({0: 100}), now + 1)
+    assert due(made, now + 1).state is State.STARTING
