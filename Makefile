@@ -90,7 +90,7 @@ dist: $(VENV)  ## source archive and wheel into dist; the wheel is installed onc
 bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
-simulate: $(VENV)  ## what the sizes of windows cost, in simulated time: one table
+simulate: $(VENV)  ## what window sizes cost, on a simulated clock: one table
 	.venv/bin/python -m benchmarks.windows $(ARGS)
 
 # An environment: made again when its lock changes, with what the lock names and nothing else. pip

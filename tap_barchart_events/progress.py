@@ -216,7 +216,7 @@ class Progress:
             f"{counted(self._sum('events'), 'event')}{parts} in "
             f"{counted(tags['windows'], 'window')} · {counted(tags['jobs'], 'export job')} "
             f"({tags['jobs_too_large']:,} too large, {tags['jobs_failed']:,} failed, "
-            f"{tags['jobs_taken_over']:,} taken over from an earlier run) · "
+            f"{tags['jobs_taken_over']:,} resumed from an earlier run) · "
             f"{tags['bytes'] / 1e6:,.2f} MB · waited {waited} for jobs, wrote for {wrote}"
         )
         return " · ".join([line, *remarks, "; ".join(each)])

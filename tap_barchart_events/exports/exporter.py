@@ -81,7 +81,7 @@ class Exporter:
             return self.scheduler.events_left
 
     def jobs(self, product: str) -> list[SavedJob]:
-        """Return the product's jobs that a later run can take over."""
+        """Return the product's jobs that a later run can resume."""
         with self._changed:
             return self.scheduler.jobs(product)
 

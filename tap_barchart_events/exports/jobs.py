@@ -283,7 +283,7 @@ class Scheduler:
         del export.queue.exports[export.window.start]
 
     def jobs(self, product: str) -> list[SavedJob]:
-        """Return the jobs that a later run can take over, in the order of time."""
+        """Return the jobs that a later run can resume, in the order of time."""
         jobs = [export.job for export in self._queues[product].in_order() if export.job]
         return [job for job in jobs if len(job.source) <= MAX_SOURCE]
 

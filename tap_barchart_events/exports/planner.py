@@ -236,7 +236,7 @@ class WindowPlanner:
         """Learn the events of a finished export.
 
         Args:
-            window: The window; its export may be one that was taken over.
+            window: The window; its job may be a resumed one.
             events_by_hour: Hours since the epoch → events; hours without events may be missing.
         """
         self._in_flight.discard(window)

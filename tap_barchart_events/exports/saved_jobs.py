@@ -1,4 +1,4 @@
-"""Export jobs in STATE, which the next run takes over. Damaged entries are ignored. Pure."""
+"""Export jobs in STATE, which the next run resumes. Damaged entries are ignored. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SOURCE = 64
 """Most characters of a ``source`` that is kept; the service's have 40."""
 
 MAX_AGE = 3600
-"""Seconds after its start within which a job is taken over.
+"""Seconds after its start within which a job is resumed.
 
 An export holds the events that were there when it was made. Events that arrive later come only
 with a new export, so an old one is not used. An hour covers the 15 minutes that a job may run and
@@ -81,7 +81,7 @@ class SavedJob:
     def is_usable(
         self, request: Request, product: str, span: Window, now: int, lag: int, lookback: int
     ) -> bool:
-        """Return whether no event is lost if a run takes the job over.
+        """Return whether no event is lost if a run resumes the job.
 
         Args:
             request: What all exports of the run have in common.

@@ -141,7 +141,7 @@ class EventsQuery:
 
     @property
     def preparation(self) -> str:
-        """The statement before the query: it makes the table of all ordinals, if one is needed."""
+        """The statement before the query: it creates the table of ordinals, if one is needed."""
         if self.contents.duplicates != DuplicateStrategy.TABLE:
             return ""
         others = [identifier(name) for name in self._others]

@@ -100,7 +100,7 @@ def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> No
     outcome = run(options={"program": QUICK_COMMAND})
     found = re.search(
         r"TGAM: sync complete · ([\d,]+) events in (\d+) windows · (\d+) export jobs \((\d+) too "
-        r"large, (\d+) failed, (\d+) taken over from an earlier run\) · ([\d.]+) MB · "
+        r"large, (\d+) failed, (\d+) resumed from an earlier run\) · ([\d.]+) MB · "
         r"waited [\d.]+ s for jobs, wrote for [\d.]+ s · WATCHLIST complete until "
         r"2026-03-02T04:00:00.000\+00:00, ([\d,]+) new events$",
         outcome.log.splitlines()[-1],
@@ -132,7 +132,7 @@ def test_the_closing_line_counts_earlier_jobs(service: Emulator, run: Run, tmp_p
     assert summary_of(outcome.log)["status"] == "failed"
     change(service, job_seconds=0.05)
     log = run(outcome.states[-1]).log
-    assert "4 windows · 4 export jobs (0 too large, 0 failed, 2 taken over from an" in log
+    assert "4 windows · 4 export jobs (0 too large, 0 failed, 2 resumed from an" in log
     assert summary_of(log)["jobs_taken_over"] == 2
 
 

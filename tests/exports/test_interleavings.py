@@ -118,7 +118,7 @@ class Run:
     saved: dict[str, list[SavedJob]] = field(default_factory=dict)
     bookmarks: dict[str, int] = field(default_factory=dict)
     aged: set[tuple[str, Window]] = field(default_factory=set)
-    """Windows whose jobs were too old to be taken over: they get a second one."""
+    """Windows whose jobs were too old to be resumed: they get a second one."""
     service: Service = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which jobs of an earlier run are taken over, and why the others are not."""
+"""Which jobs of an earlier run are resumed, and why the others are not."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Limits and outages of the service in simulated time: what they cost, to the second."""
+"""Limits and outages of the service on a simulated clock: what they cost, to the second."""
 
 import math
 import re

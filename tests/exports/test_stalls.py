@@ -39,7 +39,7 @@ def read_all(
     raised: dict[State, Exception] | None = None,
     until: float = math.inf,
 ) -> Exception | None:
-    """Read a product to its end, in simulated time; return why it failed, if it did."""
+    """Read a product to its end, on a simulated clock; return why it failed, if it did."""
     now = 100.0
     made.set_current(product)
     for _ in range(20_000):

@@ -1,4 +1,4 @@
-"""Windows sized by events cost what docs/benchmarks.md says, in simulated time."""
+"""Windows sized by events cost what docs/benchmarks.md says, on a simulated clock."""
 
 import re
 import statistics
