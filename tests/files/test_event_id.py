@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo.pipeline import PROJECT
 from tap_barchart_events import products
 from tap_barchart_events.files.queries import TIE_LOOKBACK
 from tap_barchart_events.products import IDENTITY_COLUMNS, PRODUCTS, Product, snake_case
@@ -137,9 +136,3 @@ def test_ids_depend_on_the_events_alone_whatever_the_header_and_other_columns_ho
         spelt = [*map(spelling, WATCHLIST), "abTest", "zone"]
         names = [spelt[place] for place in places]
         assert by_id(read([names, *quoted])) == expected
-
-
-def test_the_page_lists_the_identity_columns() -> None:
-    page = (PROJECT / "docs" / "event_id.md").read_text(encoding="utf-8")
-    for code, names in IDENTITY_COLUMNS.items():
-        assert f"| `{code}` | {', '.join(f'`{name}`' for name in names)} |" in page
