@@ -61,7 +61,7 @@ def test_the_page_of_settings_has_each_product_with_its_number_of_event_types(co
 
 def commands() -> Iterator[list[str]]:
     """Yield the words of each shell command of the pages, without variables set before it."""
-    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^ *```bash\n(.*?)^ *```", TEXT, re.MULTILINE | re.DOTALL):
         # The tap of the tests stands for the one that the pages install.
         text = block.replace("\\\n", " ").replace(".venv-tap/", ".venv/")
         for line in text.splitlines():
