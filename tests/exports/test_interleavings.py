@@ -144,12 +144,12 @@ class Run:
         """Begin a sync at the bookmarks, with the jobs that the last one has left."""
         self.service.refusal = -math.inf, -math.inf  # another process, which does not know it
         spans = {p: Window(at, max(at, self.end)) for p, at in self.bookmarks.items()}
-        oldest = self.now + UNIX_TIME - MAX_AGE - 1
+        now = round(self.now + UNIX_TIME)
         self.aged |= {
             (p, job.window)
             for p, jobs in self.saved.items()
             for job in jobs
-            if job.started < oldest
+            if now - job.started > MAX_AGE
         }
         self.scheduler = scheduler_of(
             spans,
@@ -157,7 +157,6 @@ class Run:
             unix_time=UNIX_TIME,
             rng=self.rng,
         )
-        now = round(self.now + UNIX_TIME)
         self.taken = 0
         for product, jobs in self.saved.items():
             for job in map(SavedJob.from_json, [job.to_json() for job in jobs]):
