@@ -14,6 +14,7 @@ from tap_barchart_events.api.http import RetryPolicy
 from tap_barchart_events.output.signals import SIGNALS
 from tap_barchart_events.streams import EventsStream
 from tests.emulator_client import NOW, Client
+from tests.forked_tap import QUICK
 from tests.isolation import (
     enter_loopback_network,
     forget_the_users_settings,
@@ -21,7 +22,6 @@ from tests.isolation import (
     own_folder,
     pytest_report_header,
 )
-from tests.quick_tap import QUICK
 
 __all__ = ["loopback_only", "own_folder", "pytest_report_header"]
 

@@ -25,15 +25,13 @@ from tap_barchart_events.output.signals import SIGNALS, Interrupted
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
 from tests.expected_events import CUSTOMER
+from tests.forked_tap import ForkedTap
 from tests.raw_server import RawServer
 
 Run = Callable[..., "Outcome"]
 """Runs the command to its end, see the fixture `run`."""
 
 COMMAND = [sys.executable, "-m", "tap_barchart_events"]
-
-QUICK_COMMAND = [sys.executable, str(Path(__file__).with_name("quick_tap.py"))]
-"""The same with short pauses before new jobs."""
 
 START = "2026-03-02T00:00:00.000+00:00"
 """Where the syncs of these tests begin: a Monday, long past."""
@@ -270,7 +268,8 @@ class Tap:
         arguments: tuple[str, ...] = (),
         catalog: Mapping[str, Any] | None = None,
         limits: Mapping[str, int] | None = None,
-        program: Sequence[str] = COMMAND,
+        program: Sequence[str] = (),
+        is_quick: bool = False,
         **options: Any,
     ) -> None:
         """Start it.
@@ -283,21 +282,23 @@ class Tap:
             arguments: More arguments of the command.
             catalog: A catalog to pass.
             limits: What the process may use: ``RLIMIT_DATA`` and the like → bytes.
-            program: How the command is called.
+            program: How the command is called, where its start matters; otherwise it is forked.
+            is_quick: Whether the pauses before new jobs are short.
             options: Of ``subprocess.Popen``.
         """
         own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self.temporary = own / "tmp"
         self.temporary.mkdir()
         self.log = own / "stderr"
-        command = [*program, *arguments]
+        command = [*(program or ["quick" * is_quick]), *arguments]
         for option, content in (("config", settings), ("state", state), ("catalog", catalog)):
             if content:
                 path = own / f"{option}.json"
                 path.write_text(json.dumps(content), encoding="utf-8")
                 command.append(f"--{option}={path}")
         with self.log.open("wb") as stderr:
-            self.process = subprocess.Popen(
+            start = subprocess.Popen if program else ForkedTap
+            self.process = start(
                 command,
                 env=clean_environment(TMPDIR=str(self.temporary)) | dict(environ or {}),
                 stdin=subprocess.DEVNULL,

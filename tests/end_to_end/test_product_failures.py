@@ -10,7 +10,6 @@ from barchart_events_emulator import Emulator
 from tests.tap_runs import (
     END,
     MODES,
-    QUICK_COMMAND,
     Outcome,
     Run,
     change,
@@ -44,7 +43,7 @@ def run_quickly(run: Run, tmp_path: Path) -> Run:
 
     def quickly(state: Any = None, code: int = 0, mode: str = "bulk", **more: Any) -> Outcome:
         settings = output_mode(mode, tmp_path / "files") | {"products": PRODUCTS} | more
-        return run(state, code, {"program": QUICK_COMMAND}, **settings)
+        return run(state, code, {"is_quick": True}, **settings)
 
     return quickly
 

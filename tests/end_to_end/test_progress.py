@@ -15,7 +15,6 @@ from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import HOUR, from_iso
 from tests.tap_runs import (
     END,
-    QUICK_COMMAND,
     START,
     Run,
     Tap,
@@ -97,7 +96,7 @@ def test_metrics_are_few_rounded_labelled_and_add_up(service: Emulator, run: Run
 def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> None:
     service.fault("start", "job-timeout", after=1)
     service.fault("start", "job-failed", after=2)
-    outcome = run(options={"program": QUICK_COMMAND})
+    outcome = run(options={"is_quick": True})
     found = re.search(
         r"TGAM: sync complete · ([\d,]+) events in (\d+) windows · (\d+) export jobs \((\d+) too "
         r"large, (\d+) failed, (\d+) resumed from an earlier run\) · ([\d.]+) MB · "

@@ -14,7 +14,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import MODES, QUICK_COMMAND, START, Outcome, Run, hour, output_mode, state_at
+from tests.tap_runs import MODES, START, Outcome, Run, hour, output_mode, state_at
 
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds: the start of Python included."""
@@ -77,7 +77,7 @@ def refused_at_the_third_window(
 def test_a_job_that_comes_to_nothing(
     service: Emulator, refused: Run, kind: str, details: dict[str, Any], said: str
 ) -> None:
-    more = {"min_window_seconds": 600, "options": {"program": QUICK_COMMAND}}
+    more = {"min_window_seconds": 600, "options": {"is_quick": True}}
     outcome = refused_at_the_third_window(service, refused, "start", kind, details, **more)
     assert re.search(said, outcome.reason)
 

@@ -16,7 +16,7 @@ import pytest
 
 from tap_barchart_events.streams import EventsStream
 from tap_barchart_events.windows import from_iso, to_iso
-from tests.quick_tap import QUICK
+from tests.forked_tap import QUICK
 from tests.raw_server import RawServer, Request, http
 from tests.tap_runs import Tap, hour, settings_of, sync, synced
 

@@ -11,7 +11,7 @@ from singer_sdk.testing import SuiteConfig, get_tap_test_class
 from barchart_events_emulator import Emulator
 from tap_barchart_events.tap import TapBarchartEvents
 from tests.settings_pages import PROJECT
-from tests.tap_runs import Tap
+from tests.tap_runs import COMMAND, Tap
 
 # The emulator puts its URL in here: the SDK's test class keeps this very dictionary.
 CONFIG: dict[str, Any] = {
@@ -44,7 +44,7 @@ TestStandard = get_tap_test_class(
 
 
 def test_singer_check_tap_accepts_what_the_tap_writes(tmp_path: Path) -> None:
-    outcome = Tap(tmp_path, CONFIG).end()
+    outcome = Tap(tmp_path, CONFIG, program=COMMAND).end()
     tools = PROJECT / ".venv-singer-tools" / "bin"
     checked = subprocess.run(
         # By its interpreter: the script's own first line cannot have a space in a path.

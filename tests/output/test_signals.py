@@ -255,10 +255,10 @@ def test_what_the_caller_lets_it_ignore_it_ignores(
     service: Emulator, start: Callable[..., Tap], number: int
 ) -> None:
     # As nohup does, and a shell with what it starts in the background.
-    service.job_seconds = 1
+    service.job_seconds = 0.3
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        tap = start(settings_of(service))
+        tap = start(settings_of(service), program=COMMAND)
     finally:
         signal.signal(number, before)
     wait_for(received(service, "poll"))
@@ -307,10 +307,10 @@ def test_at_any_moment_from_start_to_end(
     rng = random.Random(seed)  # noqa: S311 - seeded on purpose
     settings = settings_of(service)
     began = time.monotonic()
-    assert start(settings).end().code == 0
+    assert start(settings, program=COMMAND).end().code == 0
     whole = time.monotonic() - began
     for _ in range(8):
-        tap = start(settings)
+        tap = start(settings, program=COMMAND)
         pause = rng.uniform(0, 1.1 * whole)
         with suppress(subprocess.TimeoutExpired):
             tap.process.wait(pause)
