@@ -210,6 +210,7 @@ def test_a_refusal_while_a_job_runs_is_waited_for_up_to_an_hour(pause: float) ->
         assert export.state is State.WAITING, export.error
     made.finished(due(made, 103.0), Job("J", "COMPLETE", None), 103.0)
     made.finished(due(made, 103.0), checked_file({}), 103.0)
+    assert f"no new job starts for {pause:.0f} s (Retry-After)" in str(made.lines)
     assert made.next_call(100.0 + pause) is None
     assert due(made, 101.0 + pause) is second
 
