@@ -61,6 +61,14 @@ def signals_not_ignored() -> None:
 
 
 @pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """Run an emulator whose jobs hardly take time, with what its module names as ``EMULATOR``."""
+    options = {"job_seconds": 0.02, "events_per_hour": 60}
+    with Emulator(**options | getattr(request.module, "EMULATOR", {})) as emulator:
+        yield emulator
+
+
+@pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """Run an emulator whose jobs hardly take time."""
     with Emulator(clock=lambda: NOW, job_seconds=0.02) as emulator:

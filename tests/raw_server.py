@@ -58,6 +58,17 @@ def http(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
 
 
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def late(*pieces: bytes) -> Iterable[bytes]:
+    """Yield pieces, each in a packet of its own."""
+    for piece in pieces:
+        yield piece
+        time.sleep(0.05)
+
+
 class RawServer:
     """API and object storage on one loopback port; a context manager.
 

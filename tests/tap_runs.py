@@ -5,6 +5,8 @@ import copy
 import gzip
 import io
 import json
+import os
+import random
 import resource
 import signal
 import subprocess
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
@@ -145,6 +148,13 @@ class Outcome:
         return bookmarks(self.states[-1]) if self.states else {}
 
 
+def seeded(request: pytest.FixtureRequest) -> random.Random:
+    """Return dice with a new seed, or with the one asked for, and print it."""
+    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
+    print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
+    return random.Random(seed)  # noqa: S311 - seeded on purpose
+
+
 def summary_of(log: str) -> dict[str, Any]:
     """Return the events and the tags of the metric at the end of a sync."""
     [line] = [line for line in log.splitlines() if '"sync_summary"' in line]
@@ -161,18 +171,18 @@ def is_quiet(log: str) -> bool:
     return "Traceback" not in log or "tap_barchart_events/tap.py" not in log
 
 
-def records_of(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a BATCH file."""
+def records_of(path: Path, *, is_packed: bool = False) -> list[dict[str, Any]]:
+    """Return the records of a BATCH file; its suffix says that it is packed, or the caller."""
     if path.suffix != ".parquet":
         data = path.read_bytes()
-        text = gzip.decompress(data) if path.suffix == ".gz" else data
+        text = gzip.decompress(data) if is_packed or path.suffix == ".gz" else data
         return [json.loads(line) for line in text.splitlines()]
     table = duckdb.read_parquet(str(path))
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
     for row in rows:
         # A struct has all names that the file has anywhere.
-        extra = {name: value for name, value in (row["extra"] or {}).items() if value is not None}
-        row["extra"] = extra or None
+        if extra := row.get("extra"):
+            row["extra"] = {n: value for n, value in extra.items() if value is not None} or None
     return rows
 
 
@@ -256,7 +266,7 @@ def messages_of(written: bytes) -> list[dict[str, Any]]:
 
 
 class Tap:
-    """The real command as a process, with a temporary folder that is its own."""
+    """The real command as a process, with folders of its own: temporary, home, and the current."""
 
     def __init__(
         self,
@@ -287,8 +297,9 @@ class Tap:
             options: Of ``subprocess.Popen``.
         """
         own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-        self.temporary = own / "tmp"
-        self.temporary.mkdir()
+        self.temporary, self.home, self.current = own / "tmp", own / "home", own / "current"
+        for made in (self.temporary, self.home, self.current):
+            made.mkdir()
         self.log = own / "stderr"
         command = [*(program or ["quick" * is_quick]), *arguments]
         for option, content in (("config", settings), ("state", state), ("catalog", catalog)):
@@ -300,17 +311,20 @@ class Tap:
             start = subprocess.Popen if program else ForkedTap
             self.process = start(
                 command,
-                env=clean_environment(TMPDIR=str(self.temporary)) | dict(environ or {}),
+                env=clean_environment(TMPDIR=str(self.temporary), HOME=str(self.home))
+                | dict(environ or {}),
                 stdin=subprocess.DEVNULL,
-                **{"cwd": own, "stdout": subprocess.PIPE, "stderr": stderr, **options},
+                **{"cwd": self.current, "stdout": subprocess.PIPE, "stderr": stderr, **options},
             )
         for name, value in (limits or {}).items():
             resource.prlimit(self.process.pid, getattr(resource, name), (value, value))
 
     def wait_for(self, happened: Callable[[], object]) -> None:
-        """Wait until something has happened; fail if the command ends before."""
+        """Wait until something has happened; fail if the command ends before, or in 60 seconds."""
+        until = time.monotonic() + 60
         while not happened():
             assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            assert time.monotonic() < until, "it did not come to that"
             time.sleep(0.01)
 
     def interrupt(self, happened: Callable[[], object], number: int = signal.SIGTERM) -> Outcome:
@@ -336,5 +350,6 @@ class Tap:
 
     @property
     def left_behind(self) -> list[str]:
-        """Names of what is in its temporary folder."""
-        return sorted(str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*"))
+        """Names of what is in its folders."""
+        folders = self.temporary, self.home, self.current
+        return sorted(path.name for folder in folders for path in folder.rglob("*"))

@@ -13,13 +13,6 @@ from tests.tap_runs import Outcome, Run, Tap, settings_of
 
 
 @pytest.fixture
-def service() -> Iterator[Emulator]:
-    """Run an emulator whose jobs hardly take time, with 60 events an hour."""
-    with Emulator(job_seconds=0.02, events_per_hour=60) as emulator:
-        yield emulator
-
-
-@pytest.fixture
 def server() -> Iterator[RawServer]:
     """Run a service by raw sockets, with an event a minute."""
     with RawServer() as server:

@@ -118,6 +118,14 @@ def test_a_deselected_or_removed_stream_is_tested_too(service: Emulator, tried: 
         assert re.search(r"TGAM/WATCHLIST: .* events, columns by ", outcome.log)
 
 
+def test_nothing_is_said_of_credentials_that_no_answer_has_accepted(
+    service: Emulator, tried: Run
+) -> None:
+    service.fault("authenticate", "status", code=404)
+    before, _, _ = tried().log.partition("would cover")
+    assert "accepts the credentials" not in before
+
+
 def test_wrong_credentials_are_named(run: Run) -> None:
     outcome = run(None, 1, TEST, password="wrong")  # noqa: S106
     assert "check the credentials: the service answered 401" in outcome.reason

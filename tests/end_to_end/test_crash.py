@@ -7,12 +7,11 @@ Each test prints the seed that it used; the environment variable ``CRASH_SEED`` 
 """
 
 import json
-import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any
 import pytest
 
 from barchart_events_emulator import Emulator
-from barchart_events_emulator.jobs import ExportJob
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events, values_of
 from tests.tap_runs import (
@@ -33,19 +31,15 @@ from tests.tap_runs import (
     is_quiet,
     output_mode,
     partitions,
+    seeded,
     settings_of,
 )
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 BATCH_SIZE = 1500
+EMULATOR = {"events_per_hour": 11_000}
+"""More events in a window than the 10,000 after which the SDK would write a STATE."""
 SOAK_SECONDS = 600
-
-
-def seed_of(request: pytest.FixtureRequest) -> int:
-    """Return a new seed, or the one asked for, and print it."""
-    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
-    print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
-    return seed
 
 
 def claimed(state: Any, expected: Mapping[str, EventValues]) -> set[str]:
@@ -129,12 +123,7 @@ class Jobs:
     """The jobs that the service has started for one pipeline, and those that it lost sight of."""
 
     service: Emulator
-    first: int
     lost: set[str] = field(default_factory=set)
-
-    def started(self) -> list[ExportJob]:
-        """Return all jobs so far."""
-        return self.service.jobs[self.first :]
 
     @staticmethod
     def named(state: dict[str, Any] | None) -> set[str]:
@@ -147,7 +136,7 @@ class Jobs:
         ends = {product: from_iso(at) for product, at in bookmarks(state).items()}
         new = {
             job.source
-            for job in self.started()
+            for job in self.service.jobs
             if job.source not in known | self.lost
             and job.end > ends.get(job.filter["product"], 0)
             and not job.too_large
@@ -159,7 +148,7 @@ class Jobs:
         """Check that each window had one job, and one more for each that was lost or too large."""
         most: Counter[tuple[str, int, int]] = Counter()
         counts: Counter[tuple[str, int, int]] = Counter()
-        for job in self.started():
+        for job in self.service.jobs:
             window = job.filter["product"], job.start, job.end
             counts[window] += 1
             most[window] += job.source in self.lost or job.too_large
@@ -188,7 +177,8 @@ def crash_again_and_again(
     """
     products, end = settings["products"], settings["end_date"]
     expected = expected_events(service, products, START, end)
-    target, jobs = Target(expected), Jobs(service, len(service.jobs))
+    service.jobs.clear()
+    target, jobs = Target(expected), Jobs(service)
     messages = len(expected)
     if "batch_config" in settings:
         messages = 2 * (messages // settings["batch_config"]["batch_size"] + 6)
@@ -214,18 +204,11 @@ def crash_again_and_again(
         jobs.check()
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Emulator]:
-    # More events in a window than the 10,000 after which the SDK would write a STATE.
-    with Emulator(job_seconds=0.02, events_per_hour=11_000) as emulator:
-        yield emulator
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_at_random_messages_and_resumed_the_target_holds_the_expected_events(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
 ) -> None:
-    rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
+    rng = seeded(request)
     settings = settings_of(
         service,
         products=["WATCHLIST", "ALERT"],
@@ -239,7 +222,7 @@ def test_killed_at_random_messages_and_resumed_the_target_holds_the_expected_eve
 def test_ten_minutes_of_crashes(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
+    rng = seeded(request)
     until = time.monotonic() + SOAK_SECONDS
     turns = 0
     while time.monotonic() < until:

@@ -1,7 +1,6 @@
 """Exactly the expected events, whatever the files look like and however windows are cut."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,7 @@ BODIES: tuple[tuple[str, dict[str, str]], ...] = (
     ("WATCHLIST-APPLICATION-LOADED", {}),
 )
 
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.005) as emulator:
-        yield emulator
+EMULATOR = {"job_seconds": 0.005, "events_per_hour": 100}
 
 
 @st.composite
@@ -77,8 +72,11 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+SLOW_AND_SHARED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+
+
 @given(cases())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOW_AND_SHARED)
 def test_the_events_are_the_services_in_every_mix_with_the_same_ids(
     service: Emulator, tmp_path_factory: pytest.TempPathFactory, case: dict[str, Any]
 ) -> None:
@@ -109,7 +107,7 @@ def test_splits_down_to_seconds_with_empty_halves_change_nothing(
     burst = [Event(FIRST + 14_399_000 + at, *BODIES[at % 4]) for at in range(990)]
     burst += [Event(FIRST, *BODIES[0]), Event(FIRST + 1, *BODIES[0])]
     service.source = lambda *_: burst
-    change(service, max_events=300, end_inclusive=inclusive, header=False, shuffled_columns=False)
+    change(service, max_events=300, end_inclusive=inclusive)
     mode = output_mode(way, tmp_path, batch_size=7)
     outcome = synced(settings_of(service, window_hours=4, min_window_seconds=0.1, **mode))
     assert arrived(outcome.records) == dict(identified("WATCHLIST", burst))
@@ -127,8 +125,7 @@ def test_splits_down_to_seconds_with_empty_halves_change_nothing(
 def test_all_products_come_each_with_the_events_of_the_types_asked_for(
     service: Emulator, products: list[str], more: dict[str, Any]
 ) -> None:
-    service.source = None
-    change(service, max_events=60, events_per_hour=100)
+    change(service, max_events=60)
     outcome = synced(settings_of(service, products=products, **more))
     types = more.get("event_types")
     assert arrived(outcome.records) == expected_events(service, products, START, END, types)

@@ -1,7 +1,6 @@
 """The fault matrix: whatever breaks, at whichever call, all events come or an error says why."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,8 @@ from tests.tap_runs import END, START, hour, settings_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
+EMULATOR = {"job_seconds": 0.01, "events_per_hour": 20}
+
 API = ("start", "poll", "link")
 ALL = (*API, "download")
 FIRST_END = hour(1)
@@ -21,6 +22,7 @@ FIRST_END = hour(1)
 ONE_BY_ONE = {"max_concurrent_jobs": 1, "poll_interval_seconds": 0.1}
 """Each call comes once a window: no job runs any more when it is first polled."""
 
+NO_FILE = "answered %d .*object storage has no file, which can happen after an export without"
 CREDENTIALS = r"answered 40. \(\w+\); check username, password"
 
 
@@ -132,18 +134,16 @@ MATRIX = [
     *rows("download", "form", "is not valid UTF-8", form="utf-16"),
     *rows("download", "storage-error"),
     *rows("download", "storage-error", status=404, code="NoSuchKey"),
-    *rows("download", "storage-error", "object storage has no file", status=404, code="NoSuchKey"),
+    *(
+        row
+        for status, code in ((404, "NoSuchKey"), (403, "AccessDenied"))
+        for row in rows("download", "storage-error", NO_FILE % status, status=status, code=code)
+    ),
     *rows("download", "storage-error", "answered 400 InvalidArgument", code="InvalidArgument"),
     *rows("download", "bomb", "over 10,000,000 bytes", megabytes=64),
     *rows("download", "body", "cannot be read: line 2", body=b"1772413200000|A|||||||\nrubbish\n"),
     *rows("download", "body", "WATCHLIST", body=b"\x00\xff\xfe" * 100),
 ]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.01, events_per_hour=20) as emulator:
-        yield emulator
 
 
 def test_the_matrix_has_a_row_for_each_fault_at_each_call() -> None:
@@ -157,9 +157,6 @@ def test_all_events_come_or_an_error_says_why(
 ) -> None:
     # So that the bomb need not fill gigabytes before it is refused.
     monkeypatch.setattr("tap_barchart_events.api.download.MAX_FILE_BYTES", 10_000_000)
-    service.clear_faults()
-    service.requests.clear()
-    service.jobs.clear()
     settings = settings_of(
         service,
         end_date=hour(3),
@@ -190,7 +187,6 @@ def test_all_events_come_or_an_error_says_why(
 
 
 def test_the_service_may_restart_at_any_moment(service: Emulator) -> None:
-    service.clear_faults()
     expected = expected_events(service, ["WATCHLIST"], START, END)
     for after in range(0, 12, 2):
         service.fault("poll", "forget", after=after)
@@ -199,7 +195,6 @@ def test_the_service_may_restart_at_any_moment(service: Emulator) -> None:
 
 
 def test_a_service_that_is_away_for_a_while_is_waited_for(service: Emulator) -> None:
-    service.clear_faults()
     for call in ALL:
         service.fault(call, "drop", times=6)
     assert synced(settings_of(service)).bookmarks == {"WATCHLIST": END}

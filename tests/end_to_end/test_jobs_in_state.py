@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,8 @@ from tests.tap_runs import (
     synced,
 )
 
+EMULATOR = {"job_seconds": 0.5}
 END = hour(8)
-
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.5, events_per_hour=60) as emulator:
-        yield emulator
 
 
 def starts(service: Emulator) -> Counter[tuple[str, int, int]]:
@@ -92,20 +87,18 @@ def test_after_a_signal_no_job_is_started_twice(
     assert "jobs" not in partition(outcome.states[-1])
 
 
-@pytest.mark.parametrize("hours_behind", [0, 2])
 def test_a_job_that_started_within_a_lag_raised_since_costs_no_late_event(
-    tmp_path: Path, hours_behind: int
+    service: Emulator, tmp_path: Path
 ) -> None:
-    with Emulator(job_seconds=1) as service:
-        service.advance(hours=-hours_behind)
-        now = service.clock()
-        events = [Event(now - 60_000, "WATCHLIST-CREATED", {"userId": "in time"})]
-        service.source = lambda *_: list(events)
-        more: dict[str, Any] = {"start_date": to_iso(now - HOUR), "end_date": None}
-        state = interrupted(service, tmp_path, jobs=1, seconds=0.3, lag_minutes=0, **more)
-        events.append(Event(now - 1_000, "WATCHLIST-CREATED", {"userId": "late"}))
-        time.sleep(5)
-        outcome = synced(settings_of(service, lag_minutes=5 / 60, **more), state)
+    service.advance(hours=-2)
+    now = service.clock()
+    events = [Event(now - 60_000, "WATCHLIST-CREATED", {"userId": "in time"})]
+    service.source = lambda *_: list(events)
+    more: dict[str, Any] = {"start_date": to_iso(now - HOUR), "end_date": None}
+    state = interrupted(service, tmp_path, jobs=1, lag_minutes=0, **more)
+    events.append(Event(now - 1_000, "WATCHLIST-CREATED", {"userId": "late"}))
+    service.advance(hours=1 / 6)
+    outcome = synced(settings_of(service, lag_minutes=5, **more), state)
     assert outcome.bookmarks["WATCHLIST"] > to_iso(now - 1_000)
     assert {record["user_id"] for record in outcome.records} == {"in time", "late"}
 
@@ -178,6 +171,7 @@ def test_after_sigkill_only_jobs_since_the_last_state_are_started_again(
 # Jobs that are not used -----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hardly_waiting")
 def test_a_forgotten_job_is_started_anew(service: Emulator, tmp_path: Path) -> None:
     state = interrupted(service, tmp_path)
     service.forget_jobs()

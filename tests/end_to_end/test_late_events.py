@@ -53,14 +53,6 @@ def test_late_events_in_the_oldest_hours_are_a_warning(at: list[float], run: Run
     )
 
 
-def test_an_hour_that_windows_cut_is_counted_once(service: Emulator, run: Run) -> None:
-    more = {"lookback_hours": 24, "window_hours": 1.5}
-    state = run(end_date=hour(30), **more).states[-1]
-    log = run(state, end_date=hour(33), **more).log
-    assert summary_of(log)["late_events"] == 0
-    assert "raise it" not in log
-
-
 def test_nothing_is_compared_without_counts_of_the_same_request(at: list[float], run: Run) -> None:
     state = run(end_date=hour(30), **LOOKBACK).states[-1]
     at.append(13.5)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from barchart_events_emulator import Emulator
+from tests.expected_events import arrived, expected_events
 from tests.tap_runs import (
     END,
     MODES,
+    START,
     Outcome,
     Run,
     change,
@@ -55,28 +57,21 @@ def run_quickly(run: Run, tmp_path: Path) -> Run:
 def test_all_other_products_reach_their_end(
     service: Emulator, run_quickly: Run, mode: str, failing: list[str]
 ) -> None:
-    expected = run_quickly(mode=mode)
     for product in failing:
         service.fault("start", "job-failed", after=2, times=None, for_product=product)
     outcome = run_quickly(None, 1, mode, max_concurrent_jobs=1)
     finished = {product: END for product in PRODUCTS if product not in failing}
     assert outcome.bookmarks == finished | dict.fromkeys(failing, hour(2))
-    ids = {record["event_id"] for record in outcome.records}
-    assert len(ids) == len(outcome.records)
-    assert ids == {
-        record["event_id"]
-        for record in expected.records
-        if record["product"] in finished or record["end"] <= hour(2)
-    }
+    early, whole = (expected_events(service, PRODUCTS, START, end) for end in (hour(2), END))
+    came = arrived(outcome.records)
+    assert came == early | {key: e for key, e in whole.items() if e["product"] in finished}
     assert re.match(rf"{len(failing)} of 3 products failed: {failing[0]} 20", outcome.reason)
     assert all(f"{product} 2026-03-02 02:00 → 03:00: " in outcome.reason for product in failing)
     summary = summary_of(outcome.log)
     assert (summary["status"], summary["failed"]) == ("failed", failing)
     service.clear_faults()
     resumed = run_quickly(outcome.states[-1], mode=mode)
-    assert {record["event_id"] for record in resumed.records} | ids == {
-        record["event_id"] for record in expected.records
-    }
+    assert came | arrived(resumed.records) == whole
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -101,6 +96,7 @@ def test_refused_credentials_end_the_whole_sync(
     outcome = run_quickly(None, 1)
     assert "products failed" not in outcome.reason
     assert "answered 401" in outcome.reason
+    assert "TGAM: sync stopped early · " in outcome.log.splitlines()[-2]
     assert outcome.bookmarks == {}
 
 

@@ -25,11 +25,7 @@ from tests.tap_runs import Run, Tap, hour, settings_of, sync, synced
 PASSWORD = "s3cret-pässword"  # noqa: S105 - of an emulator, and to be looked for
 FILE = b"1772409600000|WATCHLIST-CREATED|u||||||\n"
 
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(password=PASSWORD, job_seconds=0.02, events_per_hour=60) as emulator:
-        yield emulator
+EMULATOR = {"password": PASSWORD}
 
 
 @pytest.fixture

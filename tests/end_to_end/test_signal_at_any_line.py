@@ -3,12 +3,10 @@
 Each test prints the seed that it used; the environment variable ``CRASH_SEED`` gives one.
 """
 
-import random
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,9 +15,11 @@ import pytest
 
 import tap_barchart_events
 from barchart_events_emulator import Emulator
-from tests.end_to_end.test_crash import claimed, seed_of
+from tests.end_to_end.test_crash import claimed
 from tests.expected_events import expected_events
-from tests.tap_runs import START, Outcome, bookmarks, hour, output_mode, settings_of, sync
+from tests.tap_runs import START, Outcome, bookmarks, hour, output_mode, seeded, settings_of, sync
+
+EMULATOR = {"job_seconds": 0.01, "events_per_hour": 30}
 
 Line = tuple[str, int]
 
@@ -87,12 +87,6 @@ def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> Outcome:
         sys.settrace(before)
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.01, events_per_hour=30) as emulator:
-        yield emulator
-
-
 def interrupted(
     service: Emulator, settings: dict[str, Any], tracer: Tracer, *, fails: bool
 ) -> Outcome:
@@ -136,7 +130,7 @@ def check(
 def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
 ) -> None:
-    rng = random.Random(seed_of(request))  # noqa: S311 - seeded on purpose
+    rng = seeded(request)
     fails = mode == "error"
     settings = settings_of(
         service,

@@ -1,13 +1,12 @@
-"""Files that are not the export asked for: rows of another range, and rows inside quoted values."""
+"""Files that are not the export asked for: rows of another range, or in another unit."""
 
 import time
 
 import pytest
 
 from barchart_events_emulator import Emulator
-from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import HOUR, from_iso
-from tests.tap_runs import START, Run, hour, settings_of, summary_of, sync, synced
+from tests.tap_runs import START, hour, settings_of, summary_of, sync, synced
 
 pytestmark = pytest.mark.usefixtures("hardly_waiting")
 
@@ -25,9 +24,6 @@ def serve(service: Emulator, *rows: str, times: int | None = None) -> None:
 
 def rows_at(*hours: float) -> list[str]:
     return [row(AT + number * HOUR) for number in hours]
-
-
-# Another range -------------------------------------------------------------------------------
 
 
 def test_an_export_of_another_day_ends_the_sync_before_the_bookmark_moves(
@@ -87,31 +83,3 @@ def test_more_rows_in_another_unit_than_in_the_window_end_the_sync_and_name_the_
 
     serve(service, *good, *others[:2])
     assert len(synced(settings).records) == 2, "as many are inside"
-
-
-# Rows inside quoted values -------------------------------------------------------------------
-
-OPENS = row(AT + 1, 'AAA|"Tech||')
-FILES = {
-    "header": ["|".join(PRODUCTS["WATCHLIST"].layouts[-1]) + "\n", OPENS, row(AT + 2, 'B|E"||')],
-    "no header": [row(AT), OPENS, *(row(AT + n) for n in range(2, 900)), row(AT + 900, 'B|E"||')],
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_rows_between_two_quotes_end_the_sync_and_an_empty_quote_character_reads_all(
-    service: Emulator, run: Run, name: str
-) -> None:
-    rows = FILES[name]
-    serve(service, *rows)
-    more = {"end_date": hour(1), "layout_check": "warning"}
-    outcome = run(None, 1, **more)
-    assert (outcome.records, outcome.bookmarks) == ([], {})
-    opens = rows.index(OPENS) + 1
-    assert f"begins on line {opens} contains line {opens + 1}" in outcome.reason
-    assert outcome.reason.endswith(
-        "if the file does not quote its values, set quote_character to empty"
-    )
-    assert "Tech" not in outcome.log
-    again = run(quote_character="", **more)
-    assert len(again.records) == "".join(rows).count("|WATCHLIST-CREATED|")

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -24,7 +23,17 @@ from tap_barchart_events.output.signals import SIGNALS, Interrupted, Signals
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import COMMAND, START, Outcome, Tap, is_quiet, output_mode, settings_of
+from tests.tap_runs import (
+    COMMAND,
+    START,
+    Outcome,
+    Tap,
+    is_quiet,
+    output_mode,
+    seeded,
+    settings_of,
+    sync,
+)
 
 SECONDS = 6
 """Within so many seconds the tap has ended; on a machine with nothing else to do within two."""
@@ -34,11 +43,7 @@ SOON = 0.027
 
 CALLS = ("authenticate", "start", "poll", "link", "download")
 
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.02, events_per_hour=1000) as emulator:
-        yield emulator
+EMULATOR = {"events_per_hour": 1000}
 
 
 @pytest.fixture
@@ -55,14 +60,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Tap]]:
         tap.process.kill()
         with tap.process:
             pass
-
-
-def wait_for(happened: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until something has happened."""
-    until = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.005)
 
 
 def received(service: Emulator, call: str, times: int = 1) -> Callable[[], bool]:
@@ -116,8 +113,8 @@ def test_while_it_waits_for_a_job_a_call_or_the_next_try(
 ) -> None:
     service.fault(**fault, times=None)
     tap = start(settings_of(service))
-    wait_for(received(service, seen))
-    time.sleep(0.5)
+    tap.wait_for(received(service, seen))
+    time.sleep(0.2)
     outcome = ended_well(tap, number)
     assert outcome.records == []
     assert outcome.bookmarks == {}
@@ -139,12 +136,12 @@ def test_a_reader_that_stands_still_holds_the_end_up(
     numbers: tuple[int, ...],
 ) -> None:
     tap = start(settings_of(service, **output_mode(mode, tmp_path, batch_size=1)))
-    wait_for(lambda: pipe_is_full(tap))
+    tap.wait_for(lambda: pipe_is_full(tap))
     for number in numbers:
         tap.process.send_signal(number)
         time.sleep(SOON)
     with pytest.raises(subprocess.TimeoutExpired):
-        tap.process.wait(5)
+        tap.process.wait(3)
     outcome = tap.end(SECONDS)
     assert outcome.code == 128 + numbers[0]
     assert outcome.records
@@ -159,7 +156,7 @@ def test_a_reader_that_reads_on_gets_the_rest_of_a_long_line(
 ) -> None:
     service.source = lambda *_: events_of(range(100), repeat(length))
     tap = start(settings_of(service))
-    wait_for(lambda: pipe_is_full(tap))
+    tap.wait_for(lambda: pipe_is_full(tap))
     tap.process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     outcome = tap.end(SECONDS)
@@ -177,7 +174,7 @@ def test_while_it_downloads_signals_within_a_second_count_as_one(
 ) -> None:
     service.throttle = 2_000
     tap = start(settings_of(service))
-    wait_for(received(service, "download"))
+    tap.wait_for(received(service, "download"))
     time.sleep(0.3)
     assert any("export-" in name for name in tap.left_behind)
     ended_well(tap, signal.SIGTERM, again)
@@ -201,7 +198,7 @@ def test_a_second_signal_after_a_second_ends_it_at_once_and_leaves_no_temporary_
     service.source = lambda *_: events_of(times, repeat(50_000))
     service.throttle = 200_000  # the second and third window take a minute
     tap = start(settings_of(service))
-    wait_for(lambda: pipe_is_full(tap))
+    tap.wait_for(lambda: pipe_is_full(tap))
     assert len([name for name in tap.left_behind if "export-" in name]) > 1, "threads are at work"
     end_at_once(tap, number)
     written, _ = tap.process.communicate()
@@ -216,7 +213,7 @@ def test_a_second_signal_ends_a_tap_that_still_waits_for_the_answer_to_a_start(
 ) -> None:
     service.fault("start", "stall", times=None)
     tap = start(settings_of(service))
-    wait_for(received(service, "start"))
+    tap.wait_for(received(service, "start"))
     time.sleep(0.5)  # the main thread is waiting by then, and handles a signal at once
     end_at_once(tap)
     assert tap.end().states == []
@@ -242,7 +239,7 @@ def test_while_it_is_blocked_on_a_log_that_nobody_reads(
         time.sleep(1)
         return len(service.requests) == before > 0
 
-    wait_for(blocked)
+    tap.wait_for(blocked)
     tap.process.send_signal(signal.SIGTERM)
     assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
     os.close(reader)
@@ -261,7 +258,7 @@ def test_what_the_caller_lets_it_ignore_it_ignores(
         tap = start(settings_of(service), program=COMMAND)
     finally:
         signal.signal(number, before)
-    wait_for(received(service, "poll"))
+    tap.wait_for(received(service, "poll"))
     tap.process.send_signal(number)
     outcome = tap.end()
     assert outcome.code == 0
@@ -292,7 +289,7 @@ def test_while_the_query_works(
         service.requests.clear()
         with (tmp_path / "out").open("wb") as stdout:
             tap = start(settings_of(service, max_concurrent_jobs=1, **more), stdout=stdout)
-        wait_for(received(service, "start", 2))  # the first file is there
+        tap.wait_for(received(service, "start", 2))  # the first file is there
         time.sleep(wait)
         tap.process.send_signal(signal.SIGTERM)
         assert tap.process.wait(SECONDS) == 128 + signal.SIGTERM
@@ -302,9 +299,7 @@ def test_while_the_query_works(
 def test_at_any_moment_from_start_to_end(
     service: Emulator, start: Callable[..., Tap], request: pytest.FixtureRequest
 ) -> None:
-    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(10**9))
-    print(f"CRASH_SEED={seed} {request.node.name}")  # noqa: T201 - to be able to do it again
-    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    rng = seeded(request)
     settings = settings_of(service)
     began = time.monotonic()
     assert start(settings, program=COMMAND).end().code == 0
@@ -328,7 +323,7 @@ def test_state_follows_the_records_though_the_bookmark_is_the_same(
     # target-jsonl passes a STATE on only if no RECORD comes after it.
     service.source = lambda *_: events_of([0, *range(3_600_000, 3_600_900)], repeat(500))
     tap = start(settings_of(service, end_date="2026-03-02T02:00Z"))
-    wait_for(lambda: pipe_is_full(tap))
+    tap.wait_for(lambda: pipe_is_full(tap))
     tap.process.send_signal(signal.SIGTERM)
     outcome = tap.end(SECONDS)
     assert outcome.code == 128 + signal.SIGTERM
@@ -359,7 +354,7 @@ def test_a_signal_counts_though_the_target_has_ended_too(
 ) -> None:
     service.job_seconds = 600
     tap = start(settings_of(service))
-    wait_for(received(service, "poll"))
+    tap.wait_for(received(service, "poll"))
     assert tap.process.stdout
     tap.process.stdout.close()  # Ctrl-C reaches both
     tap.process.send_signal(signal.SIGINT)
@@ -416,18 +411,12 @@ def test_a_signal_waits_until_the_place_for_temporary_files_is_found(
 
 
 def test_a_signal_while_the_tap_starts_writes_no_state_and_is_no_success(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], service: Emulator
+    monkeypatch: pytest.MonkeyPatch, service: Emulator
 ) -> None:
     # The SDK has set its handlers by then, and the STATE has not been read.
     monkeypatch.setattr(
         TapBarchartEvents, "setup_mapper", lambda _: signal.raise_signal(signal.SIGTERM)
     )
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        with pytest.raises(SystemExit) as caught:
-            TapBarchartEvents(config=settings_of(service))
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert capfd.readouterr().out == ""
+    outcome = sync(settings_of(service))
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.messages == []
