@@ -12,12 +12,6 @@ from tests.raw_server import RawServer
 
 
 @pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0) as emulator:
-        yield emulator
-
-
-@pytest.fixture
 def make_client(service: Emulator | RawServer) -> Iterator[Callable[..., ReportsClient]]:
     """Makes clients of the module's ``service``, or with other options."""
     clients = []
