@@ -157,15 +157,6 @@ def test_the_first_windows_are_each_a_quarter_of_the_one_before(known: Knowledge
     assert sizes == [DAY, DAY // 4, DAY // 16, DAY // 64]
 
 
-def test_a_limit_of_a_day_or_less_is_taken_as_a_size_that_fits() -> None:
-    whole = Window(START, START + 2 * DAY)
-    service = Service(evenly(5), 10**6).export_all(
-        WindowPlanner(whole, largest=4 * HOUR, smallest=1000), 4
-    )
-    assert {window.size for window in service.finished} == {4 * HOUR}
-    assert service.jobs == 12
-
-
 def test_a_sparse_product_is_exported_in_few_large_windows() -> None:
     rng = random.Random(1)  # noqa: S311 - seeded events
     whole = Window(START, START + 1095 * DAY)
@@ -229,19 +220,6 @@ def test_an_empty_range_has_no_windows() -> None:
     assert planner.next() is None
     assert planner.upcoming is None
     assert planner.expected_after(5) == 0
-
-
-def test_what_is_known_saves_the_search_for_the_limit() -> None:
-    first = WindowPlanner(Window(START, START + 60 * DAY), largest=31 * DAY, smallest=1000)
-    learning = Service(evenly(1000), 10_000).export_all(first, 4)
-    assert learning.too_large
-    knowledge = Knowledge.from_json(first.known.to_json())
-    night = Window(START + 60 * DAY, START + 61 * DAY)
-    planner = WindowPlanner(night, largest=31 * DAY, smallest=1000, known=knowledge)
-    assert planner.expected_after(night.start) == pytest.approx(24_000, rel=0.1)
-    service = Service(evenly(1000), 10_000).export_all(planner, 4)
-    assert not service.too_large
-    assert service.jobs <= 4
 
 
 @pytest.mark.parametrize("seconds_later", [0, 1, 900])

@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.exceptions import JobFailedError, ServiceError, TooLargeError
+from tap_barchart_events.exceptions import ServiceError
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.products import PRODUCTS
@@ -20,12 +19,6 @@ from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, START, read
 
 MINUTE = 60_000
-
-
-@pytest.fixture
-def service() -> Iterator[Emulator]:
-    with Emulator(job_seconds=0.01, events_per_hour=60) as emulator:
-        yield emulator
 
 
 def busiest(service: Emulator, product: str | None = None, *, after: int = 0) -> int:
@@ -62,19 +55,6 @@ def test_exports_come_in_the_order_of_time_product_by_product(
         assert len(result.windows[product]) == 6
         assert all(result.contents[product])
     assert busiest(service) == jobs
-
-
-def test_a_file_is_gone_once_the_next_one_is_asked_for(
-    make: Callable[..., Exporter], tmp_path: Path
-) -> None:
-    paths: list[Path] = []
-    exports = make(jobs=1)
-    for export in exports.of("WATCHLIST"):
-        assert export.path.exists()
-        assert not any(path.exists() for path in paths)
-        paths.append(export.path)
-        exports.emitted(export)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 4])
@@ -125,39 +105,7 @@ def test_a_split_window_leaves_its_product_as_many_jobs_as_before(
     assert busiest(service, products[0], after=START + 12 * HOUR) == jobs
 
 
-def test_too_many_events_in_the_smallest_window_end_it_and_earlier_windows_are_kept(
-    service: Emulator, make: Callable[..., Exporter]
-) -> None:
-    # Not at the edge of a window: an export includes its end, so two would be too large.
-    burst = START + 2 * HOUR + 30 * MINUTE + 457
-    service.source = lambda *_: [Event(burst, "WATCHLIST-CREATED", {})] * 10
-    service.max_events = 5
-    result = read(make(smallest=1000))
-    assert isinstance(result.error, TooLargeError)
-    assert "TGAM/WATCHLIST" in str(result.error)
-    assert "lower min_window_seconds, or name fewer event_types" in str(result.error)
-    kept = result.covered()
-    assert kept.start == START
-    assert burst - 1000 <= kept.end <= burst
-    smallest = [job for job in service.jobs if job.too_large and job.end - job.start <= 1000]
-    assert len(smallest) == 1
-
-
 # Jobs that fail ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fault", "count"), [("job-failed", "after 4 tries"), ("forget", r"after \d+ tries")]
-)
-def test_jobs_that_are_always_lost_end_it_with_product_and_window(
-    service: Emulator, make: Callable[..., Exporter], fault: str, count: str
-) -> None:
-    service.fault("poll", fault, times=None)
-    result = read(make(hours=1, jobs=1))
-    assert isinstance(result.error, JobFailedError)
-    place = "TGAM/WATCHLIST 2026-02-16 00:00 → 01:00: "
-    assert re.search(f"{place}.*gave up {count}; run again later", str(result.error))
-    assert len(service.jobs) == 4 if fault == "job-failed" else len(service.jobs) > 4
 
 
 def test_jobs_that_were_forgotten_do_not_count_against_those_that_failed(
