@@ -1,17 +1,11 @@
 """Export files → events: in each output mode, in bad cases."""
 
-import gc
-import gzip
-import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -35,6 +29,7 @@ from tests.export_files import (
     row,
     text,
 )
+from tests.tap_runs import records_of
 
 
 def ids(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -60,14 +55,7 @@ BUSY = [[*WATCHLIST, "newColumn"], *busy_rows(5_000)]
 def batches(export: ExportFile, encoding: str, compression: str | None) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for path in export.write_batches(encoding, compression, 2_100):
-        if encoding == "parquet":
-            with duckdb.connect() as connection:
-                table = connection.read_parquet(str(path))
-                batch = [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
-        else:
-            data = path.read_bytes()
-            lines = (gzip.decompress(data) if compression else data).splitlines()
-            batch = [json.loads(line) for line in lines]
+        batch = records_of(path, is_packed=compression == "gzip")
         assert len(batch) <= 2_100
         records += batch
         path.unlink()
@@ -103,16 +91,6 @@ def test_a_file_without_events_yields_none_in_any_way(mode: str) -> None:
             assert list(export.records()) == MODES[mode](export) == []
 
 
-def test_batch_files_are_cut_at_the_size_asked_for() -> None:
-    data = text([row(START + n) for n in range(10_000)])
-    with checked(data) as export:
-        sizes = [
-            len(path.read_bytes().splitlines())
-            for path in export.write_batches("jsonl", None, 3_333)
-        ]
-    assert sizes == [3_333, 3_333, 3_333, 1]
-
-
 def test_pieces_are_whole_lines_of_a_moderate_size() -> None:
     with checked(text([row(START + n) for n in range(10_000)])) as export:
         sizes = [len(lines) for lines, _ in export.record_lines("events", "2026-01-01T00:00:00Z")]
@@ -145,18 +123,6 @@ def test_rows_outside_the_half_open_window_are_dropped_and_counted_but_those_at_
     assert found == [to_iso(START), to_iso(START + 9)]
     assert contents.events == 2
     assert contents.outside == Dropped(2, START - 1, START + 11)
-
-
-@pytest.mark.parametrize("header", [[], [WATCHLIST]])
-def test_a_file_with_rows_of_another_range_only_is_an_error_that_says_what_came(
-    header: list[Sequence[str]],
-) -> None:
-    data = text([*header, row(DAY.end + 1), row(DAY.end + 7), row(DAY.start - 1)])
-    error = refusal(data)
-    assert "TGAM/WATCHLIST 2019-10-14 05:00 → 2019-10-15 05:00" in error
-    assert "none of its 3 rows" in error
-    assert "from 2019-10-14T04:59:59.999+00:00 to 2019-10-15T05:00:00.007+00:00" in error
-    assert "run again" in error
 
 
 def test_timestamps_beyond_all_years_are_another_range_like_any_other() -> None:
@@ -278,33 +244,7 @@ def test_a_column_may_have_a_name_that_duckdb_or_the_query_has(
     assert by_id(records) == by_id(events_of(rows, names))
 
 
-def test_columns_that_run_together_do_not_make_equal_ids() -> None:
-    tricky = [
-        ["a\nwatchlist_id=b", "", ""],
-        ["a", "b", ""],
-        ["a\n", "watchlist_id=b", ""],
-        ["", "a", "b"],
-        ["a\n\nwatchlist_id=b", "", ""],
-        ["a\n0", "", ""],
-        ["a", "", ""],
-    ]
-    rows = [[f'"{v}"' for v in row(START, "T", *values)] for values in tricky]
-    records = read(text(rows), layout_check="warning")
-    assert len(set(ids(records))) == len(tricky)
-    assert by_id(records) == by_id(events_of([row(START, "T", *v) for v in tricky], WATCHLIST))
-
-
-# Memory, disk, stdout, signals --------------------------------------------------------------
-
-
-def output_of(code: str, cwd: Path | None = None, **environment: str) -> list[bytes]:
-    """Run code in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, check=True, timeout=120
-    )
-    return done.stdout.split()
+# Memory and stdout --------------------------------------------------------------------------
 
 
 def test_duckdb_draws_no_progress_on_stdout_and_reaches_for_nothing() -> None:
@@ -315,23 +255,6 @@ def test_duckdb_draws_no_progress_on_stdout_and_reaches_for_nothing() -> None:
         for statement in ("INSTALL httpfs", "FROM read_csv('/etc/passwd')", "SET threads = 2"):
             with pytest.raises(duckdb.Error):
                 connection.execute(statement)
-
-
-def test_nothing_stays_on_disk_and_nothing_is_written_elsewhere(tmp_path: Path) -> None:
-    home, cwd, temporary = tmp_path / "home", tmp_path / "cwd", tmp_path / "tmp"
-    for folder in (home, cwd, temporary):
-        folder.mkdir()
-    code = """
-from tests.files.test_export_file import *
-rows = [row(START + n % 977, "T", str(n)) for n in range(60_000)]
-with checked(text(rows), layout_check="warning") as export:
-    count = len(list(export.records()))
-    batches(export, "jsonl", "gzip")
-    batches(export, "parquet", None)
-print(count)
-"""
-    assert output_of(code, cwd=cwd, HOME=str(home), TMPDIR=str(temporary)) == [b"60000"]
-    assert [*home.rglob("*"), *cwd.rglob("*"), *temporary.rglob("*")] == []
 
 
 def test_event_types_without_number_are_read_in_bounded_memory() -> None:
@@ -361,46 +284,7 @@ with checked(b"", layout_check="warning") as export:
     assert sum(number for _, number in export.record_lines("events", "now")) == count
     print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    before, after = map(int, output_of(code))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.check_output([sys.executable, "-c", code], env=environment, timeout=120)
+    before, after = map(int, done.split())
     assert after - before < 120_000
-
-
-class Stop(Exception):  # noqa: N818 - no error: a signal
-    """Raised by a signal handler."""
-
-
-def test_a_signal_handler_that_raises_ends_the_work_at_once() -> None:
-    # In a process of its own: what the handler raises could leave a lock of coverage's locked.
-    code = f"from {__name__} import interrupt_twelve_times; interrupt_twelve_times()"
-    output_of(code)
-
-
-def interrupt_twelve_times() -> None:
-    """Raise in a signal handler at twelve moments of reading a file."""
-
-    def stop(*_: object) -> None:
-        raise Stop
-
-    data = text([row(START + n, "T", "x") for n in range(100_000)])
-    former = signal.signal(signal.SIGALRM, stop)
-    seen = []
-    try:
-        for step in range(1, 13):
-            with checked(data, layout_check="warning") as export:
-                signal.setitimer(signal.ITIMER_REAL, 0.02 * step)
-                began = time.monotonic()
-                try:
-                    while True:
-                        export.check()
-                        for _ in export.record_lines("events", "2026-01-01T00:00:00Z"):
-                            pass
-                except (Stop, KeyboardInterrupt) as error:
-                    seen.append(type(error))
-                assert time.monotonic() - began < 2
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-        gc.collect()
-    # DuckDB, stopped, swallows what the handler raised; then it is KeyboardInterrupt.
-    assert len(seen) == 12
-    assert KeyboardInterrupt in seen
