@@ -1,9 +1,12 @@
 """Commands of the project, run as its user would run them."""
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
@@ -37,6 +40,13 @@ def ended(
     )
     assert done.returncode == code, (done.stdout + done.stderr)[-5000:]
     return done
+
+
+def meltano_errors(project: dict[str, Any]) -> list[Any]:
+    """Return what the installed Meltano's schema says against the content of a meltano.yml."""
+    schema = "lib/python*/site-packages/meltano/schemas/meltano.schema.json"
+    (path,) = (PROJECT / ".venv-meltano").glob(schema)
+    return [*Draft202012Validator(json.loads(path.read_text("utf-8"))).iter_errors(project)]
 
 
 def output_of(*command: str | Path, **options: Any) -> str:

@@ -52,15 +52,12 @@ def test_reads_no_variable_and_no_file_of_the_user():
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_the_tests_reach_no_other_host_and_read_no_settings_of_their_user(
-    tmp_path: Path, workers: str
-) -> None:
+def test_the_tests_reach_no_other_host_and_read_no_settings_of_their_user(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TAP_BARCHART_EVENTS_API_URL=http://127.0.0.1:9\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_inner.py").write_text(TESTS.replace("{FOREIGN}", repr(set(FOREIGN))))
-    pytest_command = (sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", workers)
+    pytest_command = (sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "-n2")
     environ = {"PYTHONPATH": str(PROJECT), **FOREIGN}
     output = output_of(*pytest_command, code=1, folder=tmp_path, environ=environ)
     if "no network namespace" in output:
