@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exports.saved_jobs import Request
 from tap_barchart_events.windows import HOUR, Window, to_iso
-from tests.expected_events import CUSTOMER
+from tests.expected_events import CUSTOMER, arrived, expected_events
 from tests.tap_runs import (
+    START,
+    Outcome,
     Run,
     Tap,
     bookmarks,
@@ -227,6 +229,7 @@ def test_a_full_table_sync_uses_no_jobs_and_writes_none(
     more = {"end_date": END, **output_mode(mode, tmp_path)}
     catalog = catalog_of(settings_of(service, **more))
     catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    service.job_seconds = 0
     service.requests.clear()
     before = len(service.jobs)
     first = run(state, options={"catalog": catalog}, **more)
@@ -270,22 +273,25 @@ def entries(draw: st.DrawFn) -> list[Any]:
 OTHER_ENTRIES = ("event_types", "start_date", "history_start", "columns", "progress_markers")
 
 
+@pytest.fixture
+def first(service: Emulator, hardly_waiting: None) -> Outcome:
+    """A sync of an hour, which others continue."""
+    service.job_seconds, service.events_per_hour = 0.0, 20
+    return synced(settings_of(service, end_date=hour(1)))
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs=JSON | st.lists(JSON | entries(), max_size=8), learnt=JSON, other=JSON)
-@pytest.mark.usefixtures("hardly_waiting")
 def test_whatever_state_holds_beside_the_bookmark_costs_no_event_and_no_error(
-    service: Emulator, jobs: Any, learnt: Any, other: Any
+    service: Emulator, first: Outcome, jobs: Any, learnt: Any, other: Any
 ) -> None:
-    service.job_seconds, service.events_per_hour = 0.0, 20
-    config = settings_of(service)
-    first = synced({**config, "end_date": hour(1)})
     state = copy.deepcopy(first.states[-1])
     partition(state).update(dict.fromkeys(OTHER_ENTRIES, other))
     partition(state).update(jobs=jobs, learnt=learnt)
     state["bookmarks"]["events"]["progress_markers"] = other
     state["bookmarks"]["another stream"] = {"partitions": other}
-    outcome = synced(config, json.loads(json.dumps(state)))
+    outcome = synced(settings_of(service), json.loads(json.dumps(state)))
     assert outcome.marks[0] >= hour(1)
-    assert outcome.bookmarks == {"WATCHLIST": config["end_date"]}
-    ids = [record["event_id"] for record in [*first.records, *outcome.records]]
-    assert sorted(ids) == sorted(record["event_id"] for record in synced(config).records)
+    assert outcome.bookmarks == {"WATCHLIST": hour(4)}
+    expected = expected_events(service, ["WATCHLIST"], START, hour(4))
+    assert arrived([*first.records, *outcome.records]) == expected

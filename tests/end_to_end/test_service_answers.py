@@ -145,8 +145,10 @@ def test_wrong_credentials_are_sent_at_most_once_for_each_possible_job(server: R
     assert 1 <= len(server.calls("start")) <= 3
 
 
-@pytest.mark.parametrize("arguments", [(), ("--test",)])
-@pytest.mark.parametrize("why", ["connection refused", "the connection attempt timed out"])
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [((), "connection refused"), (("--test",), "the connection attempt timed out")],
+)
 def test_a_host_that_cannot_be_reached_ends_a_first_sync_soon(
     server: RawServer, tmp_path: Path, arguments: tuple[str, ...], why: str
 ) -> None:
