@@ -77,25 +77,19 @@ class Tracer:
             signal.raise_signal(signal.SIGINT)
 
 
-def run(settings: dict[str, Any], state: Any, tracer: Tracer) -> Outcome:
-    """Run the tap in this process."""
-    before = sys.gettrace()
-    sys.settrace(tracer.trace)
-    try:
-        return sync(settings, state)
-    finally:
-        sys.settrace(before)
-
-
 def interrupted(
     service: Emulator, settings: dict[str, Any], tracer: Tracer, *, fails: bool
 ) -> Outcome:
     """Run a sync, which may fail by itself when some jobs have been started."""
     if fails:
         service.fault("start", "status", code=404, after=3, times=None)
-    outcome = run(settings, None, tracer)
-    service.clear_faults()
-    return outcome
+    before = sys.gettrace()
+    sys.settrace(tracer.trace)
+    try:
+        return sync(settings)
+    finally:
+        sys.settrace(before)
+        service.clear_faults()
 
 
 def check(
@@ -113,7 +107,7 @@ def check(
     state = first.states[-1] if first.states else None
     written = {record["event_id"] for record in first.records}
     assert not claimed(state, expected) - written, f"{where}: STATE claims what was not written"
-    second = run(settings, state, Tracer())
+    second = sync(settings, state)
     ended = second.error or second.code
     assert not ended, f"{where}: the second run ended with {ended!r}"
     written |= {record["event_id"] for record in second.records}
