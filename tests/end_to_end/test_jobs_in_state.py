@@ -45,14 +45,10 @@ def starts(service: Emulator) -> Counter[tuple[str, int, int]]:
     return Counter((job.filter["product"], job.start, job.end) for job in service.jobs)
 
 
-def interrupted(
-    service: Emulator, folder: Path, jobs: int = 4, seconds: float = 0.0, **more: Any
-) -> dict[str, Any]:
-    """Interrupt a run when so many jobs have been started, and some seconds later; return STATE."""
+def interrupted(service: Emulator, folder: Path, jobs: int = 4, **more: Any) -> dict[str, Any]:
+    """Interrupt a run when so many jobs have been started; return STATE."""
     tap = Tap(folder, settings_of(service, **{"end_date": END, **more}))
-    tap.wait_for(lambda: len(service.jobs) >= jobs)
-    time.sleep(seconds)
-    state = tap.interrupt(lambda: True).states[-1]
+    state = tap.interrupt(lambda: len(service.jobs) >= jobs).states[-1]
     assert any(held.get("jobs") for held in partitions(state))
     return state
 

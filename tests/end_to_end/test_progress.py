@@ -151,8 +151,7 @@ def test_a_product_with_nothing_to_do_is_one_line(run: Run) -> None:
     log = run(state, products=["WATCHLIST"]).log
     of_the_sdk = re.compile("METRIC|Meltano SDK|Beginning sync|warn_python_eol|PythonEOL|^$")
     line, closing = (line for line in log.splitlines() if not of_the_sdk.search(line))
-    end = "2026-03-02T04:00:00.000+00:00"
-    said = f"TGAM/WATCHLIST: nothing to export: the sync would begin at {end}, and end at {end} ("
+    said = f"TGAM/WATCHLIST: nothing to export: the sync would begin at {END}, and end at {END} ("
     assert said in line
     assert "TGAM: sync complete · 0 events in 0 windows · 0 export jobs" in closing
     assert summary_of(log)["events"] == 0
