@@ -278,7 +278,7 @@ with checked(b"", layout_check="warning") as export:
                 file.write(line * 1000)
             else:
                 at = [START + (n * 7919 + m * 104729) % 86400000 for m in range(1000)]
-                file.write(text([row(at[m], "T", str(m % 100)) for m in range(1000)]))
+                file.writelines(b"%d|T|%d||||||\\n" % (at[m], m % 100) for m in range(1000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert export.check().events == count
     assert sum(number for _, number in export.record_lines("events", "now")) == count
