@@ -217,8 +217,13 @@ class EventsStream(Stream):
                             for stream_map in self.stream_maps:
                                 stream_map.transform(record)
         self._raise_failures(failed)
-        which = "all products" if read == len(settings.products) else f"{read} product(s)"
-        self.logger.info("OK: the credentials are accepted, and the files of %s can be read", which)
+        number = len(settings.products)
+        which = "all products" if read == number else f"{read} of {number} products"
+        self.logger.info(
+            "OK: the credentials are accepted, and the files of %s can be read%s",
+            which,
+            "" if read == number else ": see above",
+        )
 
     def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
         """Raise an error that names the products that failed, if any did."""

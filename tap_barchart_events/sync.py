@@ -23,7 +23,8 @@ from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
 TEST_HOURS = (1, 24, 168, 744)
-"""A connection test exports these hours before the end of a sync, as long as they are empty."""
+"""A connection test exports these hours before the end of a sync, as long as they are empty,
+whatever ``window_hours`` says: an hour of it could be empty for ever."""
 
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
@@ -84,8 +85,7 @@ def export_newest(coverage: Coverage) -> Iterator[Export]:
     for hours in TEST_HOURS if left else ():
         plans = {}
         for product, span in left.items():
-            size = min(hours * HOUR, coverage.settings.largest_window)
-            part = Window(max(span.start, span.end - size), span.end)
+            part = Window(max(span.start, span.end - hours * HOUR), span.end)
             plans[product] = WindowPlanner(part, largest=part.size, smallest=part.size)
         with (
             closing(coverage.client()) as client,

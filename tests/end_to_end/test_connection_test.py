@@ -58,7 +58,9 @@ def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, t
         for time in [at] * (product == "WATCHLIST")
         if window[0] <= time < window[1]
     ]
-    log = tried(start_date=START, end_date=hour(12 * 24), window_hours=744).log
+    outcome = tried(start_date=START, end_date=hour(12 * 24), window_hours=0.5)
+    log = outcome.log
+    assert outcome.reason.endswith("the files of 1 of 2 products can be read: see above")
     assert "TGAM/WATCHLIST: 2026-03-07 00:00 → 2026-03-14 00:00: 1 event, " in log
     assert "TGAM/ALERT: 2026-03-02 00:00 → 2026-03-14 00:00: no events" in log
     sizes = [(job.filter["product"], (job.end - job.start) // HOUR) for job in service.jobs]
