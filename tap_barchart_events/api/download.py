@@ -191,6 +191,7 @@ class Download:
             body = self._read(response)
         found = ERROR_CODE.search(body)
         code = found[1].decode() if found else ""
+        logger.debug("code of object storage: %s", code or "none")
         text = f"could not {self.what}: object storage answered {status} {code}".rstrip()
         may_continue = status in TRANSIENT or status == 403
         if not may_continue:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from re import findall
 from typing import Any
 
 import pytest
@@ -139,6 +140,9 @@ def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
     with RawServer() as store:
         store.responses["other"] = lambda *_: file
         service.fault("link", "link", link=store.link)
+        refusal: dict[str, Any] = {"code": "SlowDown", "message": "planted", "status": 503}
+        service.fault("download", "storage-error", **refusal)
+        service.fault("download", "form", after=1, form="gzip")
         outcome = run(None, 0, {"environ": {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}})
         assert len(store.requests) == 1
     assert {record["user_id"] for record in outcome.records} == {"Zoë Planted"}
@@ -148,7 +152,10 @@ def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
     assert "example.org" not in log
     check_for_secrets(service, log)
     calls = Counter(request.call for request in service.requests)
-    calls["download"] += len(store.requests)
+    calls["download"] += len(store.requests) - 1
+    assert 'response to download: 503 {"Date"' in log
+    assert "| code of object storage: SlowDown\n" in log
+    assert len(findall(r"\| file of job \S+: gzip of \d+ bytes; \d+ bytes, begins", log)) == 1
     assert len(calls) == 5
     for call, count in calls.items():
         assert log.count(f"| response to {call}: 200 {{") == count
