@@ -94,6 +94,9 @@ class Progress:
             self._log_metric(metrics.Metric.RECORD_COUNT, sums["events"], context)
             for warning in self._warnings(product):
                 self.logger.warning("%s/%s: %s", self.customer, product, warning)
+        if late := [p for p, one in self.late.items() if one.reaches_the_lookback]:
+            text = "%s/%s: events arrive later than lookback_hours reaches; raise it to lose none"
+            self.logger.warning(text, self.customer, ", ".join(late))
         self._summarise(succeeded=kind is None)
 
     def count(self, export: Export, contents: FileContents) -> None:
@@ -155,7 +158,7 @@ class Progress:
         jobs = self.exports.scheduler.job_counts[product] if self.exports else Counter[str]()
         bookmark, late_events = self.states[product].bookmark, late.by_hour.total() if late else 0
         status = "stopped" if sums["windows"] else "not reached"
-        if product in self.failed:
+        if jobs["windows_failed"]:
             status = "failed"
         elif plan and sums["milliseconds"] >= plan.span.size:
             status = "complete"
@@ -187,7 +190,7 @@ class Progress:
             "late_hours": max((late.hours for late in self.late.values()), default=0),
             "seconds_waited": round(waited, 3),
             "seconds_writing": round(self._seconds_writing, 3),
-            "failed": [*self.failed],
+            "failed": [p for p, numbers in products.items() if numbers["status"] == "failed"],
             "products": products,
         }
         if self._outside.rows:
@@ -223,7 +226,7 @@ class Progress:
 
     def _warnings(self, product: str) -> Iterator[str]:
         """Yield what is unusual about a product."""
-        sums, plan, late = self._sums[product], self.plans.get(product), self.late.get(product)
+        sums, plan = self._sums[product], self.plans.get(product)
         if sums["impossible"]:
             first, last = self._impossible[product].between
             yield (
@@ -233,8 +236,6 @@ class Progress:
         if sums["unknown_types"] and product in PRODUCTS:
             events = counted(sums["unknown_types"], "event")
             yield f"{events} of types that this version of the tap does not know"
-        if late and late.reaches_the_lookback:
-            yield "events arrive later than lookback_hours reaches; raise it to lose none"
         if plan and plan.expected >= MIN_EXPECTED and plan.seen < SILENT_SHARE * plan.expected:
             yield f"{counted(plan.seen, 'event')}, about {plan.expected:,.0f} expected"
 
@@ -261,8 +262,8 @@ class Progress:
 
 def _of_product(product: str, numbers: Mapping[str, Any]) -> str:
     """Return what became of a product, in words."""
-    until = f" until {numbers['bookmark']}" if numbers["bookmark"] else ""
-    return f"{product} {numbers['status']}{until}, {counted(numbers['new_events'], 'new event')}"
+    bookmark = f", bookmark {numbers['bookmark']}" if numbers["bookmark"] else ""
+    return f"{product} {numbers['status']}{bookmark}, {counted(numbers['new_events'], 'new event')}"
 
 
 def counted(number: int, noun: str) -> str:

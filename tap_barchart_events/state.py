@@ -130,7 +130,8 @@ class ProductState:
                 f"{', '.join(_with_nearest(name, others) for name in lacking)}; contact Barchart "
                 "support: they may have been renamed"
             )
-        new = {name: _kept(name) for name in contents.extra_columns}
+        # A known column that is there is one that the catalog lacks, which is reported elsewhere.
+        new = {name: _kept(name) for name in contents.extra_columns if name not in known}
         new = {name: kept for name, kept in new.items() if kept not in self.extra}
         if new:
             warnings.append(

@@ -103,9 +103,11 @@ class EventsStream(Stream):
                     self._sync_now.begin()
                     yield
                     self._raise_failures(self._sync_now.progress.failed)
-            except (Exception, Interrupted, KeyboardInterrupt):
+            except (Exception, Interrupted, KeyboardInterrupt) as error:
                 if signals.interrupted:
                     self.logger.warning("interrupted; the next run continues from the bookmarks")
+                elif isinstance(error, Interrupted):
+                    self.logger.warning("stdout was closed; see the log of the target")
                 if self._sync_now:
                     with suppress(Interrupted):  # a signal, or stdout is closed
                         self._write_state()  # so that the next run can use the jobs of this one
@@ -171,7 +173,8 @@ class EventsStream(Stream):
             contents = file.contents
             state, warnings = self._states[product].after_file(product, contents)
             for warning in (*warnings, *contents.warnings):
-                self.logger.warning("%s %s: %s", product, export.window, warning)
+                where = f"{self.settings.customer}/{product} {export.window}"
+                self.logger.warning("%s: %s", where, warning)
             with closing(file):
                 yield file
             self._writer.flush()
@@ -217,13 +220,8 @@ class EventsStream(Stream):
                             for stream_map in self.stream_maps:
                                 stream_map.transform(record)
         self._raise_failures(failed)
-        number = len(settings.products)
-        which = "all products" if read == number else f"{read} of {number} products"
-        self.logger.info(
-            "OK: the credentials are accepted, and the files of %s can be read%s",
-            which,
-            "" if read == number else ": see above",
-        )
+        text = "OK: the credentials are accepted, and events of %d of %d products were read"
+        self.logger.info(text, read, len(settings.products))
 
     def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
         """Raise an error that names the products that failed, if any did."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
 
 TEST_HOURS = (1, 24, 168, 744)
 """A connection test exports these hours before the end of a sync, as long as they are empty,
-whatever ``window_hours`` says: an hour of it could be empty for ever."""
+whatever ``window_hours`` says."""
 
 CLOCK_TOLERANCE = 60_000
 """Milliseconds by which the clocks of service and machine may differ without a warning."""
@@ -64,7 +65,10 @@ def open_sync(coverage: Coverage) -> Iterator[Sync]:
     client, logger, states = coverage.client(), coverage.logger, coverage.states
     progress = Progress(logger, coverage.settings.customer, states, client.calls)
     with progress, closing(client):
-        client.authenticate(is_first_sync=all(s.bookmark is None for s in states.values()))
+        if new := [product for product, state in states.items() if state.bookmark is None]:
+            text = "%s: no bookmark of %s in STATE, so the sync begins at start_date"
+            logger.info(text, coverage.settings.customer, ", ".join(new))
+        client.authenticate(is_first_sync=len(new) == len(states))
         spans = coverage.spans(_now(client, logger))
         exports = coverage.exports(client, coverage.plans(spans))
         progress.begin(exports, coverage.late(spans))
@@ -82,7 +86,7 @@ def export_newest(coverage: Coverage) -> Iterator[Export]:
         spans = coverage.spans(_now(client, coverage.logger))
     coverage.log(spans)
     left = {product: span for product, span in spans.items() if span.size}
-    for hours in TEST_HOURS if left else ():
+    for hours in takewhile(lambda _: left, TEST_HOURS):
         plans = {}
         for product, span in left.items():
             part = Window(max(span.start, span.end - hours * HOUR), span.end)
@@ -99,8 +103,6 @@ def export_newest(coverage: Coverage) -> Iterator[Export]:
                     yield export
                 if export.file:
                     exports.emitted(export)
-        if not left:
-            return
 
 
 @dataclass(slots=True, eq=False)
@@ -209,8 +211,7 @@ class Coverage:
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""
-        settings = self.settings
-        own = self.known
+        settings, own = self.settings, self.known
         other = next((one for one in own.values() if one.fits), Knowledge())
         return {
             product: WindowPlanner(

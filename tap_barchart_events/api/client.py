@@ -422,8 +422,8 @@ class ReportsClient:
         said = self._presentable(": ".join(filter(None, [", ".join(codes), message])))
         text = f"could not {what}: the service answered {status}" + (f" ({said})" if said else "")
         if status in {401, 403}:
-            advice = "check username, password, customer and api_url"
-            return errors.CredentialsError(f"{text}; {advice}")
+            which = "username, password" if status == 401 else "products, username"
+            return errors.CredentialsError(f"{text}; check {which}, customer and api_url")
         if call in {"poll", "link"}:
             known = [kind for code, kind in ERRORS.items() if code in codes]
             if known or status == 404:

@@ -163,7 +163,8 @@ class ProductQueue:
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What became of its jobs: started, taken_over, too_large, failed (or forgotten)."""
+    """What became of its jobs: started, taken_over, too_large, failed (or forgotten). And
+    windows_failed: errors that end the product, but not the sync."""
 
     @property
     def failed_at(self) -> float:
@@ -549,6 +550,8 @@ class Scheduler:
         export.state, export.error = State.FAILED, error
         if self._ends_all(export, error):
             self.ending = self.ending or error
+        else:
+            export.queue.counts["windows_failed"] += 1
 
     def _ends_all(self, export: Export, error: Exception) -> bool:
         """Return whether an error is about more than one product."""

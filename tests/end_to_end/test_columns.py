@@ -107,7 +107,7 @@ def test_a_header_that_lacks_a_column_that_earlier_files_had_is_one_warning(
     service.columns = {"WATCHLIST": ["abTest", *(n.replace("userId", "usrId") for n in NAMES[:-1])]}
     second = synced(of(service, end_date=LATER, window_hours=1), first.states[-1])
     [warning] = warnings
-    assert warning.startswith("WATCHLIST 2026-03-02 02:00 → 03:00: the header lacks columns")
+    assert warning.startswith("TGAM/WATCHLIST 2026-03-02 02:00 → 03:00: the header lacks columns")
     assert (
         "earlier files had, so they are null: user_id (the nearest name is usr_id), class_"
         in warning
@@ -134,11 +134,11 @@ def test_columns_that_go_to_extra_are_a_warning_for_the_first_time_alone(
     service.added_column = "abTest"
     first = synced(of(service, window_hours=0.5))
     said = "columns that are not in the schema go to extra, if it is selected: "
-    assert warnings == ["WATCHLIST 2026-03-02 00:00 → 00:30: " + said + "ab_test"]
+    assert warnings == ["TGAM/WATCHLIST 2026-03-02 00:00 → 00:30: " + said + "ab_test"]
     assert columns_in(first)["extra"] == ["ab_test"]
     service.added_column = "x" * 33
     second = synced(of(service, end_date=LATER), first.states[-1])
-    assert warnings[1:] == ["WATCHLIST 2026-03-02 02:00 → 04:00: " + said + "x" * 33]
+    assert warnings[1:] == ["TGAM/WATCHLIST 2026-03-02 02:00 → 04:00: " + said + "x" * 33]
     assert columns_in(second)["extra"][0] == "ab_test"
     assert [len(name) for name in columns_in(second)["extra"]] == [7, 32]
     synced(of(service, end_date=LATEST), second.states[-1])

@@ -29,7 +29,7 @@ def tried(run: Run) -> Run:
 
 def test_it_says_what_a_sync_covers_and_what_each_file_is(service: Emulator, tried: Run) -> None:
     outcome = tried()
-    assert outcome.reason.endswith("and the files of all products can be read")
+    assert outcome.reason.endswith("and events of 2 of 2 products were read")
     for product, columns in (("WATCHLIST", 9), ("ALERT", 5)):
         assert (
             f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00, with no sizes "
@@ -60,7 +60,7 @@ def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, t
     ]
     outcome = tried(start_date=START, end_date=hour(12 * 24), window_hours=0.5)
     log = outcome.log
-    assert outcome.reason.endswith("the files of 1 of 2 products can be read: see above")
+    assert outcome.reason.endswith("events of 1 of 2 products were read")
     assert "TGAM/WATCHLIST: 2026-03-07 00:00 → 2026-03-14 00:00: 1 event, " in log
     assert "TGAM/ALERT: 2026-03-02 00:00 → 2026-03-14 00:00: no events" in log
     sizes = [(job.filter["product"], (job.end - job.start) // HOUR) for job in service.jobs]

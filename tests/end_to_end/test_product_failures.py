@@ -14,10 +14,12 @@ from tests.tap_runs import (
     START,
     Outcome,
     Run,
+    Tap,
     change,
     hour,
     output_mode,
     partitions,
+    settings_of,
     summary_of,
 )
 
@@ -30,7 +32,7 @@ FAULTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "layout": ("download", "body", {"body": "1772409600000|x|y\n"}, "has 3 columns"),
     "job": ("start", "job-failed", {}, "failed at the service (FAILED)"),
     "rejected": ("start", "error", {"code": "EVENT_X", "status": 400}, "answered 400 (EVENT_X: "),
-    "forbidden": ("start", "status", {"code": 403}, "answered 403"),
+    "forbidden": ("start", "status", {"code": 403}, "answered 403 (Forbidden); check products, "),
     **{
         f"outage of {call}": (call, "status", {"code": 500}, "gave up after 4 tries")
         for call in ("start", "poll", "link", "download")
@@ -118,6 +120,20 @@ def test_the_jobs_of_a_failed_product_are_taken_over(service: Emulator, run_quic
     second = run_quickly(first.states[-1])
     assert second.bookmarks == dict.fromkeys(PRODUCTS, END)
     assert len(service.jobs) == started + 4 - len(kept["jobs"])
+
+
+def test_a_product_that_failed_before_it_was_read_is_not_called_unreached(
+    service: Emulator, tmp_path: Path
+) -> None:
+    service.fault("start", "job-hangs", times=None, for_product="ALERT")
+    fault = service.fault("start", "status", code=403, times=None, for_product="WATCHLIST")
+    tap = Tap(tmp_path, settings_of(service, products=PRODUCTS, max_concurrent_jobs=6))
+    tap.wait_for(lambda: fault.hits)
+    polls = len(service.requests)
+    outcome = tap.interrupt(lambda: len(service.requests) > polls + 8)
+    assert summary_of(outcome.log)["failed"] == ["WATCHLIST"]
+    assert "ALERT not reached, 0 new events; WATCHLIST failed, 0 new" in outcome.log
+    assert "TGAM: sync stopped early · " in outcome.log
 
 
 def test_a_product_that_fails_holds_no_other_one_up(service: Emulator, run_quickly: Run) -> None:

@@ -98,8 +98,8 @@ def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> No
     found = re.search(
         r"TGAM: sync complete · ([\d,]+) events in (\d+) windows · (\d+) export jobs \((\d+) too "
         r"large, (\d+) failed, (\d+) resumed from an earlier run\) · ([\d.]+) MB · "
-        r"waited [\d.]+ s for jobs, wrote for [\d.]+ s · WATCHLIST complete until "
-        r"2026-03-02T04:00:00.000\+00:00, ([\d,]+) new events$",
+        r"waited [\d.]+ s for jobs, wrote for [\d.]+ s · WATCHLIST complete, "
+        r"bookmark 2026-03-02T04:00:00.000\+00:00, ([\d,]+) new events$",
         outcome.log.splitlines()[-1],
     )
     assert found, outcome.log
@@ -142,7 +142,7 @@ def test_a_sync_that_ends_before_it_has_begun_says_so(service: Emulator, run: Ru
     state = run(products=["WATCHLIST"]).states[-1]
     service.fault("authenticate", "drop", times=None)
     log = run(state, 1, products=PRODUCTS, max_retries=0).log
-    assert f"WATCHLIST not reached until {END}, 0 new events; ALERT not reached, 0" in log
+    assert f"WATCHLIST not reached, bookmark {END}, 0 new events; ALERT not reached, 0" in log
     assert summary_of(log)["status"] == "failed"
 
 
@@ -155,6 +155,12 @@ def test_a_product_with_nothing_to_do_is_one_line(run: Run) -> None:
     assert said in line
     assert "TGAM: sync complete · 0 events in 0 windows · 0 export jobs" in closing
     assert summary_of(log)["events"] == 0
+
+    log = run(state, products=["WATCHLIST", "PORTFOLIO"]).log
+    assert said in log
+    assert "TGAM/PORTFOLIO: nothing" not in log
+    assert "TGAM: no bookmark of PORTFOLIO in STATE, so the sync begins at start_date" in log
+    assert "TGAM: sync complete · " in log
 
 
 def test_a_terminal_shows_a_bar_and_no_metrics(service: Emulator, tmp_path: Path) -> None:

@@ -346,6 +346,7 @@ def test_a_closed_stdout_ends_it_quietly(
     assert tap.process.wait(30) == 141
     log = tap.log.read_text(encoding="utf-8")
     assert not re.search("Traceback|Exception ignored|ERROR", log)
+    assert "stdout was closed; see the log of the target" in log
     assert tap.left_behind == []
 
 
