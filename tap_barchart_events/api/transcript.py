@@ -42,8 +42,8 @@ LINK = re.compile(r"(https?)://([\w.:-]+)(/[^\s?#]*)?(?:\?(\S*))?", re.ASCII)
 
 STATUSES = frozenset({"RUNNING", "COMPLETE", "COMPLETED", "TIMEOUT", "FAILED"})
 
-SIGNATURES = {b"\x1f\x8b": "as gzip", b"PK": "as ZIP", b"\xef\xbb\xbf": "with a byte order mark"}
-"""First bytes of a file → how it begins."""
+SIGNATURES = {b"PK": "as ZIP", b"\xef\xbb\xbf": "with a byte order mark"}
+"""First bytes of a file → how it begins; gzip has been inflated."""
 
 
 def response_form(headers: Mapping[str, str], body: bytes) -> str:

@@ -84,12 +84,16 @@ def test_a_file_keeps_known_names_and_the_places_of_its_signs(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("sign", [b"", b"\xef\xbb\xbf", b"\x1f\x8b", b"PK\x03\x04"])
-def test_no_value_of_a_file_is_shown(tmp_path: Path, secret: str, sign: bytes) -> None:
+@pytest.mark.parametrize(
+    ("sign", "how"),
+    [(b"", "as text"), (b"\xef\xbb\xbf", "with a byte order mark"), (b"PK\x03\x04", "as ZIP")],
+)
+def test_no_value_of_a_file_is_shown(tmp_path: Path, secret: str, sign: bytes, how: str) -> None:
     file = tmp_path / "export"
     row = f"{secret}|WATCHLIST-CREATED-{secret}|{secret}x\n".encode()
     file.write_bytes(sign + row * 3_000)
     shown = file_form(file, "|")
     assert secret not in shown
     assert f"{3_000 * len(row) + len(sign):,} bytes" in shown
+    assert f"begins {how}; its first 2,000 lines hold 2,000 line feeds" in shown
     assert "{3: 2000}" in shown

@@ -1,13 +1,14 @@
 """`--test`: what a sync would cover, and one sentence about whether it would work."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator, Event
-from tap_barchart_events.windows import HOUR, from_iso
+from tap_barchart_events.windows import HOUR, MINUTE, from_iso
 from tests.tap_runs import START, Outcome, Run, catalog_of, hour, output_mode, settings_of
 
 PRODUCTS = ["WATCHLIST", "ALERT"]
@@ -40,6 +41,18 @@ def test_it_says_what_a_sync_covers_and_what_each_file_is(service: Emulator, tri
         assert re.search(f"TGAM/{product}: 2026-03-02 03:00 → 04:00: {file}", outcome.log)
     assert not re.search("METRIC|failed|WARNING", outcome.log)
     assert {job.end - job.start for job in service.jobs} == {3_600_000}
+
+
+def test_products_are_tried_side_by_side_up_to_now_minus_the_lag(
+    service: Emulator, tried: Run
+) -> None:
+    service.job_seconds = 1
+    before = time.time() * 1000
+    tried(end_date=None, products=[*PRODUCTS, "PORTFOLIO"])
+    lags = [job.begun - job.end for job in service.jobs]
+    assert all(0 <= lag - 15 * MINUTE < 1000 + time.time() * 1000 - before for lag in lags)
+    first, *_, last = sorted(job.started for job in service.jobs)
+    assert last - first < 0.5
 
 
 def test_it_starts_from_state_and_says_whether_sizes_were_learnt(run: Run, tried: Run) -> None:

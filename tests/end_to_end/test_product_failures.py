@@ -102,9 +102,23 @@ def test_refused_credentials_end_the_whole_sync(
     assert outcome.bookmarks == {}
 
 
-@pytest.mark.parametrize("call", ["start", "poll"])
-def test_an_outage_of_all_ends_the_sync(service: Emulator, run_quickly: Run, call: str) -> None:
-    service.fault(call, "status", code=500, times=None)
+def test_a_full_disk_ends_the_whole_sync(service: Emulator, run: Run) -> None:
+    service.fault("download", "body", times=None, for_product="ALERT", body="x" * 3_000_000)
+    limits = {"limits": {"RLIMIT_FSIZE": 1_000_000}}
+    outcome = run(None, 1, limits, products=PRODUCTS, max_concurrent_jobs=1)
+    assert "products failed" not in outcome.reason
+    assert "No space" in outcome.reason or "File too large" in outcome.reason
+    assert outcome.bookmarks == {}
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "details"),
+    [("start", "status", {"code": 500}), ("poll", "status", {"code": 500}), ("start", "drop", {})],
+)
+def test_an_outage_of_all_ends_the_sync(
+    service: Emulator, run_quickly: Run, call: str, kind: str, details: dict[str, Any]
+) -> None:
+    service.fault(call, kind, times=None, **details)
     outcome = run_quickly(None, 1, max_retries=1, max_concurrent_jobs=1)
     assert "products failed" not in outcome.reason
     assert "gave up after 2 tries" in outcome.reason
