@@ -199,15 +199,9 @@ class Coverage:
         """Log what a sync would cover."""
         for product, span in spans.items():
             if span.size:
-                self.logger.info(
-                    "%s/%s: a sync would cover %s, with %s",
-                    self.settings.customer,
-                    product,
-                    span,
-                    "the sizes that earlier runs learnt"
-                    if self.known[product].fits
-                    else "no sizes learnt so far",
-                )
+                sizes = "sizes" if self.known[product].fits else "no sizes"
+                text = "%s/%s: a sync would cover %s, with %s learnt so far"
+                self.logger.info(text, self.settings.customer, product, span, sizes)
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""

@@ -202,8 +202,7 @@ class Exporter:
         export.download_seconds = time.monotonic() - began
         if logger.isEnabledFor(logging.DEBUG):
             form = file_form(export.path, self.scheduler.request.delimiter)
-            is_plain = export.size == export.path.stat().st_size
-            packed = "" if is_plain else f"gzip of {export.size:,} bytes; "
+            packed = "" if export.size == export.path.stat().st_size else "came as gzip; "
             logger.debug("file of job %s: %s%s", source, packed, form)
         with self._checking:
             if self.client.stopped.is_set():

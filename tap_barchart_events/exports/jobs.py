@@ -474,9 +474,7 @@ class Scheduler:
     def _too_large(self, export: Export, reason: str, now: float) -> None:
         export.queue.counts["too_large"] += 1
         if export.queue.plan.too_large(export.window):
-            limit = export.queue.plan.known.limit
-            learnt = f"; an export can hold about {limit:,.0f} events" if limit else ""
-            self._log(logging.INFO, "%s is split: %s%s", self._where(export), reason, learnt)
+            self._log(logging.INFO, "%s is split: %s", self._where(export), reason)
             del export.queue.exports[export.window.start]
             return
         advice = "lower min_window_seconds, or name fewer event_types"

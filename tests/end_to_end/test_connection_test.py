@@ -58,8 +58,7 @@ def test_products_are_tried_side_by_side_up_to_now_minus_the_lag(
 def test_it_starts_from_state_and_says_whether_sizes_were_learnt(run: Run, tried: Run) -> None:
     log = tried(run(end_date=hour(2.5)).states[-1]).log
     assert (
-        "TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00, with the sizes that "
-        "earlier runs learnt"
+        "TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00, with sizes learnt so far"
     ) in log
     assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00, " in log
 

@@ -155,7 +155,7 @@ def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
     calls["download"] += len(store.requests) - 1
     assert 'response to download: 503 {"Date"' in log
     assert "| code of object storage: SlowDown\n" in log
-    assert len(findall(r"\| file of job \S+: gzip of \d+ bytes; \d+ bytes, begins", log)) == 1
+    assert len(findall(r"\| file of job \S+: came as gzip; \d+ bytes, begins", log)) == 1
     assert len(calls) == 5
     for call, count in calls.items():
         assert log.count(f"| response to {call}: 200 {{") == count
