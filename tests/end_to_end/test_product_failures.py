@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from barchart_events_emulator import Emulator
+from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import (
     END,
@@ -126,8 +127,11 @@ def test_an_outage_of_all_ends_the_sync(
 
 def test_the_jobs_of_a_failed_product_are_taken_over(service: Emulator, run_quickly: Run) -> None:
     change(service, job_seconds=0.3)
-    service.fault("download", "body", body=f"{ROW}no{ROW}", for_product="WATCHLIST")
+    failing = {"product": "WATCHLIST", "start": from_iso(START)}
+    bad = f"{ROW}no{ROW}".encode()
+    service.body = lambda job: bad if failing.items() <= job.filter.items() else b""
     first = run_quickly(None, 1)
+    service.body = None
     [kept] = [p for p in partitions(first.states[-1]) if p["context"]["product"] == "WATCHLIST"]
     assert 1 <= len(kept["jobs"]) <= 3
     started = len(service.jobs)
