@@ -68,6 +68,28 @@
 {%- endmacro %}
 
 
+{# A text as a number of at most 32 bits that tells it from others; a sum of a thousand million of them
+   is still a bigint. #}
+{% macro checksum(text) -%}
+    {{ adapter.dispatch('checksum')(text) }}
+{%- endmacro %}
+{% macro default__checksum(text) -%}
+    cast(cast(('x' || substr(md5({{ text }}), 1, 8)) as bit(32)) as bigint)
+{%- endmacro %}
+{% macro duckdb__checksum(text) -%}
+    cast(md5_number_lower({{ text }}) % 4294967296 as bigint)
+{%- endmacro %}
+{% macro snowflake__checksum(text) -%}
+    mod(abs(hash({{ text }})), 4294967296)
+{%- endmacro %}
+
+
+{# The day that is some days after another one. #}
+{% macro days_after(day, number) -%}
+    cast({{ dbt.dateadd('day', number, day) }} as date)
+{%- endmacro %}
+
+
 {# The Monday of a day's week, whatever the database holds to be the first day of a week. #}
 {% macro monday(day) -%}
     {{ adapter.dispatch('monday')(day) }}
@@ -83,6 +105,12 @@
 {# The first day of a day's month. #}
 {% macro month(day) -%}
     cast({{ dbt.date_trunc('month', day) }} as date)
+{%- endmacro %}
+
+
+{# A quotient of whole numbers; null where the divisor is 0. #}
+{% macro share(number, of) -%}
+    cast({{ number }} as double precision) / nullif({{ of }}, 0)
 {%- endmacro %}
 
 

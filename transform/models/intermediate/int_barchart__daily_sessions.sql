@@ -3,6 +3,7 @@
     incremental_strategy='delete+insert',
     unique_key=['customer', 'product', 'day'],
     on_schema_change='fail',
+    post_hook="{{ remove_days('user_events') }}",
 ) }}
 
 with changed_days as (
@@ -46,6 +47,7 @@ select
     day,
     min(occurred_at) as started_at,
     max(occurred_at) as ended_at,
-    count(*) as events
+    count(*) as events,
+    {{ total(checksum('event_id')) }} as checksum
 from numbered
 group by customer, product, user_id, day, number

@@ -1,18 +1,3 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key=['customer', 'product', 'day'],
-    on_schema_change='fail',
-) }}
-
-with changed_days as (
-    {{- changed_days('events') }}
-),
-
-events as (
-    {{- changed_events() }}
-)
-
 select
     customer,
     product,
@@ -20,7 +5,7 @@ select
     subject,
     action,
     day,
-    count(*) as events,
-    count(distinct user_id) as active_users
-from events
+    {{ total('events') }} as events,
+    count(user_id) as active_users
+from {{ ref('int_barchart__user_type_days') }}
 group by customer, product, type, subject, action, day

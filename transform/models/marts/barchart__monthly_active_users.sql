@@ -8,28 +8,21 @@ with users as (
     group by customer, product, {{ month('day') }}
 ),
 
-days as (
-    select
-        customer,
-        product,
-        {{ month('day') }} as month,
-        {{ total('new_users') }} as new_users,
-        {{ total('sessions') }} as sessions,
-        {{ total('events') }} as events
-    from {{ ref('barchart__daily_active_users') }}
-    group by customer, product, {{ month('day') }}
+months as (
+    {{- periods('month', month) }}
 )
 
 select
-    days.customer,
-    days.product,
-    days.month,
-    coalesce(users.active_users, 0) as active_users,
-    days.new_users,
-    days.sessions,
-    days.events
-from days
+    months.customer,
+    months.product,
+    months.month,
+    is_complete,
+    {{ if_known('coalesce(users.active_users, 0)') }} as active_users,
+    {{ if_known('new_users') }} as new_users,
+    {{ if_known('sessions') }} as sessions,
+    {{ if_known('events') }} as events
+from months
 left join users
-    on users.customer = days.customer
-    and users.product = days.product
-    and users.month = days.month
+    on users.customer = months.customer
+    and users.product = months.product
+    and users.month = months.month

@@ -16,18 +16,35 @@ numbered as (
             rows between unbounded preceding and current row
         ) as session_number
     from in_order
+),
+
+sessions as (
+    select
+        min(case when {{ begins_session('previous_at', 'started_at') }} then first_event_id end) as first_event_id,
+        customer,
+        product,
+        user_id,
+        cast(session_number as {{ dbt.type_int() }}) as session_number,
+        min(day) as day,
+        min(started_at) as started_at,
+        max(ended_at) as ended_at,
+        min(previous_at) as previous_at,
+        {{ total('events') }} as events
+    from numbered
+    group by customer, product, user_id, session_number
 )
 
 select
-    min(case when {{ begins_session('previous_at', 'started_at') }} then first_event_id end) as first_event_id,
+    first_event_id,
     customer,
     product,
     user_id,
-    cast(session_number as {{ dbt.type_int() }}) as session_number,
-    min(day) as day,
-    min(started_at) as started_at,
-    max(ended_at) as ended_at,
-    {{ seconds_between('min(started_at)', 'max(ended_at)') }} as seconds,
-    {{ total('events') }} as events
-from numbered
-group by customer, product, user_id, session_number
+    session_number,
+    session_number = 1 as is_first_session,
+    day,
+    started_at,
+    ended_at,
+    {{ seconds_between('started_at', 'ended_at') }} as seconds,
+    {{ seconds_between('previous_at', 'started_at') }} / 60 as minutes_since_previous,
+    events
+from sessions

@@ -1,0 +1,49 @@
+with customers as (
+    select customer, max(day) as last_day
+    from {{ ref('barchart__daily_active_users') }}
+    group by customer
+),
+
+recent as (
+    select days.customer, days.product, days.type, days.user_id
+    from {{ ref('int_barchart__user_type_days') }} as days
+    inner join customers on customers.customer = days.customer
+    where days.day > {{ days_after('customers.last_day', -28) }}
+),
+
+types as (
+    select customer, product, type, subject, action, min(first_event_at) as first_seen_at
+    from {{ ref('int_barchart__user_type_days') }}
+    group by customer, product, type, subject, action
+),
+
+users as (
+    select customer, product, type, count(distinct user_id) as users
+    from recent
+    group by customer, product, type
+),
+
+products as (
+    select customer, product, count(distinct user_id) as users
+    from recent
+    group by customer, product
+)
+
+select
+    types.customer,
+    types.product,
+    types.type,
+    types.subject,
+    types.action,
+    types.first_seen_at,
+    coalesce(users.users, 0) as users_28_days,
+    coalesce(products.users, 0) as active_users_28_days,
+    {{ share('coalesce(users.users, 0)', 'products.users') }} as share_of_active_users
+from types
+left join users
+    on users.customer = types.customer
+    and users.product = types.product
+    and users.type = types.type
+left join products
+    on products.customer = types.customer
+    and products.product = types.product
