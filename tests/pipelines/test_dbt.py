@@ -17,7 +17,7 @@ from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
 from tests.pipelines.marts import Row, computed, subject_and_action
 from tests.pipelines.pipe import messages
-from tests.pipelines.usage import COLUMNS, NEW, OLD, REREAD, Usage
+from tests.pipelines.usage import COLUMNS, DELETED, NEW, OLD, REREAD, Usage
 from tests.pipelines.warehouses import (
     ADDED,
     PRODUCTS,
@@ -30,24 +30,30 @@ from tests.pipelines.warehouses import (
     needs_snowflake,
 )
 
-ENDS = "every_event_came_with_its_window"
+WINDOWS = "every_event_came_with_its_window"
 
 # Ends of windows, which no event tells.
 NOT_COMPUTED = {"window_end", "complete_until"}
 
+# The greatest end of each product.
+FIRST_ENDS = dict.fromkeys(PRODUCTS, from_iso(NEW[1]))
+ENDS = {**FIRST_ENDS, ADDED: from_iso(REREAD[1])}
+
 
 class Built(NamedTuple):
-    """What the models hold after each build, and the expected events at the time.
+    """What the models hold after each build, and what they should.
 
     Of the second build, dbt's results as well.
     """
 
     warehouse: Warehouse
     first: Models
-    first_expected: dict[str, EventValues]
-    results: dict[str, dict[str, Any]]
     then: Models
-    then_expected: dict[str, EventValues]
+    again: Models
+    first_expected: Models
+    then_expected: Models
+    again_expected: Models
+    results: dict[str, dict[str, Any]]
     rebuilt: Models
 
 
@@ -67,19 +73,27 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         source=usage, header=True, added_column="mood", columns={"PORTFOLIO": COLUMNS}
     ) as emulator:
         warehouse.first(emulator)
-        first_expected = expected_events(emulator, PRODUCTS, *NEW)
         first = warehouse.models()
+        first_expected = computed(expected_events(emulator, PRODUCTS, *NEW), FIRST_ENDS)
         usage.late = True
         results = warehouse.then(emulator)
-        then_expected = (
-            expected_events(emulator, PRODUCTS, *OLD)
-            | expected_events(emulator, PRODUCTS, *NEW)
-            | expected_events(emulator, [ADDED], *REREAD)
-        )
-    then = warehouse.models()
+        then, then_expected = warehouse.models(), computed(all_events(emulator), ENDS)
+        usage.changed = True
+        warehouse.read_again(emulator)
+        again, again_expected = warehouse.models(), computed(all_events(emulator), ENDS)
     warehouse.rebuild()
     rebuilt = warehouse.models()
-    return Built(warehouse, first, first_expected, results, then, then_expected, rebuilt)
+    expected = (first_expected, then_expected, again_expected)
+    return Built(warehouse, first, then, again, *expected, results, rebuilt)
+
+
+def all_events(emulator: Emulator) -> dict[str, EventValues]:
+    """Return what the table should hold after the second load."""
+    return (
+        expected_events(emulator, PRODUCTS, *OLD)
+        | expected_events(emulator, PRODUCTS, *NEW)
+        | expected_events(emulator, [ADDED], *REREAD)
+    )
 
 
 def without(models: Models) -> Models:
@@ -110,17 +124,28 @@ def rounded(row: Row) -> Row:
 
 
 def test_a_first_build_is_what_an_obvious_computation_says(built: Built) -> None:
-    assert differences(without(built.first), computed(built.first_expected)) == {}
+    assert differences(without(built.first), built.first_expected) == {}
 
 
 def test_an_incremental_build_after_an_old_month_and_late_events_is_so_too(built: Built) -> None:
-    assert set(built.first_expected) < set(built.then_expected)
-    assert differences(without(built.then), computed(built.then_expected)) == {}
+    assert differences(without(built.then), built.then_expected) == {}
+
+
+def test_an_incremental_build_after_a_deleted_range_was_read_again_is_so_too(built: Built) -> None:
+    def events(models: Models) -> dict[tuple[str, str], int]:
+        rows = models["barchart__daily_active_users"]
+        return {(row["product"], row["day"]): row["events"] for row in rows}
+
+    before, after = events(built.then), events(built.again)
+    gone, same = (day[:10] for day in (DELETED[0], "2026-02-27"))
+    assert before["PORTFOLIO", gone] > after["PORTFOLIO", gone] == 0
+    assert before["PORTFOLIO", same] == after["PORTFOLIO", same]
+    assert differences(without(built.again), built.again_expected) == {}
 
 
 def test_an_incremental_build_and_a_full_refresh_make_the_same_rows(built: Built) -> None:
     assert all(built.rebuilt.values())
-    assert differences(built.then, built.rebuilt) == {}
+    assert differences(built.again, built.rebuilt) == {}
 
 
 def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
@@ -128,14 +153,13 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
         rows = models["barchart__product_overview"]
         return {row["product"]: row["complete_until"] for row in rows}
 
-    end = from_iso(NEW[1])
-    assert ends(built.first) == dict.fromkeys(PRODUCTS, end)
-    assert ends(built.then) == {**dict.fromkeys(PRODUCTS, end), ADDED: from_iso(REREAD[1])}
+    assert ends(built.first) == FIRST_ENDS
+    assert ends(built.then) == ENDS
 
 
 def test_events_that_were_read_again_have_the_end_of_one_window(built: Built) -> None:
-    built.warehouse.dbt("test", "--select", ENDS)
-    assert built.warehouse.dbt.results()[ENDS]["status"] == "pass"
+    built.warehouse.dbt("test", "--select", WINDOWS)
+    assert built.warehouse.dbt.results()[WINDOWS]["status"] == "pass"
 
 
 def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None:
@@ -199,7 +223,7 @@ def test_an_incremental_build_writes_the_days_that_have_other_events(built: Buil
 
     changed = {day for day, _ in days(built.then).items() - days(built.first).items()}
     assert 0 < len(changed) < len(days(built.then))
-    for name in ("barchart__events_by_type_and_day", "int_barchart__daily_sessions"):
+    for name in ("int_barchart__user_type_days", "int_barchart__daily_sessions"):
         written = built.results[name]["adapter_response"]["rows_affected"]
         rows = [row for row in built.then[name] if (row["product"], row["day"]) in changed]
         assert written == len(rows), name
@@ -216,7 +240,8 @@ def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> N
     warehouse = InDuckDB(tmp_path, "events.jsonl")
     warehouse.dbt("run", "--select", "stg_barchart__events")
     found = without(warehouse.models(["stg_barchart__events"]))
-    assert differences(found, {name: computed(expected)[name] for name in found}) == {}
+    models = computed(expected, FIRST_ENDS)
+    assert differences(found, {name: models[name] for name in found}) == {}
 
 
 def test_an_event_that_came_again_under_another_id_is_a_warning(tmp_path: Path) -> None:
@@ -231,6 +256,6 @@ def test_an_event_that_came_again_under_another_id_is_a_warning(tmp_path: Path) 
     (tmp_path / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
     dbt = InDuckDB(tmp_path, "events.jsonl").dbt
     dbt("run", "--select", "stg_barchart__events")
-    dbt("test", "--select", ENDS)
-    found = dbt.results()[ENDS]
+    dbt("test", "--select", WINDOWS)
+    found = dbt.results()[WINDOWS]
     assert (found["status"], found["failures"]) == ("warn", 1)

@@ -12,15 +12,20 @@ from tap_barchart_events.windows import from_iso
 from tests.pipelines.marts import FALSE, TRUE
 
 # The month that is loaded last, and the one that is loaded first.
-OLD = ("2026-01-30T00:00:00+00:00", "2026-02-01T00:00:00+00:00")
-NEW = ("2026-02-26T00:00:00+00:00", "2026-03-02T00:00:00+00:00")
+OLD = ("2026-01-31T00:00:00+00:00", "2026-02-03T00:00:00+00:00")
+NEW = ("2026-02-26T00:00:00+00:00", "2026-03-03T12:00:00+00:00")
 # What is read again, when late events are there.
 REREAD = ("2026-02-27T00:00:00+00:00", "2026-03-01T00:00:00+00:00")
+
+# What is deleted and read again at last: its first day has no events then, and its second one has
+# as many as before, by other users.
+DELETED = ("2026-02-26T00:00:00+00:00", "2026-02-28T00:00:00+00:00")
 
 # The vendor has added two columns, which different events have.
 COLUMNS = (*PRODUCTS["PORTFOLIO"].layouts[-1], "mood", "weather")
 
 MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
 EVENING = from_iso("2026-02-27T22:30:00+00:00")
 IN_TIME = (0, 20 * MINUTE, 75 * MINUTE, 125 * MINUTE, 155 * MINUTE + 1)
 LATE = (50 * MINUTE, 100 * MINUTE)
@@ -32,15 +37,28 @@ COUNT_TEXTS = ("7", "007", "12.5", "-1", "9" * 18, "9" * 19, "٣")
 
 
 class Usage:
-    """The events of the service; `late` tells whether the late ones are there."""
+    """The events of the service.
+
+    `late` tells whether the late ones are there, and `changed` whether a range has others.
+    """
 
     def __init__(self) -> None:
         """Begin without the late events."""
         self.late = False
+        self.changed = False
         self._others = Emulator(events_per_hour=4, added_column="mood")
 
     def __call__(self, customer: str, product: str, start: int, end: int) -> Iterator[Event]:
         """Yield a product's events."""
+        for event in self._events(customer, product, start, end):
+            day = (event.timestamp - from_iso(DELETED[0])) // DAY
+            user = event.values.get("userId")
+            if self.changed and day == 1 and user:
+                yield event._replace(values={**event.values, "userId": f"{user} too"})
+            elif not self.changed or day != 0:
+                yield event
+
+    def _events(self, customer: str, product: str, start: int, end: int) -> Iterator[Event]:
         yield from self._others.events(customer, product, start, end)
         own = {"PORTFOLIO": self._sessions_and_flags, "BARCHART-EXCEL": self._counts}.get(product)
         if own:

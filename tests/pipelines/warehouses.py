@@ -33,7 +33,7 @@ from tests.pipelines.pipe import (
     settings_of,
     variables,
 )
-from tests.pipelines.usage import NEW, OLD, REREAD
+from tests.pipelines.usage import DELETED, NEW, OLD, REREAD
 from tests.project.commands import output_of
 
 PRODUCTS = ["BARCHART-EXCEL", "ENTITLEMENTS", "PORTFOLIO"]
@@ -41,7 +41,14 @@ ADDED = "CMDTYVIEW"
 
 TIMES = re.compile(r"\w+_(at|end|until)")
 DAYS = re.compile(r"(first_)?(day|week|month)")
-NUMBERS = {"seconds", "retention", "average_session_seconds"}
+NUMBERS = {
+    "average_session_seconds",
+    "minutes_since_previous",
+    "retention",
+    "seconds",
+    "share_of_active_users",
+    "stickiness",
+}
 
 Models = dict[str, list[Row]]
 """The rows of each model."""
@@ -149,6 +156,18 @@ class Warehouse(ABC):
         self.dbt("build", "--exclude-resource-type", "unit_test")
         return self.dbt.results()
 
+    @abstractmethod
+    def delete(self, start: str, end: str) -> None:
+        """Delete the events of a range."""
+
+    def read_again(self, emulator: Emulator) -> None:
+        """Delete a range, read it again, and build."""
+        self.delete(*DELETED)
+        span = {"products": [*PRODUCTS, ADDED], "start_date": DELETED[0], "end_date": DELETED[1]}
+        settings = settings_of(emulator, **span, batch_config=self.files())
+        self.load(messages(settings, self.folder))
+        self.dbt("build", "--exclude-resource-type", "unit_test")
+
     def rebuild(self) -> None:
         """Build all models from scratch."""
         self.dbt("run", "--full-refresh")
@@ -212,6 +231,10 @@ class InPostgres(Warehouse):
         """Run target-postgres."""
         load_into_postgres(written, self.postgres, "barchart", self.folder)
 
+    def delete(self, start: str, end: str) -> None:
+        """Delete the events of a range."""
+        self.postgres.execute(deletion(start, end), schema="barchart")
+
     def rebuild(self) -> None:
         """Build all models from scratch, where the columns of the table have a time zone now."""
         self.postgres.execute(
@@ -253,6 +276,19 @@ class InDuckDB(Warehouse):
     def load(self, written: str) -> None:
         """Do nothing: the models read the files where they are."""
 
+    def delete(self, start: str, end: str) -> None:
+        """Write the other events into a file of their own, instead of all that there are."""
+        files = self.folder / "files"
+        written = list(files.iterdir())
+        with duckdb.connect() as connection:
+            connection.read_parquet([str(path) for path in written], union_by_name=True).create(
+                "events"
+            )
+            connection.execute(deletion(start, end))
+            connection.table("events").write_parquet(str(files / "kept.parquet"))
+        for path in written:
+            path.unlink()
+
     def rows(self, names: Sequence[str]) -> Models:
         """Return the rows of models."""
         models = {}
@@ -282,6 +318,10 @@ class InSnowflake(Warehouse):
         """Run target-snowflake."""
         self.snowflake.load(written, timestamp_type="TIMESTAMP_TZ")
 
+    def delete(self, start: str, end: str) -> None:
+        """Delete the events of a range."""
+        self.snowflake.rows(deletion(start, end))
+
     def rows(self, names: Sequence[str]) -> Models:
         """Return the rows of models."""
         return dict(zip(names, self.snowflake.rows(*map(query, names)), strict=True))
@@ -290,6 +330,11 @@ class InSnowflake(Warehouse):
 def query(name: str) -> str:
     """Return a query for the rows of a model."""
     return f"select * from {MARTS}.{name}"  # noqa: S608 - a name of our own
+
+
+def deletion(start: str, end: str) -> str:
+    """Return a statement that deletes the events of a range."""
+    return f"delete from events where timestamp >= '{start}' and timestamp < '{end}'"  # noqa: S608
 
 
 SNOWFLAKE_PROFILE = """

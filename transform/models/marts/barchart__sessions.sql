@@ -28,7 +28,7 @@ sessions as (
         min(day) as day,
         min(started_at) as started_at,
         max(ended_at) as ended_at,
-        min(previous_at) as previous_at,
+        min(case when {{ begins_session('previous_at', 'started_at') }} then previous_at end) as previous_at,
         {{ total('events') }} as events
     from numbered
     group by customer, product, user_id, session_number
