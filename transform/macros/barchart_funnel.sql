@@ -32,11 +32,21 @@
     ),
     {%- endfor %}
 
+    customers as (
+        select distinct customer
+        from step_1
+    ),
+
     users as (
         {%- for type in types %}
-        select customer, {{ loop.index }} as step, {{ type }} as type, count(distinct user_id) as users
-        from step_{{ loop.index }}
-        group by customer
+        select
+            customers.customer,
+            {{ loop.index }} as step,
+            {{ type }} as type,
+            count(distinct step_{{ loop.index }}.user_id) as users
+        from customers
+        left join step_{{ loop.index }} on step_{{ loop.index }}.customer = customers.customer
+        group by customers.customer
         {{ 'union all' if not loop.last }}
         {%- endfor %}
     )
@@ -46,7 +56,8 @@
         step,
         type,
         users,
-        {{ share('users', 'first_value(users) over (partition by customer order by step)') }} as share_of_first
+        cast(users as double precision)
+            / first_value(users) over (partition by customer order by step) as share_of_first
     from users
     order by customer, step
 {% endmacro %}
