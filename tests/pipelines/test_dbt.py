@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import pytest
 import yaml
 
 from barchart_events_emulator import Emulator
+from demo.marts import TRANSFORM
 from demo.pipeline import PROJECT
 from tap_barchart_events.products import PRODUCTS as ALL_PRODUCTS
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import EventValues, expected_events
-from tests.pipelines.marts import Row, computed, subject_and_action
+from tests.pipelines.marts import (
+    Row,
+    computed,
+    days_after,
+    funnel,
+    midnight,
+    staged,
+    subject_and_action,
+    weekly,
+)
 from tests.pipelines.pipe import messages
-from tests.pipelines.usage import COLUMNS, DELETED, NEW, OLD, REREAD, Usage
+from tests.pipelines.usage import COLUMNS, DAY, DELETED, NEW, OLD, REREAD, Usage
 from tests.pipelines.warehouses import (
     ADDED,
     PRODUCTS,
@@ -31,6 +45,16 @@ from tests.pipelines.warehouses import (
 )
 
 WINDOWS = "every_event_came_with_its_window"
+
+COUNTED = "every_event_is_counted_by_user_and_type"
+UNUSUAL = (
+    "a_day_has_far_fewer_users_than_its_weeks",
+    "a_product_is_silent_for_longer_than_ever_before",
+)
+
+# Three steps over two products, and the days within which they are taken.
+STEPS = ["PORTFOLIO-ACCESSED", "ENTITLEMENTS_AUTHORIZATION_FAILED", "PORTFOLIO-ACCESSED"]
+WITHIN = 3
 
 # Ends of windows, which no event tells.
 NOT_COMPUTED = {"window_end", "complete_until"}
@@ -174,6 +198,40 @@ def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None
     assert owl(built.then) == [(1, 125, 6), (2, 0, 1), (3, *long)]
 
 
+def test_a_funnel_counts_the_users_who_took_the_steps_in_order(built: Built) -> None:
+    expected = funnel(built.again_expected["stg_barchart__events"], STEPS, WITHIN * DAY)
+    assert expected[0] > expected[1] > expected[2] > 0
+    query = f"{{{{ barchart_funnel({STEPS}, within={WITHIN}) }}}}"
+    shown = built.warehouse.dbt("--quiet", "show", "--inline", query, "--output", "json")
+    rows = [
+        {name.lower(): value for name, value in row.items()} for row in json.loads(shown)["show"]
+    ]
+    assert [(row["step"], row["type"], row["users"]) for row in rows] == [
+        (number, step, users)
+        for number, (step, users) in enumerate(zip(STEPS, expected, strict=True), 1)
+    ]
+    assert rows[2]["share_of_first"] == pytest.approx(expected[2] / expected[0])
+
+
+def test_the_states_of_users_are_as_counted_by_hand() -> None:
+    """The computation is checked too: a stays, b goes and comes back, c goes, d is new at last."""
+    weeks = {"2026-03-02": "abc", "2026-03-09": "a", "2026-03-23": "abd"}
+    same = {"customer": "TGAM", "product": "ALERT", "type": "ALERT-CREATED"}
+    events = [
+        staged(f"{day} {user}", {**same, "timestamp": midnight(day), "user_id": user})
+        for day, users in weeks.items()
+        for user in users
+    ]
+    rows = weekly(events, {"ALERT": midnight("2026-03-30")})
+    states = ("active", "new", "returning", "reactivated", "lost")
+    assert [tuple(row[f"{state}_users"] for state in states) for row in rows] == [
+        (3, 3, 0, 0, 0),
+        (1, 0, 1, 0, 2),
+        (0, 0, 0, 0, 1),
+        (3, 1, 0, 2, 0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("code", "subject", "action"),
     [
@@ -213,6 +271,15 @@ def test_every_model_and_column_is_described_and_on_the_page(built: Built) -> No
         assert f"| `{name}` |" in page
 
 
+def test_the_documentation_is_generated(built: Built) -> None:
+    built.warehouse.dbt("docs", "generate")
+    catalog = built.warehouse.dbt.written("catalog")["nodes"]
+    columns = {key.split(".")[-1]: [*node["columns"]] for key, node in catalog.items()}
+    assert {name: [column.lower() for column in columns[name]] for name in built.rebuilt} == {
+        name: [*rows[0]] for name, rows in built.rebuilt.items()
+    }
+
+
 def test_an_incremental_build_writes_the_days_that_have_other_events(built: Built) -> None:
     if not isinstance(built.warehouse, InPostgres):
         pytest.skip("only dbt-postgres tells how many rows it wrote")
@@ -244,18 +311,113 @@ def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> N
     assert differences(found, {name: models[name] for name in found}) == {}
 
 
-def test_an_event_that_came_again_under_another_id_is_a_warning(tmp_path: Path) -> None:
-    at, other = "2026-03-02T00:00:01.000+00:00", "2026-03-02T00:00:02.000+00:00"
-    old, new = "2026-03-03T00:00:00.000+00:00", "2026-03-03T01:00:00.000+00:00"
-    rows = [("a", at, old), ("b", other, old), ("a", at, new), ("c", at, new), ("d", other, new)]
-    fixed = {"customer": "TGAM", "product": "ALERT", "type": "ALERT-CREATED"}
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> InDuckDB:
+    """Return a DuckDB over a file of lines, which each test writes."""
+    return InDuckDB(tmp_path_factory.mktemp("small"), "events.jsonl")
+
+
+def write(warehouse: InDuckDB, rows: Sequence[Row]) -> None:
+    """Write the file: what the rows do not say is the same in all."""
+    same = {"customer": "TGAM", "product": "ALERT", "type": "ALERT-CREATED", "extra": None}
+    end = {"end": "2026-05-01T00:00:00.000+00:00"}
     lines = [
-        json.dumps({"event_id": key, "timestamp": instant, "end": end, "extra": None, **fixed})
-        for key, instant, end in rows
+        json.dumps({"event_id": f"{number}", **same, **end, **row})
+        for number, row in enumerate(rows)
     ]
-    (tmp_path / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    dbt = InDuckDB(tmp_path, "events.jsonl").dbt
-    dbt("run", "--select", "stg_barchart__events")
-    dbt("test", "--select", WINDOWS)
-    found = dbt.results()[WINDOWS]
+    (warehouse.folder / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def on(day: str, product: str = "ALERT", user: str | None = "u") -> Row:
+    """Return an event at noon of a day."""
+    return {"timestamp": f"{day}T12:00:00.000+00:00", "product": product, "user_id": user}
+
+
+def test_an_event_that_came_again_under_another_id_is_a_warning(small: InDuckDB) -> None:
+    first, second = on("2026-03-02"), on("2026-03-03")
+    old, new = ({"end": f"2026-03-04T0{hour}:00:00.000+00:00"} for hour in (0, 1))
+    write(small, [first | old, second | old, first | new, first | new, on("2026-03-04") | new])
+    small.dbt("run", "--select", "stg_barchart__events")
+    small.dbt("test", "--select", WINDOWS)
+    found = small.dbt.results()[WINDOWS]
     assert (found["status"], found["failures"]) == ("warn", 1)
+
+
+def test_days_without_their_users_and_products_without_events_are_warnings(small: InDuckDB) -> None:
+    """Each of the two tests finds one product, and not the one that only looks like it."""
+    days = [days_after("2026-03-30", number) for number in range(32)]
+    rows = []
+    for number, day in enumerate(days):
+        users = {"ALERT": 2 if number == 28 else 12, "PORTFOLIO": 12 if number % 7 else 2}
+        rows += [on(day, name, f"{user}") for name, size in users.items() for user in range(size)]
+        rows += [on(day, user=None)] * 12
+        rows += [on(day, "WATCHLIST")] * (number % 7 != 0 and number < 28)
+        rows += [on(day, "MARKETPLACE")] * (number % 7 not in {0, 1, 2} and number < 28)
+    write(small, rows)
+    small.dbt("run", "--full-refresh")
+    small.dbt("test", "--select", *UNUSUAL, "--store-failures")
+    assert {small.dbt.results()[name]["status"] for name in UNUSUAL} == {"warn"}
+    with duckdb.connect(str(small.database), read_only=True) as connection:
+        connection.execute("use barchart_marts_dbt_test__audit")
+        (fewer, silent) = (connection.table(name).fetchall() for name in UNUSUAL)
+    assert [row[:4] for row in fewer] == [("TGAM", "ALERT", date.fromisoformat(days[28]), 2)]
+    assert [(row[1], *row[3:]) for row in silent] == [("WATCHLIST", 3, 1)]
+
+
+def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
+    """Events of a known day, a new day and a new product come when the days are counted.
+
+    In a first build, and in the next one, which is incremental.
+    """
+    small.database.unlink(missing_ok=True)
+    loaded = [on("2026-04-01", user=f"{user}") for user in range(5)]
+    for day in ("2026-04-02", "2026-04-03"):
+        write(small, loaded)
+        small.dbt("run", "--select", "+int_barchart__days")
+        loaded += [on("2026-04-01", user=day), on(day), on("2026-04-01", f"new on {day}")]
+        write(small, loaded)
+        small.dbt("run", "--exclude", "int_barchart__days")
+        small.dbt("test", "--exclude-resource-type", "unit_test")
+    small.dbt("run")
+    (overview,) = small.models(["barchart__product_overview"]).values()
+    assert sum(row["events"] for row in overview) == len(loaded)
+
+
+def test_a_model_that_does_not_hold_the_events_of_its_days_fails_a_test(small: InDuckDB) -> None:
+    """It lacks some, has more than the table, or has as many others."""
+    days = ("2026-04-01", "2026-04-02", "2026-04-03", "2026-04-04")
+    write(small, [on(day) for day in days])
+    small.dbt("run", "--full-refresh")
+    with duckdb.connect(str(small.database)) as connection:
+        connection.execute(
+            """
+            use barchart_marts;
+            delete from int_barchart__user_type_days where day = '2026-04-01';
+            update int_barchart__user_type_days set events = 2 where day = '2026-04-02';
+            update int_barchart__user_type_days set checksum = 1 where day = '2026-04-03';
+            """
+        )
+    small.dbt("test", "--select", COUNTED, code=1)
+    assert small.dbt.results()[COUNTED]["failures"] == 3
+
+
+def test_the_models_build_as_a_package_of_another_project(small: InDuckDB, tmp_path: Path) -> None:
+    """With the files that the page shows, and another schema for the events."""
+    page = (PROJECT / "docs" / "dbt.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"```yaml\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        here = text.replace("../tap-barchart-events/transform", str(TRANSFORM))
+        (tmp_path / name).write_text(here, encoding="utf-8")
+    with (tmp_path / "dbt_project.yml").open("a", encoding="utf-8") as project:
+        project.write("name: shop\nprofile: barchart_events\n")
+    model = "{{ barchart_events.barchart_funnel(['ALERT-CREATED', 'ALERT-DELETED'], within=1) }}"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "alerts.sql").write_text(model, encoding="utf-8")
+    write(small, [on("2026-04-01"), on("2026-04-02") | {"type": "ALERT-DELETED"}])
+    shop = InDuckDB(tmp_path, "events.jsonl", DBT_PROJECT_DIR=str(tmp_path))
+    (small.folder / "events.jsonl").rename(tmp_path / "events.jsonl")
+    shop.dbt("deps")
+    shop.dbt("run")
+    with duckdb.connect(str(shop.database), read_only=True) as connection:
+        steps = connection.sql("select users from barchart_marts.alerts order by step").fetchall()
+        assert steps == [(1,), (1,)]
+        assert connection.sql("select count(*) from usage_events.events").fetchall() == [(2,)]

@@ -87,16 +87,21 @@ class Dbt:
             **environ,
         }
 
-    def __call__(self, *arguments: str, code: int = 0) -> None:
-        """Run a command of dbt's, such as `build`, which has to end with a code."""
-        output_of(*self._command, *arguments, code=code, folder=TRANSFORM, environ=self._environ)
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run a command of dbt's, which has to end with a code; return what it wrote."""
+        return output_of(
+            *self._command, *arguments, code=code, folder=TRANSFORM, environ=self._environ
+        )
 
     def results(self, name: str = "run_results") -> dict[str, dict[str, Any]]:
         """Return the results of the last command, by the name of the model or test."""
+        results = self.written(name)["results"]
+        return {result["unique_id"].split(".")[-1]: result for result in results}
+
+    def written(self, name: str) -> dict[str, Any]:
+        """Return a file of JSON that the last command has written."""
         text = (self._results / f"{name}.json").read_text(encoding="utf-8")
-        return {
-            result["unique_id"].split(".")[-1]: result for result in json.loads(text)["results"]
-        }
+        return dict(json.loads(text))
 
 
 class Snowflake:
@@ -256,17 +261,18 @@ class InPostgres(Warehouse):
 class InDuckDB(Warehouse):
     """A DuckDB over the Parquet files that the tap has written."""
 
-    def __init__(self, folder: Path, files: str = "*.parquet") -> None:
+    def __init__(self, folder: Path, files: str = "*.parquet", **environ: str) -> None:
         """Begin without a database.
 
         Args:
             folder: Where files and database are.
             files: A name or pattern of files in it.
+            environ: Further environment variables for dbt.
         """
         super().__init__(folder)
         self.database = folder / "analytics.duckdb"
-        environ = {"PATH": str(self.database), "FILES": str(folder / "**" / files)}
-        self.dbt = Dbt("duckdb", folder / "dbt", **variables(environ, "DBT_DUCKDB"))
+        places = {"PATH": str(self.database), "FILES": str(folder / "**" / files)}
+        self.dbt = Dbt("duckdb", folder / "dbt", **variables(places, "DBT_DUCKDB"), **environ)
 
     def first(self, emulator: Emulator) -> None:
         """Let the tap write files, and build."""

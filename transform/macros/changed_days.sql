@@ -40,8 +40,8 @@
 
 
 {# The staged events of the changed days. A day that was loaded since the days were counted waits for
-   the next build. The bounds spare a database the rest of the table where it can find events by their
-   time. #}
+   the next build. The bounds are of instants, so that a database with an index of them, or files in
+   their order, reads no more of the table. #}
 {% macro changed_events() %}
     select events.*
     from {{ ref('stg_barchart__events') }} as events
@@ -50,8 +50,12 @@
         and changed_days.product = events.product
         and changed_days.day = events.day
     {%- if is_incremental() %}
-    where events.day >= (select min(day) from changed_days)
-        and events.day <= (select max(day) from changed_days)
+    where events.occurred_at >= (
+            select cast(min(day) as {{ plain_timestamp() }}) from changed_days
+        )
+        and events.occurred_at < (
+            select cast({{ days_after('max(day)', 1) }} as {{ plain_timestamp() }}) from changed_days
+        )
     {%- endif %}
 {% endmacro %}
 

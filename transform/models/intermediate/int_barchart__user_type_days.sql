@@ -19,12 +19,10 @@ select
     product,
     user_id,
     type,
-    subject,
-    action,
     day,
     count(*) as events,
     min(occurred_at) as first_event_at,
     max(occurred_at) as last_event_at,
     {{ total(checksum('event_id')) }} as checksum
 from events
-group by customer, product, user_id, type, subject, action, day
+group by customer, product, user_id, type, day

@@ -12,10 +12,12 @@ recent as (
 ),
 
 types as (
-    select customer, product, type, subject, action, min(first_event_at) as first_seen_at
+    select customer, product, type, min(first_event_at) as first_seen_at
     from {{ ref('int_barchart__user_type_days') }}
-    group by customer, product, type, subject, action
+    group by customer, product, type
 ),
+
+{{ subjects_and_actions('types') }},
 
 users as (
     select customer, product, type, count(distinct user_id) as users
@@ -39,7 +41,7 @@ select
     coalesce(users.users, 0) as users_28_days,
     coalesce(products.users, 0) as active_users_28_days,
     {{ share('coalesce(users.users, 0)', 'products.users') }} as share_of_active_users
-from types
+from split_types as types
 left join users
     on users.customer = types.customer
     and users.product = types.product

@@ -11,40 +11,14 @@ with events as (
     from {{ source('barchart', 'events') }}
 ),
 
--- The code without the product in front of it: WATCHLIST-SYMBOL-ADDED → SYMBOL-ADDED.
-codes as (
-    select
-        *,
-        case
-            when replace(type, '_', '-') like product || '-%'
-                then substr(replace(type, '_', '-'), length(product) + 2)
-            else replace(type, '_', '-')
-        end as code
-    from events
-),
-
--- The action begins at the last word in -ED, or else at the last word.
-actions as (
-    select
-        *,
-        coalesce(
-            {{ regex_group('code', '^(.+-)?([^-]+ED(-.+)?)$', 2) }},
-            {{ regex_group('code', '([^-]+)$', 1) }},
-            code
-        ) as action
-    from codes
-)
+{{ subjects_and_actions('events') }}
 
 select
     event_id,
     customer,
     product,
     type,
-    case
-        when length(code) > length(action) + 1
-            then substr(code, 1, length(code) - length(action) - 1)
-        else product
-    end as subject,
+    subject,
     action,
     occurred_at,
     cast(occurred_at as date) as day,
@@ -59,4 +33,4 @@ select
     {%- endfor %}
     extra,
     window_end
-from actions
+from split_types
