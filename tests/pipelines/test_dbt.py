@@ -413,7 +413,8 @@ def test_the_models_build_as_a_package_of_another_project(small: InDuckDB, tmp_p
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "alerts.sql").write_text(model, encoding="utf-8")
     write(small, [on("2026-04-01"), on("2026-04-02") | {"type": "ALERT-DELETED"}])
-    shop = InDuckDB(tmp_path, "events.jsonl", DBT_PROJECT_DIR=str(tmp_path))
+    environ = {"DBT_PROJECT_DIR": str(tmp_path), "DO_NOT_TRACK": "1"}
+    shop = InDuckDB(tmp_path, "events.jsonl", **environ)
     (small.folder / "events.jsonl").rename(tmp_path / "events.jsonl")
     shop.dbt("deps")
     shop.dbt("run")
