@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ from tests.pipelines.marts import (
     weekly,
 )
 from tests.pipelines.pipe import messages
-from tests.pipelines.usage import COLUMNS, DAY, DELETED, NEW, OLD, REREAD, Usage
+from tests.pipelines.usage import COLUMNS, DAY, DELETED, NEW, OLD, REREAD, STEPS, TAKEN, Usage
 from tests.pipelines.warehouses import (
     ADDED,
     PRODUCTS,
@@ -48,13 +47,10 @@ WINDOWS = "every_event_came_with_its_window"
 
 COUNTED = "every_event_is_counted_by_user_and_type"
 UNUSUAL = (
+    WINDOWS,
     "a_day_has_far_fewer_users_than_its_weeks",
     "a_product_is_silent_for_longer_than_ever_before",
 )
-
-# Three steps over two products, and the days within which they are taken.
-STEPS = ["PORTFOLIO-ACCESSED", "ENTITLEMENTS_AUTHORIZATION_FAILED", "PORTFOLIO-ACCESSED"]
-WITHIN = 3
 
 # Ends of windows, which no event tells.
 NOT_COMPUTED = {"window_end", "complete_until"}
@@ -67,7 +63,7 @@ ENDS = {**FIRST_ENDS, ADDED: from_iso(REREAD[1])}
 class Built(NamedTuple):
     """What the models hold after each build, and what they should.
 
-    Of the second build, dbt's results as well.
+    Of the second and the third build, dbt's results as well.
     """
 
     warehouse: Warehouse
@@ -77,7 +73,8 @@ class Built(NamedTuple):
     first_expected: Models
     then_expected: Models
     again_expected: Models
-    results: dict[str, dict[str, Any]]
+    then_results: dict[str, dict[str, Any]]
+    again_results: dict[str, dict[str, Any]]
     rebuilt: Models
 
 
@@ -100,15 +97,15 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         first = warehouse.models()
         first_expected = computed(expected_events(emulator, PRODUCTS, *NEW), FIRST_ENDS)
         usage.late = True
-        results = warehouse.then(emulator)
+        then_results = warehouse.then(emulator)
         then, then_expected = warehouse.models(), computed(all_events(emulator), ENDS)
         usage.changed = True
-        warehouse.read_again(emulator)
+        again_results = warehouse.read_again(emulator)
         again, again_expected = warehouse.models(), computed(all_events(emulator), ENDS)
     warehouse.rebuild()
     rebuilt = warehouse.models()
     expected = (first_expected, then_expected, again_expected)
-    return Built(warehouse, first, then, again, *expected, results, rebuilt)
+    return Built(warehouse, first, then, again, *expected, then_results, again_results, rebuilt)
 
 
 def all_events(emulator: Emulator) -> dict[str, EventValues]:
@@ -182,8 +179,7 @@ def test_the_overview_says_up_to_when_events_are_complete(built: Built) -> None:
 
 
 def test_events_that_were_read_again_have_the_end_of_one_window(built: Built) -> None:
-    built.warehouse.dbt("test", "--select", WINDOWS)
-    assert built.warehouse.dbt.results()[WINDOWS]["status"] == "pass"
+    assert built.again_results[WINDOWS]["status"] == "pass"
 
 
 def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None:
@@ -196,21 +192,6 @@ def test_late_events_join_sessions_and_midnight_parts_none(built: Built) -> None
     long = (25 * 86.0, 87)
     assert owl(built.first) == [(1, 20, 2), (2, 0, 1), (3, 0, 1), (4, 0, 1), (5, *long)]
     assert owl(built.then) == [(1, 125, 6), (2, 0, 1), (3, *long)]
-
-
-def test_a_funnel_counts_the_users_who_took_the_steps_in_order(built: Built) -> None:
-    expected = funnel(built.again_expected["stg_barchart__events"], STEPS, WITHIN * DAY)
-    assert expected[0] > expected[1] > expected[2] > 0
-    query = f"{{{{ barchart_funnel({STEPS}, within={WITHIN}) }}}}"
-    shown = built.warehouse.dbt("--quiet", "show", "--inline", query, "--output", "json")
-    rows = [
-        {name.lower(): value for name, value in row.items()} for row in json.loads(shown)["show"]
-    ]
-    assert [(row["step"], row["type"], row["users"]) for row in rows] == [
-        (number, step, users)
-        for number, (step, users) in enumerate(zip(STEPS, expected, strict=True), 1)
-    ]
-    assert rows[2]["share_of_first"] == pytest.approx(expected[2] / expected[0])
 
 
 def test_the_states_of_users_are_as_counted_by_hand() -> None:
@@ -251,7 +232,7 @@ def test_codes_are_split_as_a_person_would(code: str, subject: str, action: str)
 def test_freshness_is_that_of_the_last_window(built: Built) -> None:
     """It is old, so the command fails."""
     built.warehouse.dbt("source", "freshness", code=1)
-    found = built.warehouse.dbt.results("sources")["events"]
+    found = built.warehouse.dbt.results("sources.json")["events"]
     assert found["status"] == "error"
     assert found["max_loaded_at"].startswith(NEW[1][:19])
 
@@ -271,13 +252,28 @@ def test_every_model_and_column_is_described_and_on_the_page(built: Built) -> No
         assert f"| `{name}` |" in page
 
 
-def test_the_documentation_is_generated(built: Built) -> None:
+def test_the_documentation_is_generated_and_the_example_of_a_funnel_counts_users(
+    built: Built,
+) -> None:
+    """The computation is checked too, at the users who are there for it."""
     built.warehouse.dbt("docs", "generate")
-    catalog = built.warehouse.dbt.written("catalog")["nodes"]
+    catalog = built.warehouse.dbt.written("catalog.json")["nodes"]
     columns = {key.split(".")[-1]: [*node["columns"]] for key, node in catalog.items()}
     assert {name: [column.lower() for column in columns[name]] for name in built.rebuilt} == {
         name: [*rows[0]] for name, rows in built.rebuilt.items()
     }
+
+    compiled = built.warehouse.dbt.target / "compiled/barchart_events/analyses/portfolio_funnel.sql"
+    (rows,) = built.warehouse.rows(compiled.read_text(encoding="utf-8"))
+    found = [{name.lower(): value for name, value in row.items()} for row in rows]
+    events = built.again_expected["stg_barchart__events"]
+    own = [event for event in events if event["user_id"] in TAKEN]
+    expected = funnel(events, STEPS, 3 * DAY)
+    assert funnel(own, STEPS, 3 * DAY) == [5, 3, 2]
+    assert [(row["step"], row["type"], row["users"]) for row in found] == [
+        (step, STEPS[step - 1], users) for step, users in enumerate(expected, 1)
+    ]
+    assert found[2]["share_of_first"] == pytest.approx(expected[2] / expected[0])
 
 
 def test_an_incremental_build_writes_the_days_that_have_other_events(built: Built) -> None:
@@ -291,7 +287,7 @@ def test_an_incremental_build_writes_the_days_that_have_other_events(built: Buil
     changed = {day for day, _ in days(built.then).items() - days(built.first).items()}
     assert 0 < len(changed) < len(days(built.then))
     for name in ("int_barchart__user_type_days", "int_barchart__daily_sessions"):
-        written = built.results[name]["adapter_response"]["rows_affected"]
+        written = built.then_results[name]["adapter_response"]["rows_affected"]
         rows = [row for row in built.then[name] if (row["product"], row["day"]) in changed]
         assert written == len(rows), name
 
@@ -333,18 +329,8 @@ def on(day: str, product: str = "ALERT", user: str | None = "u") -> Row:
     return {"timestamp": f"{day}T12:00:00.000+00:00", "product": product, "user_id": user}
 
 
-def test_an_event_that_came_again_under_another_id_is_a_warning(small: InDuckDB) -> None:
-    first, second = on("2026-03-02"), on("2026-03-03")
-    old, new = ({"end": f"2026-03-04T0{hour}:00:00.000+00:00"} for hour in (0, 1))
-    write(small, [first | old, second | old, first | new, first | new, on("2026-03-04") | new])
-    small.dbt("run", "--select", "stg_barchart__events")
-    small.dbt("test", "--select", WINDOWS)
-    found = small.dbt.results()[WINDOWS]
-    assert (found["status"], found["failures"]) == ("warn", 1)
-
-
-def test_days_without_their_users_and_products_without_events_are_warnings(small: InDuckDB) -> None:
-    """Each of the two tests finds one product, and not the one that only looks like it."""
+def test_what_is_unusual_in_the_events_is_a_warning(small: InDuckDB) -> None:
+    """Each of three tests finds one case, and not the one that only looks like it."""
     days = [days_after("2026-03-30", number) for number in range(32)]
     rows = []
     for number, day in enumerate(days):
@@ -353,15 +339,24 @@ def test_days_without_their_users_and_products_without_events_are_warnings(small
         rows += [on(day, user=None)] * 12
         rows += [on(day, "WATCHLIST")] * (number % 7 != 0 and number < 28)
         rows += [on(day, "MARKETPLACE")] * (number % 7 not in {0, 1, 2} and number < 28)
+    older = {"end": "2026-04-30T00:00:00.000+00:00"}
+    deleted = on(days[3]) | {"type": "ALERT-DELETED"}
+    rows += [on(days[3], "WATCHLIST") | older, deleted | older, deleted | older]
     write(small, rows)
     small.dbt("run", "--full-refresh")
     small.dbt("test", "--select", *UNUSUAL, "--store-failures")
     assert {small.dbt.results()[name]["status"] for name in UNUSUAL} == {"warn"}
-    with duckdb.connect(str(small.database), read_only=True) as connection:
-        connection.execute("use barchart_marts_dbt_test__audit")
-        (fewer, silent) = (connection.table(name).fetchall() for name in UNUSUAL)
-    assert [row[:4] for row in fewer] == [("TGAM", "ALERT", date.fromisoformat(days[28]), 2)]
-    assert [(row[1], *row[3:]) for row in silent] == [("WATCHLIST", 3, 1)]
+    stored = [f"select * from barchart_marts_dbt_test__audit.{name}" for name in UNUSUAL]  # noqa: S608
+    windows, fewer, silent = small.rows(*stored)
+    assert [(row["product"], str(row["occurred_at"])[:10]) for row in windows] == [
+        ("WATCHLIST", days[3])
+    ]
+    assert [(row["product"], str(row["day"]), row["active_users"]) for row in fewer] == [
+        ("ALERT", days[28], 2)
+    ]
+    assert [(row["product"], row["silent_days"], row["longest_before"]) for row in silent] == [
+        ("WATCHLIST", 3, 1)
+    ]
 
 
 def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
@@ -376,8 +371,7 @@ def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
         small.dbt("run", "--select", "+int_barchart__days")
         loaded += [on("2026-04-01", user=day), on(day), on("2026-04-01", f"new on {day}")]
         write(small, loaded)
-        small.dbt("run", "--exclude", "int_barchart__days")
-        small.dbt("test", "--exclude-resource-type", "unit_test")
+        small.dbt("build", "--exclude", "stg_barchart__events", "resource_type:unit_test")
     small.dbt("run")
     (overview,) = small.models(["barchart__product_overview"]).values()
     assert sum(row["events"] for row in overview) == len(loaded)
@@ -385,9 +379,8 @@ def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
 
 def test_a_model_that_does_not_hold_the_events_of_its_days_fails_a_test(small: InDuckDB) -> None:
     """It lacks some, has more than the table, or has as many others."""
-    days = ("2026-04-01", "2026-04-02", "2026-04-03", "2026-04-04")
-    write(small, [on(day) for day in days])
-    small.dbt("run", "--full-refresh")
+    write(small, [on(f"2026-04-0{day}") for day in (1, 2, 3, 4)])
+    small.dbt("run", "--full-refresh", "--select", "+int_barchart__user_type_days")
     with duckdb.connect(str(small.database)) as connection:
         connection.execute(
             """

@@ -32,6 +32,18 @@ LATE = (50 * MINUTE, 100 * MINUTE)
 # Every 25 minutes, for a day and a half.
 LONG = tuple(range(13 * 60 * MINUTE, 49 * 60 * MINUTE, 25 * MINUTE))
 
+# The steps of a funnel, and in which hour users take which of them. Three take two steps in three
+# days, and two of these all, one at the second try.
+STEPS = ("PORTFOLIO-CREATED", "PORTFOLIO-POSITION-CREATED", "PORTFOLIO-TRANSACTION-CREATED")
+FIRST_STEPS = from_iso("2026-02-28T00:00:00+00:00")
+TAKEN = {
+    "in three days": ((0, 0), (1, 1), (2, 72)),
+    "at the second try": ((0, 0), (0, 24), (1, 25), (2, 83)),
+    "too late": ((0, 0), (1, 48), (2, 73)),
+    "in another order": ((0, 2), (1, 1), (2, 3)),
+    "at once": ((0, 0), (1, 0), (2, 0)),
+}
+
 FLAG_TEXTS = (*TRUE, *FALSE, "TRUE", "No", "maybe", " true")
 COUNT_TEXTS = ("7", "007", "12.5", "-1", "9" * 18, "9" * 19, "٣")
 
@@ -71,6 +83,10 @@ class Usage:
         for text in FLAG_TEXTS:
             values = {"userId": "a speller", "showClosedPositions": text}
             yield Event(EVENING, "PORTFOLIO-CLOSED-POSITIONS-CHANGED", values)
+
+        for user, taken in TAKEN.items():
+            for step, hours in taken:
+                yield Event(FIRST_STEPS + hours * 60 * MINUTE, STEPS[step], {"userId": user})
 
     def _counts(self) -> Iterator[Event]:
         for text in COUNT_TEXTS:

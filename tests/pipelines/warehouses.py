@@ -63,7 +63,7 @@ needs_snowflake = pytest.mark.skipif(
 
 
 class Dbt:
-    """dbt with one database, and a folder for what it writes."""
+    """dbt with one database, and a folder, `target`, for what it writes."""
 
     def __init__(self, target: str, folder: Path, *launcher: str | Path, **environ: str) -> None:
         """Take the database.
@@ -75,14 +75,14 @@ class Dbt:
             environ: Environment variables: the connection.
         """
         self._command = (*launcher, DBT)
-        self._results = folder / "target"
+        self.target = folder / "target"
         self._environ = {
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "DBT_TARGET": target,
             "DBT_PROJECT_DIR": str(TRANSFORM),
             "DBT_PROFILES_DIR": str(TRANSFORM),
-            "DBT_TARGET_PATH": str(self._results),
+            "DBT_TARGET_PATH": str(self.target),
             "DBT_LOG_PATH": str(folder / "logs"),
             **environ,
         }
@@ -93,14 +93,14 @@ class Dbt:
             *self._command, *arguments, code=code, folder=TRANSFORM, environ=self._environ
         )
 
-    def results(self, name: str = "run_results") -> dict[str, dict[str, Any]]:
+    def results(self, name: str = "run_results.json") -> dict[str, dict[str, Any]]:
         """Return the results of the last command, by the name of the model or test."""
         results = self.written(name)["results"]
         return {result["unique_id"].split(".")[-1]: result for result in results}
 
     def written(self, name: str) -> dict[str, Any]:
         """Return a file of JSON that the last command has written."""
-        text = (self._results / f"{name}.json").read_text(encoding="utf-8")
+        text = (self.target / name).read_text(encoding="utf-8")
         return dict(json.loads(text))
 
 
@@ -142,8 +142,8 @@ class Warehouse(ABC):
         """Load what the tap wrote."""
 
     @abstractmethod
-    def rows(self, names: Sequence[str]) -> Models:
-        """Return the rows of models, as the database tells them."""
+    def rows(self, *queries: str) -> list[list[Row]]:
+        """Return the rows of queries, as the database tells them."""
 
     def first(self, emulator: Emulator) -> None:
         """Load the first month and build."""
@@ -158,20 +158,21 @@ class Warehouse(ABC):
             files = self.files()
             written += messages(settings_of(emulator, **span, batch_config=files), self.folder)
         self.load(written)
-        self.dbt("build", "--exclude-resource-type", "unit_test")
+        self.dbt("run")
         return self.dbt.results()
 
     @abstractmethod
     def delete(self, start: str, end: str) -> None:
         """Delete the events of a range."""
 
-    def read_again(self, emulator: Emulator) -> None:
-        """Delete a range, read it again, and build."""
+    def read_again(self, emulator: Emulator) -> dict[str, dict[str, Any]]:
+        """Delete a range, read it again, and build with tests; return dbt's results."""
         self.delete(*DELETED)
         span = {"products": [*PRODUCTS, ADDED], "start_date": DELETED[0], "end_date": DELETED[1]}
         settings = settings_of(emulator, **span, batch_config=self.files())
         self.load(messages(settings, self.folder))
         self.dbt("build", "--exclude-resource-type", "unit_test")
+        return self.dbt.results()
 
     def rebuild(self) -> None:
         """Build all models from scratch."""
@@ -183,12 +184,13 @@ class Warehouse(ABC):
 
     def models(self, names: Sequence[str] = MODELS) -> Models:
         """Return the rows of models, in the form of `computed`."""
+        queries = [f"select * from {MARTS}.{name}" for name in names]  # noqa: S608 - our own
         return {
             name: [
                 {column.lower(): plain(column.lower(), value) for column, value in row.items()}
                 for row in rows
             ]
-            for name, rows in self.rows(names).items()
+            for name, rows in zip(names, self.rows(*queries), strict=True)
         }
 
 
@@ -253,9 +255,9 @@ class InPostgres(Warehouse):
         )
         super().rebuild()
 
-    def rows(self, names: Sequence[str]) -> Models:
-        """Return the rows of models."""
-        return {name: self.postgres.rows(query(name)) for name in names}
+    def rows(self, *queries: str) -> list[list[Row]]:
+        """Return the rows of queries."""
+        return [self.postgres.rows(query) for query in queries]
 
 
 class InDuckDB(Warehouse):
@@ -295,16 +297,14 @@ class InDuckDB(Warehouse):
         for path in written:
             path.unlink()
 
-    def rows(self, names: Sequence[str]) -> Models:
-        """Return the rows of models."""
-        models = {}
+    def rows(self, *queries: str) -> list[list[Row]]:
+        """Return the rows of queries."""
         with duckdb.connect(str(self.database), read_only=True) as connection:
-            for name in names:
-                found = connection.sql(query(name))
-                models[name] = [
-                    dict(zip(found.columns, row, strict=True)) for row in found.fetchall()
-                ]
-        return models
+            found = [connection.sql(query) for query in queries]
+            return [
+                [dict(zip(one.columns, row, strict=True)) for row in one.fetchall()]
+                for one in found
+            ]
 
 
 class InSnowflake(Warehouse):
@@ -328,14 +328,9 @@ class InSnowflake(Warehouse):
         """Delete the events of a range."""
         self.snowflake.rows(deletion(start, end))
 
-    def rows(self, names: Sequence[str]) -> Models:
-        """Return the rows of models."""
-        return dict(zip(names, self.snowflake.rows(*map(query, names)), strict=True))
-
-
-def query(name: str) -> str:
-    """Return a query for the rows of a model."""
-    return f"select * from {MARTS}.{name}"  # noqa: S608 - a name of our own
+    def rows(self, *queries: str) -> list[list[Row]]:
+        """Return the rows of queries."""
+        return self.snowflake.rows(*queries)
 
 
 def deletion(start: str, end: str) -> str:

@@ -6,7 +6,7 @@
    Columns: customer, step (from 1 on), type, users, share_of_first (of the users of the first step).
 
    Args:
-       steps: Event types, such as ['WATCHLIST-CREATED', 'WATCHLIST-SYMBOL-ADDED'].
+       steps: Event types, such as ['PORTFOLIO-CREATED', 'PORTFOLIO-POSITION-CREATED'].
        within: A number of days. #}
 {% macro barchart_funnel(steps, within) %}
     {%- set events = ref('barchart_events', 'stg_barchart__events') %}
