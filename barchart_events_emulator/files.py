@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeVar
 
-from barchart_events_emulator.generator import MASK, Event, Generator, Selection
+from barchart_events_emulator.generator import Event, Generator, Selection, bodies_of
 from barchart_events_emulator.options import Options
-from barchart_events_emulator.sample_data import POOL_BITS, PoolKey, pool_of
+from barchart_events_emulator.population import Population
+from barchart_events_emulator.sample_data import PoolKey
 from tap_barchart_events.products import snake_case
 
 _CHUNK = 1 << 16
@@ -142,7 +144,7 @@ class GeneratedFile:
         slots: Sequence[int] = self._generator.slots(self._selection)
         if not self._options.time_order:
             slots = sorted(slots, key=lambda slot: slot * _SHUFFLE & 0xFFFFFFFF)
-        length = self._generator.slot
+        length, mask = self._generator.slot, self._generator.body_mask
         for slot in slots:
             keys = self._generator.keys(self._selection, slot)
             self.count += len(keys)
@@ -152,7 +154,7 @@ class GeneratedFile:
                 digits = len(str(slot * length))
                 if digits == len(str((slot + 1) * length - 1)):
                     self.size += digits * len(keys)
-                    self.size += sum([rows.sizes[key & MASK] for key in keys])
+                    self.size += sum([rows.sizes[key & mask] for key in keys])
                 else:
                     self.size += len(self._piece(rows, slot))
             yield self.count
@@ -189,32 +191,56 @@ class GeneratedFile:
         if not self._options.time_order:
             keys.sort(key=lambda key: (key * _SHUFFLE) >> 7 & 0xFFFFF)
         begin = slot * self._generator.slot
-        after = rows.after
+        bits, mask, after = self._generator.body_bits, self._generator.body_mask, rows.after
         if rows.before is None:
-            texts = [f"{begin + (key >> POOL_BITS)}{after[key & MASK]}" for key in keys]
+            texts = [f"{begin + (key >> bits)}{after[key & mask]}" for key in keys]
         else:
             before = rows.before
             texts = [
-                f"{before[key & MASK]}{begin + (key >> POOL_BITS)}{after[key & MASK]}"
-                for key in keys
+                f"{before[key & mask]}{begin + (key >> bits)}{after[key & mask]}" for key in keys
             ]
         return "".join(texts).encode()
 
 
+T = TypeVar("T")
+
+
+class _OnDemand(dict[int, T]):
+    """Values by number, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], T]) -> None:
+        """Take what makes a value of a number."""
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, number: int) -> T:
+        """Make a value."""
+        value = self[number] = self._make(number)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The event bodies of a pool as rows of a file, around the timestamp."""
+    """The event bodies as rows of a file, around the timestamp, by number of the body."""
 
-    before: list[str] | None
+    before: list[str] | _OnDemand[str] | None
     """``None`` if nothing comes before the timestamp."""
-    after: list[str]
-    sizes: list[int]
+    after: list[str] | _OnDemand[str]
+    sizes: list[int] | _OnDemand[int]
     """Bytes of a row but for its timestamp."""
 
 
 @lru_cache(maxsize=32)
 def _rows_of(key: PoolKey, row_format: RowFormat) -> _Rows:
-    around = [row_format.around(kind, values) for kind, values in pool_of(key)]
+    bodies = bodies_of(key)
+    if isinstance(bodies, Population):
+        parts = _OnDemand(lambda number: row_format.around(*bodies[number]))
+        return _Rows(
+            _OnDemand(lambda number: parts[number][0]),
+            _OnDemand(lambda number: parts[number][1]),
+            _OnDemand(lambda number: len("".join(parts[number]).encode())),
+        )
+    around = [row_format.around(kind, values) for kind, values in bodies]
     before = [head for head, _ in around]
     after = [tail for _, tail in around]
     sizes = [len((head + tail).encode()) for head, tail in around]

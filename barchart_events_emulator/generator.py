@@ -5,7 +5,8 @@ customer, the product and the slot only, and so not on the query. Does not depen
 files or HTTP.
 
 Inside, an event is an integer, its *key*: its offset in the slot in milliseconds, followed by
-``POOL_BITS`` bits with the number of its body in the pool. Sorted keys are sorted by time.
+``body_bits`` bits with the number of its body, in a pool of bodies or in the population. Sorted
+keys are sorted by time.
 """
 
 from bisect import bisect_left
@@ -19,7 +20,8 @@ from struct import unpack
 from typing import NamedTuple
 
 from barchart_events_emulator.options import Options
-from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, PoolKey, pool_of
+from barchart_events_emulator.population import DAY, POPULATION_BITS, Population
+from barchart_events_emulator.sample_data import POOL_BITS, POOL_SIZE, Pool, PoolKey, pool_of
 from tap_barchart_events.windows import HOUR
 
 MASK = POOL_SIZE - 1
@@ -75,13 +77,18 @@ class Generator:
         self._options = options
         self._late = round(options.late_share * 1024)
         slots = (ms for ms in _SLOTS if options.events_per_hour * ms <= _EVENTS_IN_SLOT * HOUR)
-        self.slot = next(slots, _SLOTS[-1])
-        """Length of a slot in milliseconds; divides an hour."""
+        by_users = options.population == "users"
+        self.slot = DAY if by_users else next(slots, _SLOTS[-1])
+        """Length of a slot in milliseconds; divides an hour, or is a day."""
+        self.body_bits = POPULATION_BITS if by_users else POOL_BITS
+        self.body_mask = (1 << self.body_bits) - 1
 
     def pool_key(self, selection: Selection) -> PoolKey:
         """Return the key of the pool with the event bodies of the selection."""
         where = selection.customer, selection.product
         options = self._options
+        if options.population == "users":
+            return PoolKey(options.seed, *where, rate=options.events_per_hour)
         return PoolKey(options.seed, *where, options.quoting != "none", options.added_column)
 
     def slots(self, selection: Selection) -> range:
@@ -96,28 +103,29 @@ class Generator:
         begin = slot * self.slot
         low, high = selection.start - begin, selection.end - begin
         if low > 0 or high < self.slot:
-            keys = keys[bisect_left(keys, low << POOL_BITS) : bisect_left(keys, high << POOL_BITS)]
+            bits = self.body_bits
+            keys = keys[bisect_left(keys, low << bits) : bisect_left(keys, high << bits)]
         if selection.types is not None:
-            pool = pool_of(self.pool_key(selection))
-            keys = [key for key in keys if pool[key & MASK][0] in selection.types]
+            bodies, mask = bodies_of(self.pool_key(selection)), self.body_mask
+            keys = [key for key in keys if bodies[key & mask][0] in selection.types]
         until = selection.late_until - begin
         if self._late and until < self.slot:
             keys = [
                 key
                 for key in keys
-                if key >> POOL_BITS <= until
+                if key >> self.body_bits <= until
                 or ((key * 0x9E3779B1 + slot * 0x85EBCA6B) >> 11) & 1023 >= self._late
             ]
         return keys
 
     def events(self, selection: Selection) -> Iterator[Event]:
         """Yield the selected events in order of time."""
-        pool = pool_of(self.pool_key(selection))
+        bodies, bits, mask = bodies_of(self.pool_key(selection)), self.body_bits, self.body_mask
         for slot in self.slots(selection):
             begin = slot * self.slot
             for key in self.keys(selection, slot):
-                kind, values = pool[key & MASK]
-                yield Event(begin + (key >> POOL_BITS), kind, dict(values))
+                kind, values = bodies[key & mask]
+                yield Event(begin + (key >> bits), kind, dict(values))
 
     def _weight(self, selection: Selection, hour: int) -> float:
         """Return how many times the mean number of events an hour (since the epoch) has."""
@@ -130,6 +138,8 @@ class Generator:
         return weight
 
     def _all_keys(self, selection: Selection, slot: int) -> list[int]:
+        if self._options.population == "users":
+            return population_of(self.pool_key(selection)).day(slot)
         seed, rate = self._options.seed, self._options.events_per_hour
         shake = shake_128(f"{seed}/{selection.customer}/{selection.product}/{slot}".encode())
         begin = slot * self.slot
@@ -157,6 +167,15 @@ class Generator:
             keys += [span - 1 << POOL_BITS | chance * 23]
         keys.sort()
         return keys
+
+
+population_of = lru_cache(maxsize=32)(Population)
+"""Return the users of a customer and product."""
+
+
+def bodies_of(key: PoolKey) -> Pool | Population:
+    """Return the event bodies of a customer and product, by number."""
+    return pool_of(key) if key.rate is None else population_of(key)
 
 
 @lru_cache(maxsize=256)

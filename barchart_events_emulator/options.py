@@ -26,6 +26,14 @@ class Options:
     events_per_hour: float = option(
         1000.0, "mean number of events an hour of a customer and product"
     )
+    population: str = option(
+        "random",
+        "events are independent of each other, or those of users with habits of their own, whose "
+        "sessions follow paths: then events_per_hour is that of the largest product, and rhythm, "
+        "hourly_noise, added_column and special characters do not matter",
+        "random",
+        "users",
+    )
     rhythm: str = option(
         "product", "how events spread over the week", "product", "working-week", "none"
     )

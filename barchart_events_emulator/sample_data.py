@@ -111,11 +111,13 @@ class PoolKey(NamedTuple):
     customer: str
     """The customer's code: another customer has other events."""
     product: str
-    awkward: bool
+    awkward: bool = False
     """Whether some values hold delimiters, quotes and line breaks."""
-    added_column: str | None
+    added_column: str | None = None
     """A column that some event types have recently been given; the other values are the same
     with it and without it."""
+    rate: float | None = None
+    """Mean number of events an hour of a population; ``None`` for a pool."""
 
 
 @lru_cache(maxsize=32)
@@ -138,7 +140,7 @@ def _body(key: PoolKey, random: bytes) -> tuple[str, Mapping[str, str]]:
         one, two = random[at % _BYTES], random[at * 7 % _BYTES]
         if name == "userId":
             rank = (random[3] | random[4] << 8) * (random[5] + 1) >> 8
-            values[name] = _user(f"{key.seed}/{key.customer}", rank)
+            values[name] = user_name(f"{key.seed}/{key.customer}", rank * _USERS >> 16)
         elif one % 16:
             values[name] = value_of(name, one << 8 | two)
             if key.awkward and two % 16 == 0:
@@ -149,10 +151,10 @@ def _body(key: PoolKey, random: bytes) -> tuple[str, Mapping[str, str]]:
 
 
 @lru_cache(maxsize=8192)
-def _user(users: str, number: int) -> str:
-    rank = number * _USERS >> 16
-    name = shake_128(f"user {users}/{rank}".encode()).hexdigest(8)
-    return f"{name[:8]}-{name[8:12]}-{name[12:]}" if rank % 50 else f"zoë müller {name[:4]}"
+def user_name(users: str, number: int) -> str:
+    """Return the id of a user: ``users`` names the seed and the customer."""
+    name = shake_128(f"user {users}/{number}".encode()).hexdigest(8)
+    return f"{name[:8]}-{name[8:12]}-{name[12:]}" if number % 50 else f"zoë müller {name[:4]}"
 
 
 _SHAPES: tuple[tuple[str, Callable[[str, int], str]], ...] = (
