@@ -14,7 +14,6 @@ import yaml
 from barchart_events_emulator import Emulator
 from demo import marts, report
 from demo.command import run, tap_settings
-from demo.picture import draw
 from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import to_milliseconds
 
@@ -31,8 +30,9 @@ LATER_HOURS = 1
 SECOND_END = FIRST_END + timedelta(hours=LATER_HOURS)
 
 EMULATOR: dict[str, Any] = {
-    "events_per_hour": 12,
-    "job_seconds": 0.5,
+    "population": "users",
+    "events_per_hour": 6,
+    "job_seconds": 0.2,
     "clock": lambda: to_milliseconds(NOW),
     # The tap would warn of the emulator's clock, which is in another month than the machine's.
     "date_header": False,
@@ -68,7 +68,7 @@ def _demo() -> bool:
     if second != new:
         print(f"  the second run should have loaded {new:,} events")
         matches = False
-    _report(target, {p: (start, after_first[p], bookmarks[p]) for p in bookmarks})
+    _report(target, {p: (after_first[p], bookmarks[p]) for p in bookmarks})
     print("\nAll events of the service were loaded, once." if matches else "\nTHE COUNTS DIFFER.")
     print(f"Open {_relative(REPORT)} in a browser. Next: First run, in README.md.")
     return matches
@@ -109,14 +109,13 @@ def _held(service: Emulator, configured: Mapping[str, Any], start: datetime) -> 
     return {product: service.count(customer, product, *span) for product in configured["products"]}
 
 
-def _report(target: Path, bookmarks: Mapping[str, tuple[datetime, datetime, datetime]]) -> None:
-    """Build the marts with dbt, and draw them."""
+def _report(target: Path, bookmarks: report.Bookmarks) -> None:
+    """Build the marts with dbt, and write a report of them."""
     database = FOLDER / "marts.duckdb"
     print("\ndbt build, on DuckDB")
     began = time.monotonic()
     marts.build(target, database)
-    built = marts.read(database)
-    report.write(built, bookmarks, draw(built), REPORT)
+    report.write(marts.read(database), bookmarks, REPORT)
     print(f"  models, their tests and the report: {time.monotonic() - began:.1f} s")
     print(f"  {_relative(database)}, {_relative(REPORT)}")
 

@@ -31,7 +31,11 @@ def _demo() -> bool:
     now = to_milliseconds(RUNS[-1][1] + timedelta(hours=1))
     with (
         Emulator(
-            events_per_hour=150, job_seconds=0.5, clock=lambda: now, date_header=False
+            population="users",
+            events_per_hour=150,
+            job_seconds=0.5,
+            clock=lambda: now,
+            date_header=False,
         ) as service,
         Postgres() as postgres,
     ):
@@ -94,9 +98,10 @@ def _compare(service: Emulator, postgres: Postgres, products: Sequence[str], end
 
 
 def _show(postgres: Postgres) -> None:
-    print("\nDaily active users (barchart__daily_active_users):\n")
+    print("\nDaily active users of complete days (barchart__daily_active_users):\n")
     for row in postgres.rows(
-        "select product, day, active_users, events from barchart__daily_active_users order by 1, 2",
+        "select product, day, active_users, events from barchart__daily_active_users"
+        " where is_complete order by 1, 2",
         schema=MARTS,
     ):
         users, events = row["active_users"], row["events"]

@@ -27,7 +27,7 @@ _UP = 0x1
 
 _KEPT = ("CI", "CRASH_SEED", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
 _KEPT_PREFIXES = ("COV", "HYPOTHESIS", "PY_COLORS", "PYTEST_")
-_INHERITED = "PYTEST_HAS_ONLY_LOOPBACK"
+INHERITED = "PYTEST_HAS_ONLY_LOOPBACK"
 
 _refused: list[str] = []
 """Addresses that this process tried to connect to, where only this process is checked."""
@@ -47,9 +47,9 @@ def enter_loopback_network() -> None:
         _unshare()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH14x", b"lo", _UP))
-        os.environ[_INHERITED] = "1"
+        os.environ[INHERITED] = "1"
     # A worker of pytest-xdist that may not do so is in the network of its parent.
-    if _INHERITED not in os.environ:
+    if INHERITED not in os.environ:
         sys.addaudithook(_refuse)
 
 
@@ -76,7 +76,7 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 def attempts() -> int:
     """Return how often something was sent to another host than this one, in vain, so far."""
-    if _INHERITED not in os.environ:
+    if INHERITED not in os.environ:
         return len(_refused)
     network = Path("/proc/thread-self/net")
     names, numbers = (
@@ -88,7 +88,7 @@ def attempts() -> int:
 
 def pytest_report_header() -> str:
     """Say what is checked."""
-    if _INHERITED in os.environ:
+    if INHERITED in os.environ:
         return "network: loopback only, for all processes"
     return "network: loopback only, but checked for this process alone (no network namespace)"
 

@@ -1,6 +1,5 @@
 """`make demo`: what it loads, what it draws, and how it ends."""
 
-import re
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from demo import marts
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 from tests.project.commands import output_of
@@ -23,34 +21,6 @@ def test_the_demo_into_postgres_shows_all_that_the_service_holds() -> None:
     assert output.count("meltano run ") == 2
     assert "users" in output
     assert "sessions" in output
-
-
-def table(document: str, name: str) -> list[list[str]]:
-    """Return the cells of a table's rows."""
-    (body,) = re.findall(rf'<table id="{name}">.*?<tbody>(.*?)</tbody>', document, re.DOTALL)
-    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
-
-
-def test_make_demo_reports_the_numbers_of_the_marts_and_refers_to_nothing_outside() -> None:
-    report = PROJECT / "output" / "report.html"
-    report.unlink(missing_ok=True)
-    assert "All events of the service were loaded, once." in output_of("make", "demo")
-    document = report.read_text(encoding="utf-8")
-
-    assert "At the weekend" in document
-    assert "default-src 'none'" in document
-    assert not re.search(r"""\b(src|href)=["'][^#]|@import|url\((?!#)""", document)
-    built = marts.read(report.parent / "demo" / "marts.duckdb")
-    assert [row[:4] for row in table(document, "products")] == [
-        [row.product, f"{row.events:,}", f"{row.users:,}", f"{row.sessions:,}"]
-        for row in built.overview
-    ]
-    assert [[*row[:1], *row[2:]] for row in table(document, "days")] == [
-        [d.product, *(f"{n:,}" for n in (d.active_users, d.new_users, d.sessions, d.events))]
-        for d in built.days
-    ]
-    assert table(document, "types") == [[t.product, t.code, f"{t.events:,}"] for t in built.types]
-    assert len(built.days) > 40
 
 
 def test_the_demo_fails_when_fewer_events_arrive_than_the_service_holds(tmp_path: Path) -> None:

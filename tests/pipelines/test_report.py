@@ -1,0 +1,248 @@
+"""The report of `make demo`, as a browser shows it: its numbers are counted from the events."""
+
+import json
+import os
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import date
+from html import escape, unescape
+from typing import NamedTuple
+
+import pytest
+
+from demo.pipeline import PROJECT
+from tap_barchart_events.windows import HOUR, from_iso
+from tests.isolation import INHERITED
+from tests.pipelines.marts import Row, days_after, grouped, sessions_of, users_of
+from tests.project.commands import output_of
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), "")
+needs_browser = pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")
+
+# At its start Chromium tries to reach a host elsewhere, whatever its flags: in a network of its
+# own that is no attempt of the test. Where tests have no such network, it does not count.
+ALONE = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() else [])]
+HEADLESS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
+
+# The page is in a frame, so that its width can be less than a browser's window has at least.
+# `innerText` has only what is shown: no table that is folded away.
+FRAME = """<!doctype html><pre id="seen"></pre>
+<iframe id="page" style="border: 0; width: {width}px; height: {height}px" srcdoc="{page}"></iframe>
+<script>
+onload = () => {{
+  const page = document.getElementById("page").contentDocument
+  const all = (of) => [...page.querySelectorAll(of)]
+  const sizes = all("body *").filter((e) => e.innerText)
+    .map((e) => parseFloat(getComputedStyle(e).fontSize)).filter((size) => size > 0)
+  document.getElementById("seen").textContent = JSON.stringify({{
+    text: Object.fromEntries(all("h1, section").map((e) => [e.id || e.tagName, e.innerText])),
+    bottom: Math.max(...all(".first section").map((e) => e.getBoundingClientRect().bottom)),
+    width: page.documentElement.scrollWidth,
+    letters: Math.min(...sizes),
+    charts: all("svg[role=img]").map((e) => e.getAttribute("aria-label"))
+      .concat(all("table.heat caption").map((e) => e.textContent)),
+    loaded: page.defaultView.performance.getEntriesByType("resource").map((e) => e.name),
+  }})
+}}
+</script>"""
+
+FIRST, LAST, UNDER_WAY = "2025-12-08", "2026-03-04", "2026-03-05"
+"""The demo's first day, its last whole one, and the one in which its second run ends."""
+NAMES = {"WATCHLIST": "Watchlist", "PORTFOLIO": "Portfolio", "ALERT": "Alerts"}
+
+
+class Seen(NamedTuple):
+    """What the browser shows."""
+
+    text: dict[str, str]
+    """Visible text, by the section's id; the heading's is ``H1``."""
+    bottom: float
+    """Where the first three sections end, in pixels from the top of the window."""
+    width: float
+    """Width of what there is to see; more than the window's if the page scrolls sideways."""
+    letters: float
+    """Smallest size of letters, in pixels."""
+    charts: list[str]
+    """Texts that stand for charts."""
+    loaded: list[str]
+    """Addresses that the page has loaded."""
+
+
+@pytest.fixture(scope="module")
+def report() -> str:
+    """Run the demo; return its report."""
+    page = PROJECT / "output" / "report.html"
+    page.unlink(missing_ok=True)
+    assert "All events of the service were loaded, once." in output_of("make", "demo")
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def events(report: str) -> list[Row]:
+    """Return the events that the report is about."""
+    with (PROJECT / "output" / "demo" / "events.jsonl").open(encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
+    for record in records:
+        record |= {"day": record["timestamp"][:10], "occurred_at": from_iso(record["timestamp"])}
+    return records
+
+
+@pytest.fixture(scope="module", params=[(1280, 800), (390, 844)], ids=["wide", "narrow"])
+def seen(
+    report: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Seen:
+    """Open the report in a browser."""
+    width, height = request.param
+    folder = tmp_path_factory.mktemp("browser")
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(page=escape(report), width=width, height=height), "utf-8")
+    profile = f"--user-data-dir={folder / 'profile'}"
+    alone = ALONE if INHERITED in os.environ else []
+    document = output_of(*alone, BROWSER, *HEADLESS, profile, frame.as_uri())
+    found = re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)
+    assert found, document[:2000]
+    return Seen(**json.loads(unescape(found[1])))
+
+
+def within(rows: Iterable[Row], days: int, until: str = LAST) -> list[Row]:
+    """Return the rows of some days, the last of which is `until`."""
+    return [row for row in rows if days_after(until, -days) < row["day"] <= until]
+
+
+def weeks(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of this week and those of last week."""
+    rows = list(rows)
+    return within(rows, 7), within(rows, 7, days_after(LAST, -7))
+
+
+def change(now: int, before: int) -> str:
+    percent = round(100 * (now / before - 1))
+    return f"{percent:+}%".replace("-", "\N{MINUS SIGN}") if percent else "0%"
+
+
+def days_of_users(events: Iterable[Row]) -> dict[str, list[str]]:
+    """Return each user's whole days, in order, from the first one in any product on."""
+    days = defaultdict(set)
+    for event in events:
+        if event["day"] <= LAST:
+            days[event["user_id"]].add(event["day"])
+    return {user: sorted(own) for user, own in days.items()}
+
+
+@needs_browser
+def test_the_first_screen_says_how_many_used_what_and_who_came_back(
+    seen: Seen, events: list[Row]
+) -> None:
+    now, before = map(users_of, weeks(events))
+    difference = f"{abs(len(now) - len(before))} {'more' if len(now) > len(before) else 'fewer'}"
+    assert seen.text["H1"] == f"{len(now)} users this week, {difference} than last week"
+    products = {NAMES[p]: rows for (p,), rows in grouped(events, "product").items() if p in NAMES}
+    for name, rows in {"All products": events, **products}.items():
+        this, last = (len(users_of(week)) for week in weeks(rows))
+        assert f"{name}\t{this}\t{last}\t{change(this, last)}" in seen.text["users"]
+    for name, rows in {"sessions": sessions_of(events), "events": events}.items():
+        this, last = map(len, weeks(rows))
+        assert f"{this:,} {name} ({change(this, last)})" in seen.text["users"]
+
+    adding = [event for event in events if event["type"] == "WATCHLIST-SYMBOL-ADDED"]
+    number = len(users_of(within(adding, 28, UNDER_WAY)))
+    assert f"Watchlist: symbol added\n{number}\n" in seen.text["used"]
+    assert f"Of {len(users_of(within(events, 28)))} users in 28 days" in seen.text["used"]
+
+    days = days_of_users(events)
+    new = {user for user in now if days[user][0] > days_after(LAST, -7)}
+    text = f"{len(now & before)} of {len(before)} users of last week were back. {len(new)} are "
+    text += f"new, {len(now - before - new)} returned after a pause, {len(before - now)} stayed"
+    assert text in seen.text["back"]
+    begun = [own for own in days.values() if own[0] >= days_after(FIRST, 28)]
+    for later in (7, 28):
+        over = [own for own in begun if days_after(own[0], later + 6) <= LAST]
+        back = sum(
+            any(days_after(own[0], later) <= day <= days_after(own[0], later + 6) for day in own)
+            for own in over
+        )
+        assert f"{back} of {len(over)}" in seen.text["back"]
+        assert f"\n{back / len(over):.0%}\n" in seen.text["back"]
+
+
+@needs_browser
+def test_growth_rhythm_and_retention_are_those_of_the_events(seen: Seen, events: list[Row]) -> None:
+    begin = len(users_of(within(events, 7, days_after(FIRST, 6))))
+    end = len(users_of(within(events, 7)))
+    text = f"{begin} on Sun 14 Dec, {end} on Wed 4 Mar ({change(end, begin)})"
+    assert text in seen.text["by-day"]
+
+    daily: dict[bool, list[int]] = {True: [], False: []}
+    for (day,), rows in grouped(within(events, 28), "day").items():
+        daily[date.fromisoformat(day).weekday() > 4].append(len(users_of(rows)))
+    free, busy = sum(daily[True]) / 8, sum(daily[False]) / 20
+    text = f"weekend {free:.1f} different users are active, on a working day {busy:.1f}: "
+    assert text + f"{1 - free / busy:.0%} fewer" in seen.text["rhythm"]
+    hours = Counter(
+        (f"{date.fromisoformat(row['day']):%A}", row["started_at"] // HOUR % 24)
+        for row in within(sessions_of(events), 28)
+    )
+    [((day, hour), most)] = hours.most_common(1)
+    assert f"{day}s from {hour}:00 to {hour + 1}:00 UTC: {most} in four" in seen.text["rhythm"]
+
+    first = date.fromisoformat(FIRST)
+    days = days_of_users(events).values()
+    active = [{(date.fromisoformat(day) - first).days // 7 for day in own} for own in days]
+    cohort = [own for own in active if min(own) == 1]
+    shares = [f"{100 * sum(n in own for own in cohort) / len(cohort):.0f}" for n in range(1, 12)]
+    assert f"15 Dec: {len(cohort)}\t" + "\t".join(shares) in seen.text["retention"]
+
+
+@needs_browser
+def test_features_symbols_and_products_are_those_of_the_events(
+    seen: Seen, events: list[Row]
+) -> None:
+    for product, name in NAMES.items():
+        own = [event for event in events if event["product"] == product]
+        recent = within(own, 28, UNDER_WAY)
+        users = [len(users_of(rows)) for rows in grouped(recent, "type").values()]
+        half = sum(2 * number >= len(users_of(recent)) for number in users)
+        text = f"{name}\n\n{len(users_of(recent))} users in 28 days; {half} of "
+        assert f"{text}{len(grouped(own, 'type'))} event types" in seen.text["adoption"]
+        symbols = {s: len(users_of(rows)) for (s,), rows in grouped(recent, "symbol").items() if s}
+        once = list(symbols.values()).count(1)
+        text = f"{once} of {len(symbols)} symbols had one user only."
+        top = re.search(re.escape(text) + r"\n\n(.*)\n(\d+)\n", seen.text["symbols"])
+        assert top
+        assert symbols[top[1]] == int(top[2]) == max(symbols.values())
+
+    used = [
+        {event["product"] for event in rows}
+        for rows in grouped(within(events, 28), "user_id").values()
+    ]
+    several = sum(len(products) > 1 for products in used)
+    assert f"{several} of {len(used)} users in 28 days used more" in seen.text["across"]
+    theirs = [products for products in used if "WATCHLIST" in products]
+    both = sum("PORTFOLIO" in products for products in theirs)
+    rows = {row[0]: row for row in map(str.split, seen.text["across"].splitlines()) if row}
+    assert rows["Watchlist"][rows["of"].index("Portfolio") - 2] == f"{both / len(theirs):.0%}"
+    ends = [max(event["end"] for event in own) for own in grouped(events, "product").values()]
+    assert f"complete until {min(ends)[:16].replace('T', ' ')} UTC or later" in seen.text["health"]
+
+
+@needs_browser
+def test_the_page_fits_its_window_and_has_a_text_for_each_chart(
+    seen: Seen, request: pytest.FixtureRequest
+) -> None:
+    width, height = request.node.callspec.params["seen"]
+    assert seen.width <= width
+    assert seen.bottom < height
+    assert seen.letters >= 10
+    assert len(seen.charts) == 4
+    assert all(len(text.split()) > 3 for text in seen.charts)
+    assert seen.loaded == []
+    assert not re.search(r"[A-Z]{4,}-[A-Z]", "".join(seen.text.values()))
+
+
+def test_the_report_refers_to_nothing_outside(report: str) -> None:
+    assert "default-src 'none'" in report
+    assert "<script" not in report
+    assert not re.search(r"""\b(src|href)=["'][^#]|@import|url\((?!#)""", report)
+    assert len(report) < 300_000
