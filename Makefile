@@ -22,7 +22,7 @@ BENCH := .venv-bench/.ready
 # Two environments at a time: an installation keeps one core busy.
 make_ready = @$(MAKE) --silent --no-print-directory --jobs=2 $(1)
 
-SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks
+SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks analyze
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-postgres test test-portable soak lint format settings dist bench simulate lock clean

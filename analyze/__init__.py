@@ -1,0 +1,1 @@
+"""What analysts put on top of the marts: a Grafana dashboard."""

@@ -1,0 +1,1 @@
+"""The Grafana dashboard: `panels` says what it shows, `dashboard` writes it."""

@@ -1,0 +1,3 @@
+select distinct customer
+from barchart_marts.barchart__product_overview
+order by customer
