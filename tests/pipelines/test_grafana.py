@@ -163,6 +163,11 @@ def summed(rows: Iterable[Row], *names: str) -> Counter[tuple[Any, ...]]:
     return counts
 
 
+def series(counts: Counter[tuple[Any, ...]]) -> list[Row]:
+    """Return numbers of events as points in time of several lines."""
+    return [{"time": at, "metric": of, "events": counts[at, of]} for at, of in sorted(counts)]
+
+
 def total(column: str) -> Callable[[Sequence[Row]], int]:
     """Return the sum of a column."""
     return lambda rows: sum(row[column] or 0 for row in rows)
@@ -236,11 +241,7 @@ def symbols(data: Data, choice: Choice) -> list[Row]:
     rows = data.days(choice, "barchart__symbols_by_day")
     of_all, of_days = summed(rows, "symbol"), summed(rows, "day", "symbol")
     frequent = sorted(of_all, key=lambda key: (-of_all[key], key))[:10]
-    return [
-        {"time": day, "metric": symbol, "events": of_days[day, symbol]}
-        for day, symbol in sorted(of_days)
-        if (symbol,) in frequent
-    ]
+    return [row for row in series(of_days) if (row["metric"],) in frequent]
 
 
 def complete_until(data: Data, choice: Choice) -> list[Row]:
@@ -267,15 +268,12 @@ def days_without_events(data: Data, choice: Choice) -> list[Row]:
 
 def window_ends(data: Data, choice: Choice) -> list[Row]:
     """Return the events by the day on which their window ended."""
-    counts = Counter(
+    counts: Counter[tuple[Any, ...]] = Counter(
         (event["end"] // 86_400_000 * 86_400, event["product"])
         for event in data.chosen(choice)
         if choice.covers(event["end"])
     )
-    return [
-        {"time": day, "metric": product, "events": counts[day, product]}
-        for day, product in sorted(counts)
-    ]
+    return series(counts)
 
 
 def weeks(data: Data, choice: Choice) -> dict[str, Row]:
