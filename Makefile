@@ -4,12 +4,13 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
-# Meltano installs its plugins with uv, which by itself ignores the machine's certificates.
+# uv makes the environments; Meltano uses it too. By itself it ignores the machine's certificates.
 export UV_SYSTEM_CERTS := 1
 export UV_NO_PROGRESS := 1
 # A PYTHONPATH or an activated environment of the caller must not reach into these environments.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
+UV := .venv-uv/bin/uv
 VENV := .venv/.ready
 MELTANO := .venv-meltano/.locked
 PLUGINS := .meltano/.ready
@@ -22,16 +23,24 @@ BENCH := .venv-bench/.ready
 # Two environments at a time: an installation keeps one core busy.
 make_ready = @$(MAKE) --silent --no-print-directory --jobs=2 $(1)
 
+# What is installed for `make test ARGS=...`, by the paths in ARGS.
+PATHS := $(filter tests/%,$(ARGS))
+WHOLE := $(if $(PATHS),$(filter tests/pipelines% tests/project%,$(PATHS)),all)
+TESTED := $(VENV)
+TESTED += $(if $(WHOLE)$(filter tests/end_to_end%,$(PATHS)),$(SINGER_TOOLS))
+TESTED += $(if $(WHOLE),$(PLUGINS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
+
 SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks analyze
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-postgres test test-portable soak lint format settings dist bench simulate lock clean
+.PHONY: help install demo demo-postgres test test-portable soak lint \
+	format settings dist bench simulate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
 		printf '  make %-14s %s\n' "$$name" "$$what"; done
 
-install:  ## the tap in .venv, Meltano in .venv-meltano with the plugins demo and tests use
+install:  ## the tap in .venv, Meltano in .venv-meltano with target-jsonl, target-postgres and dbt
 	$(call make_ready,$(VENV) $(PLUGINS))
 
 demo: install  ## events into a target, twice; a report of them by dbt
@@ -43,8 +52,8 @@ demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with the
 # On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
 WHOLE_SUITE := --cov --numprocesses=2 --dist=loadfile
 
-test:  ## the whole test suite but the soak
-	$(call make_ready,$(VENV) $(PLUGINS) $(SINGER_TOOLS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
+test:  ## the whole test suite but the soak, or ARGS="tests/files -k quote"
+	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
 soak: $(VENV)  ## twenty minutes of crashes, resumptions and interleavings
@@ -84,7 +93,7 @@ settings: $(VENV)  ## write the settings into docs/settings.md, meltano.yml, hub
 dist: $(VENV)  ## source archive and wheel into dist; the wheel is installed once and run
 	rm -rf dist build/wheel
 	.venv/bin/python -m hatchling build
-	.venv/bin/python -m pip install --quiet --no-deps --target build/wheel dist/*.whl
+	$(UV) pip install --quiet --python .venv --no-deps --target build/wheel dist/*.whl
 	cd build/wheel && ../../.venv/bin/python -m tap_barchart_events --version
 
 bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
@@ -93,27 +102,33 @@ bench: $(BENCH)  ## the tap beside a stock tap and other readers: one table
 simulate: $(VENV)  ## what window sizes cost, on a simulated clock: one table
 	.venv/bin/python -m benchmarks.windows $(ARGS)
 
-# An environment: made again when its lock changes, with what the lock names and nothing else. pip
-# resolves nothing (--no-deps): for a package that is asked for with an extra, and locked without it,
-# it would take the newest version, which has no hash. What the lock lacks, `pip check` finds.
+# uv itself, by pip.
+.venv-uv/.locked: requirements/uv.txt
+	@echo "Installing uv from requirements/uv.txt"
+	@$(PYTHON) -m venv --clear .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@touch $@
+
+# An environment: made again when its lock changes, with what the lock names and nothing else. uv
+# resolves nothing (--no-deps): what the lock lacks, `uv pip check` finds.
 define environment
 @echo "Installing $(1) from $(2)"
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=...")'
-@$(PYTHON) -m venv --clear $(1)
-@$(1)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $(2)
-@$(1)/bin/python -m pip check --quiet
+@$(UV) venv --quiet --clear --no-python-downloads --python "$$(command -v $(PYTHON))" $(1)
+@$(UV) pip install --quiet --python $(1) --no-deps --require-hashes --requirement $(2)
+@$(UV) pip check --quiet --python $(1)
 @touch $(1)/.locked
 endef
 
-.venv/.locked: requirements/dev.txt
+.venv/.locked: requirements/dev.txt | .venv-uv/.locked
 	$(call environment,.venv,$<)
 
-.venv-%/.locked: requirements/%.txt
+.venv-%/.locked: requirements/%.txt | .venv-uv/.locked
 	$(call environment,.venv-$*,$<)
 
 # The tap itself, as it lies here, with the dependencies that are there already.
-.venv/.ready .venv-bench/.ready: %/.ready: %/.locked pyproject.toml
-	@$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+$(VENV) $(BENCH): %/.ready: %/.locked pyproject.toml
+	@$(UV) pip install --quiet --python $* --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The plugins that demo and tests run, in the environments that Meltano makes for them. An environment
@@ -127,17 +142,17 @@ $(PLUGINS): $(MELTANO) meltano.yml pyproject.toml requirements/dev.txt \
 		--clean tap-barchart-events target-jsonl target-postgres dbt-postgres
 	@touch $@
 
-COMPILE := .venv-meltano/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-lock: $(MELTANO)  ## newer versions into requirements/*.txt, within the bounds of pyproject.toml
+lock: .venv-uv/.locked  ## newer versions into requirements/*.txt, within the bounds of pyproject.toml
 	$(COMPILE) pyproject.toml --extra emulator --extra faker --extra s3 --group dev \
 		--output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
 	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
-clean:  ## away with everything that make made
-	rm -rf .venv .venv-* .meltano output build dist *.egg-info \
-		.pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## away with everything that make made, and the events and logs of documented commands
+	rm -rf .venv .venv-* .meltano output build dist *.egg-info events-*.jsonl \
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis transform/target transform/logs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

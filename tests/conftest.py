@@ -1,11 +1,13 @@
 """What tests share: an emulator with a client of its own, and retries that hardly wait."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import settings
+from singer_sdk.logging import ConsoleFormatter
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -58,6 +60,15 @@ def signals_not_ignored() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def lines_logged_once() -> Iterator[None]:
+    """Remove the handler that each use of the tap's command line in this process adds."""
+    yield
+    for handler in [*logging.root.handlers]:
+        if isinstance(handler.formatter, ConsoleFormatter):
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture

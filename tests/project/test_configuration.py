@@ -75,11 +75,7 @@ def test_the_hub_defines_the_extractor_of_meltano_yml(said: dict[str, Any]) -> N
 def commands_of(target: str) -> list[str]:
     """Return what a target of the Makefile runs by the tools of .venv."""
     planned = output_of("make", "--dry-run", "--no-print-directory", target)
-    return [
-        line
-        for line in planned.splitlines()
-        if line.startswith(".venv/bin/") and " pip " not in line
-    ]
+    return [line for line in planned.splitlines() if line.startswith(".venv/bin/")]
 
 
 def test_the_hooks_before_a_commit_are_the_commands_of_make_lint() -> None:
@@ -88,6 +84,27 @@ def test_the_hooks_before_a_commit_are_the_commands_of_make_lint() -> None:
     assert repository["repo"] == "local"
     assert [hook["entry"] for hook in repository["hooks"]] == commands_of("lint")
     assert all(hook["always_run"] and not hook["pass_filenames"] for hook in repository["hooks"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environments"),
+    [
+        ("tests/files -k quote", {".venv"}),
+        ("-x tests/end_to_end/test_crash.py", {".venv", ".venv-singer-tools"}),
+        ("tests/files tests/project/test_docs.py", None),
+        ("-k quote", None),
+        ("", None),
+    ],
+)
+def test_make_test_installs_what_the_tests_of_its_arguments_need(
+    arguments: str, environments: set[str] | None
+) -> None:
+    def installed(arguments: str) -> set[str]:
+        planned = output_of("make", "--dry-run", "test", f"ARGS={arguments}")
+        return set(re.findall(r" (\.[a-z-]+)/\.(?:ready|locked)\b", planned.splitlines()[0]))
+
+    assert {".meltano", ".venv-dagster"} < installed("tests")
+    assert installed(arguments) == (environments or installed("tests"))
 
 
 def test_the_workflow_runs_the_commands_of_continuous_integration_on_every_python() -> None:
