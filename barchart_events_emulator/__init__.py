@@ -1,13 +1,19 @@
 """The Barchart Event Tracking System on loopback, for demo, tests and benchmarks."""
 
+import sys
+from pathlib import Path
+
 try:
     from barchart_events_emulator.emulator import Emulator
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
+    message = (
         f"the emulator needs {str(error.name).partition('.')[0]}, which the extra emulator of "
-        "tap-barchart-events brings: install '.[emulator]' instead of '.'",
-        name=error.name,
-    ) from error
+        "tap-barchart-events brings: install '.[emulator]' instead of '.'"
+    )
+    # The commands of the package import it before their first line.
+    if Path(sys.argv[0]).stem in {"-m", "barchart-events-demo", "barchart-events-emulator"}:
+        sys.exit(message)
+    raise ModuleNotFoundError(message, name=error.name) from error
 from barchart_events_emulator.faults import KINDS, Fault
 from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.generator import Event

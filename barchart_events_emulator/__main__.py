@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from barchart_events_emulator.emulator import Emulator
 from barchart_events_emulator.faults import KINDS
+from barchart_events_emulator.faulty_transport import RequestSeen
 from barchart_events_emulator.options import Options
 from barchart_events_emulator.service import wall_clock
 from tap_barchart_events.windows import HOUR, from_iso, to_iso
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     faults, now = options.pop("fault"), options.pop("now")
+    if options.pop("verbose"):
+        options["answered"] = _show
     env_file: Path | None = options.pop("env_file")
     if env_file and env_file.exists():
         parser.error(f"{env_file} exists; remove it, or name another file with --env-file")
@@ -61,9 +65,20 @@ def _announce(emulator: Emulator, env_file: Path | None) -> None:
         env_file.write_text(_settings(emulator), encoding="utf-8")
     ready = {"api_url": emulator.api_url, "storage_url": emulator.storage_url}
     print(json.dumps(ready), flush=True)  # noqa: T201 - scripts wait for this line
-    if env_file or sys.stdout.isatty():
-        written = f"{env_file} is written. " if env_file else ""
-        sys.stderr.write(f"{written}Run the tap in a second terminal; Ctrl-C ends the emulator.\n")
+    written = f", with settings of the tap in {env_file}" if env_file else ""
+    sys.stderr.write(
+        f"The emulated service runs at {emulator.api_url}{written}. Run the tap in a second "
+        "terminal; Ctrl-C ends the emulator.\n"
+    )
+
+
+def _show(seen: RequestSeen) -> None:
+    """Write a line about a request and its response."""
+    what = [time.strftime("%H:%M:%S"), seen.call or "unknown", seen.method, seen.path]
+    if seen.call == "start" and isinstance(seen.body, dict):
+        what.append(json.dumps(seen.body.get("filter")))
+    fault = f" (fault {seen.fault.kind})" if seen.fault else ""
+    sys.stderr.write(f"{' '.join(what)} -> {seen.status or 'no response'}{fault}\n")
 
 
 def _settings(emulator: Emulator) -> str:
@@ -99,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="write settings of the tap for this emulator to a new file, such as .env",
     )
+    parser.add_argument("--verbose", action="store_true", help="write a line for each request")
     parser.add_argument("--username", default=Emulator.username, help="(%(default)s)")
     parser.add_argument("--password", default=Emulator.password, help="(%(default)s)")
     parser.add_argument(

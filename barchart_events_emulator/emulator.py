@@ -39,6 +39,7 @@ class Emulator(Service):
             faults=self.armed_faults,
             log=self.requests,
             transports=loopback.transports,
+            answered=self.answered,
             now=self._now,
             date=self._date,
         )

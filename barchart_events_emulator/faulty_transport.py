@@ -95,6 +95,8 @@ class FaultMiddleware:
     """The service's time, in seconds since the epoch."""
     date: Callable[[], str | None]
     """The ``Date`` header of a response sent now; ``None`` for no such header."""
+    answered: Callable[[RequestSeen], None]
+    """Called with each request when its response has been sent, or has failed."""
     throttle: Callable[[], float | None] = lambda: None
     """Upper limit of bytes a second of a response; ``None`` for no limit."""
 
@@ -125,6 +127,7 @@ class FaultMiddleware:
         with suppress(ConnectionGoneError):
             await connection.before_response()
             await (response or self.app)(scope, replay, connection.send)
+        self.answered(seen)
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:

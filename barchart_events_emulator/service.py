@@ -54,6 +54,8 @@ class Service(Options):
     """Replaces the generator: customer, product, start, end (exclusive) → events."""
     body: Callable[[ExportJob], bytes] | None = None
     """Replaces the contents of every file."""
+    answered: Callable[[RequestSeen], None] = lambda _seen: None
+    """Called with each request after its response."""
 
     def __post_init__(self) -> None:
         """Check the options, and prepare a service without jobs."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -254,7 +255,8 @@ def test_the_command_says_where_it_answers_and_ends_quietly(number: signal.Signa
             file = client.download(client.export(end - HOUR, end + HOUR, product="ALERT")).text
         process.send_signal(number)
         out, err = process.communicate(timeout=5)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out) == (0, "")
+    assert re.fullmatch(rf"The emulated service runs at {ready['api_url']}\..* Ctrl-C .*\n", err)
     assert codes == [502, 200]
     header, *rows = file.split("\r\n")
     assert header == "timestamp|type|userId|betaGroup|alertId|symbol"
@@ -280,13 +282,13 @@ def test_a_port_in_use_is_one_sentence() -> None:
 
 
 def test_the_command_writes_settings_with_which_the_tap_runs(tmp_path: Path) -> None:
-    flags = ("--env-file", ".env", "--events-per-hour", "5", "--job-seconds", "0")
+    flags = ("--verbose", "--env-file", ".env", "--events-per-hour", "5", "--job-seconds", "0")
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*COMMAND, *flags], cwd=tmp_path, **options) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
-        assert process.stderr.readline().startswith(".env is written. Run the tap in a second")
+        assert "with settings of the tap in .env. Run the tap in a sec" in process.stderr.readline()
         tap = subprocess.run(
             [sys.executable, "-m", "tap_barchart_events", "--config=ENV"],
             cwd=tmp_path,
@@ -296,8 +298,14 @@ def test_the_command_writes_settings_with_which_the_tap_runs(tmp_path: Path) -> 
         )
         assert ".env exists" in failed(*flags, code=2, folder=tmp_path)
         process.terminate()
+        requests = process.stderr.read()
 
     assert tap.returncode == 0, tap.stderr
+    assert re.search(
+        r'^[\d:]{8} start POST /reports \{"customer": "TGAM".* -> 200$', requests, re.MULTILINE
+    )
+    assert re.search(r"^[\d:]{8} download GET /exports/\S+ -> 200$", requests, re.MULTILINE)
+    assert Emulator.password not in requests
     assert 100 < tap.stdout.count(b'"type":"RECORD"') < 2_000
 
 
@@ -306,11 +314,15 @@ def test_the_command_refuses_what_it_does_not_know(flags: str) -> None:
     assert "error: " in failed(*flags.split(), code=2)
 
 
-def test_an_emulator_without_its_extra_names_it() -> None:
+@pytest.mark.parametrize("program", ["barchart-events-emulator", "a_test.py"])
+def test_an_emulator_without_its_extra_names_it_and_its_command_says_nothing_else(
+    tmp_path: Path, program: str
+) -> None:
     without = "import sys; sys.modules['starlette'] = None; import barchart_events_emulator"
-    done = subprocess.run(
-        [sys.executable, "-c", without], capture_output=True, text=True, check=False
-    )
+    (tmp_path / program).write_text(without, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+    *before, last = done.stderr.splitlines()
     assert "the emulator needs starlette, which the extra emulator of tap-barchart-events" in last
+    assert bool(before) == program.endswith(".py")
