@@ -12,7 +12,11 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 UV := .venv-uv/bin/uv
 VENV := .venv/.ready
+DEMO := .venv-demo/.ready
+TARGET_JSONL := .venv-target-jsonl/.locked
+DBT_DUCKDB := .venv-dbt-duckdb/.locked
 MELTANO := .venv-meltano/.locked
+DEMO_PLUGINS := .meltano/.demo-ready
 PLUGINS := .meltano/.ready
 SINGER_TOOLS := .venv-singer-tools/.locked
 POSTGRES := .venv-postgres/.locked
@@ -28,12 +32,13 @@ PATHS := $(filter tests/%,$(ARGS))
 WHOLE := $(if $(PATHS),$(filter tests/pipelines% tests/project%,$(PATHS)),all)
 TESTED := $(VENV)
 TESTED += $(if $(WHOLE)$(filter tests/end_to_end%,$(PATHS)),$(SINGER_TOOLS))
-TESTED += $(if $(WHOLE),$(PLUGINS) $(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
+TESTED += $(if $(WHOLE),$(DEMO) $(TARGET_JSONL) $(DBT_DUCKDB) $(PLUGINS))
+TESTED += $(if $(WHOLE),$(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
 
 SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks analyze
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-postgres test test-portable soak lint \
+.PHONY: help install demo demo-meltano demo-postgres check test test-portable soak lint lint-own lint-orchestrate \
 	format settings dist bench simulate lock clean
 
 help:  ## this list
@@ -43,11 +48,17 @@ help:  ## this list
 install:  ## the tap in .venv, Meltano in .venv-meltano with target-jsonl, target-postgres and dbt
 	$(call make_ready,$(VENV) $(PLUGINS))
 
-demo: install  ## events into a target, twice; a report of them by dbt
+demo:  ## in a minute: sync, crash, resume, sync again; every event compared
+	$(call make_ready,$(DEMO) $(TARGET_JSONL))
+	@.venv-demo/bin/barchart-events-demo --target=.venv-target-jsonl/bin/target-jsonl
+
+demo-meltano:  ## the same with Meltano; a report of the events by dbt on DuckDB
+	$(call make_ready,$(VENV) $(DEMO_PLUGINS) $(DBT_DUCKDB))
 	@.venv/bin/python -m demo
 
-demo-postgres: install $(POSTGRES)  ## the same into a real PostgreSQL, with the models of dbt
-	@.venv/bin/python -m demo.postgres
+demo-postgres:  ## Meltano into a real PostgreSQL, with the models of dbt
+	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
+	@.venv-demo/bin/python -m demo.postgres $(ARGS)
 
 # On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
 WHOLE_SUITE := --cov --numprocesses=2 --dist=loadfile
@@ -62,6 +73,9 @@ soak: $(VENV)  ## twenty minutes of crashes, resumptions and interleavings
 # The parts of the suite that need neither Linux nor Meltano, a database or Dagster.
 PORTABLE := tests/api tests/emulator tests/exports tests/files tests/test_products.py tests/test_settings.py
 
+check: lint-own  ## what to run before a commit: the linters, and the quick tests
+	.venv/bin/python -m pytest --quiet $(QUICK)
+
 test-portable: $(VENV)  ## the part of the suite that needs no Linux, with .venv alone
 	.venv/bin/python -m pytest $(PORTABLE) $(ARGS)
 
@@ -69,11 +83,15 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml) deploy/scheduled-workflow.yml
 FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 # The hooks of .pre-commit-config.yaml are these commands; a test compares the two.
-lint: $(VENV) $(DAGSTER)  ## ruff (every rule but a few), formatting, mypy --strict, directions of imports, workflows, deployment
+lint: lint-own lint-orchestrate  ## ruff (every rule but a few), formatting, mypy --strict, directions of imports, workflows, deployment
+
+lint-orchestrate: $(VENV) $(DAGSTER)
+	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
+
+lint-own: $(VENV)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy $(SOURCES)
-	.venv/bin/mypy --python-executable .venv-dagster/bin/python orchestrate
 	.venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms $(FORMS)
@@ -127,20 +145,25 @@ endef
 	$(call environment,.venv-$*,$<)
 
 # The tap itself, as it lies here, with the dependencies that are there already.
-$(VENV) $(BENCH): %/.ready: %/.locked pyproject.toml
+$(VENV) $(DEMO) $(BENCH): %/.ready: %/.locked pyproject.toml
 	@$(UV) pip install --quiet --python $* --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The plugins that demo and tests run, in the environments that Meltano makes for them. An environment
+# The plugins that demos and tests run, in the environments that Meltano makes for them. An environment
 # and a database that the user's .env names are not used: they need not exist, or could be elsewhere.
-$(PLUGINS): $(MELTANO) meltano.yml pyproject.toml requirements/dev.txt \
-		requirements/target-jsonl.txt requirements/target-postgres.txt requirements/dbt.txt
-	@echo "Installing Meltano's plugins into .meltano"
-	@rm -f $@
-	@MELTANO_DATABASE_URI="sqlite:///$(CURDIR)/.meltano/meltano.db" \
-		.venv-meltano/bin/meltano --log-level=warning --no-environment install \
-		--clean tap-barchart-events target-jsonl target-postgres dbt-postgres
-	@touch $@
+define plugins
+@echo "Installing Meltano's plugins into .meltano: $(1)"
+@rm -f $@
+@MELTANO_DATABASE_URI="sqlite:///$(CURDIR)/.meltano/meltano.db" \
+	.venv-meltano/bin/meltano --log-level=warning --no-environment install --clean $(1)
+@touch $@
+endef
+
+$(DEMO_PLUGINS): $(MELTANO) meltano.yml pyproject.toml requirements/dev.txt requirements/target-jsonl.txt
+	$(call plugins,tap-barchart-events target-jsonl)
+
+$(PLUGINS): $(DEMO_PLUGINS) requirements/target-postgres.txt requirements/dbt.txt
+	$(call plugins,target-postgres dbt-postgres)
 
 COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.10 \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
@@ -149,6 +172,8 @@ lock: .venv-uv/.locked  ## newer versions into requirements/*.txt, within the bo
 	$(COMPILE) pyproject.toml --extra emulator --extra faker --extra s3 --group dev \
 		--output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
+	$(COMPILE) pyproject.toml --extra emulator --group build --constraint requirements/dev.txt \
+		--output-file requirements/demo.txt
 	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 

@@ -1,1 +1,1 @@
-"""The demo, `make demo`: the emulator's events into a target, on one machine."""
+"""The demos of pipelines, `make demo-meltano` and `make demo-postgres`, on one machine."""

@@ -18,7 +18,7 @@ from demo.pipeline import PROJECT, Pipeline
 from tap_barchart_events.windows import to_milliseconds
 
 OUTPUT = PROJECT / "output"
-FOLDER = OUTPUT / "demo"
+FOLDER = OUTPUT / "demo-meltano"
 REPORT = OUTPUT / "report.html"
 STATE_ID = "demo:tap-barchart-events-to-target-jsonl"
 

@@ -11,7 +11,7 @@ from demo.command import DemoError
 from demo.environment import clean_environment
 from demo.pipeline import PROJECT
 
-DBT = PROJECT / ".meltano" / "utilities" / "dbt-postgres" / "venv" / "bin" / "dbt"
+DBT = PROJECT / ".venv-dbt-duckdb" / "bin" / "dbt"
 TRANSFORM = PROJECT / "transform"
 
 

@@ -1,9 +1,14 @@
-"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and the dbt models."""
+"""`python -m demo.postgres`: `meltano run` into a real PostgreSQL, twice, and the dbt models.
+
+At a terminal, or with `--keep`, the server then runs until Ctrl-C.
+"""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 from barchart_events_emulator import Emulator
@@ -18,17 +23,21 @@ CUSTOMER = "TGAM"
 SCHEMA = "barchart"
 MARTS = "barchart_marts"
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
-# The products and the end of each run. The second run reads two hours again, and one more product.
-RUNS = (
-    (("PORTFOLIO", "WATCHLIST"), START + timedelta(days=3)),
-    (("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"), START + timedelta(days=3, hours=6)),
-)
 LOOKBACK_HOURS = 2
+# What each run is for, its products and its end.
+RUNS = (
+    ("the first sync of two products", ("PORTFOLIO", "WATCHLIST"), START + timedelta(days=3)),
+    (
+        f"six hours later: {LOOKBACK_HOURS} hours again, for late events, and one product more",
+        ("BARCHART-EXCEL", "PORTFOLIO", "WATCHLIST"),
+        START + timedelta(days=3, hours=6),
+    ),
+)
 BLOCKS = ("tap-barchart-events", "target-postgres", "dbt-postgres:build")
 
 
 def _demo() -> bool:
-    now = to_milliseconds(RUNS[-1][1] + timedelta(hours=1))
+    now = to_milliseconds(RUNS[-1][-1] + timedelta(hours=1))
     with (
         Emulator(
             population="users",
@@ -43,12 +52,25 @@ def _demo() -> bool:
         print(f"PostgreSQL {postgres.execute('show server_version').strip()}: {postgres.url}")
         pipeline = Pipeline(FOLDER)
         matches = True
-        for products, end in RUNS:
+        for purpose, products, end in RUNS:
+            print(f"\n{purpose[0].upper()}{purpose[1:]}:", flush=True)
             _run(pipeline, service, postgres, products, end)
             matches &= _compare(service, postgres, products, end)
         _show(postgres)
-    print("All events of the service were loaded, once." if matches else "THE COUNTS DIFFER.")
+        print("All events of the service were loaded, once." if matches else "THE COUNTS DIFFER.")
+        _keep(postgres)
     return matches
+
+
+def _keep(postgres: Postgres) -> None:
+    """Print a query of the server; at a terminal, or on request, keep it running until Ctrl-C."""
+    if not sys.stdin.isatty() and "--keep" not in sys.argv:
+        return
+    print("\nThe server runs until Ctrl-C. A query to try, in a second terminal:\n")
+    print(f"  {postgres.psql} --command='table {MARTS}.barchart__product_overview'")
+    sys.stdout.flush()
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _run(
@@ -58,7 +80,7 @@ def _run(
     products: Sequence[str],
     end: datetime,
 ) -> None:
-    print(f"\nmeltano run {' '.join(BLOCKS)}, up to {end:%Y-%m-%d %H:%M} UTC")
+    print(f"meltano run {' '.join(BLOCKS)}, up to {end:%Y-%m-%d %H:%M} UTC")
     began = time.monotonic()
     pipeline.run(
         *BLOCKS,

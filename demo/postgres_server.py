@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -65,6 +66,13 @@ class Postgres:
     def url(self) -> str:
         """The server's URL as SQLAlchemy and target-postgres read it."""
         return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
+
+    @property
+    def psql(self) -> str:
+        """The command of psql for the running server, as a shell takes it."""
+        program = os.path.relpath(self._programs / "psql")
+        command = (program, "--username", "postgres", "--host", str(self.folder), "postgres")
+        return shlex.join(command)
 
     def __enter__(self) -> Self:
         """Start, and wait until it answers.

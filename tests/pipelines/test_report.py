@@ -1,4 +1,4 @@
-"""The report of `make demo`, as a browser shows it: its numbers are counted from the events."""
+"""The report of `make demo-meltano`, as a browser shows it: its numbers are counted from the events."""
 
 import json
 import os
@@ -75,14 +75,14 @@ def report() -> str:
     """Run the demo; return its report."""
     page = PROJECT / "output" / "report.html"
     page.unlink(missing_ok=True)
-    assert "All events of the service were loaded, once." in output_of("make", "demo")
+    assert "All events of the service were loaded, once." in output_of("make", "demo-meltano")
     return page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def events(report: str) -> list[Row]:
     """Return the events that the report is about."""
-    with (PROJECT / "output" / "demo" / "events.jsonl").open(encoding="utf-8") as lines:
+    with (PROJECT / "output" / "demo-meltano" / "events.jsonl").open(encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     for record in records:
         record |= {"day": record["timestamp"][:10], "occurred_at": from_iso(record["timestamp"])}

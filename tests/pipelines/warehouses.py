@@ -18,7 +18,7 @@ import duckdb
 import pytest
 
 from barchart_events_emulator import Emulator
-from demo.marts import DBT, TRANSFORM
+from demo.marts import TRANSFORM
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres import MARTS
 from demo.postgres_server import Postgres
@@ -53,6 +53,7 @@ NUMBERS = {
 Models = dict[str, list[Row]]
 """The rows of each model."""
 
+DBT = PROJECT / ".meltano/utilities/dbt-postgres/venv/bin/dbt"
 PYTHON = PROJECT / ".venv-snowflake" / "bin" / "python"
 SCRIPT = PROJECT / "tests" / "pipelines" / "emulated_snowflake.py"
 
