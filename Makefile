@@ -73,6 +73,11 @@ soak: $(VENV)  ## twenty minutes of crashes, resumptions and interleavings
 # The parts of the suite that need neither Linux nor Meltano, a database or Dagster.
 PORTABLE := tests/api tests/emulator tests/exports tests/files tests/test_products.py tests/test_settings.py
 
+# Of exports and files, what takes about a second; tests/project has a test that needs Meltano.
+QUICK := tests/api tests/emulator tests/test_*.py
+QUICK += $(addprefix tests/exports/test_,knowledge.py planner.py saved_jobs.py stalls.py)
+QUICK += $(addprefix tests/files/test_,engine.py layout.py refused_files.py rows.py sql.py)
+
 check: lint-own  ## what to run before a commit: the linters, and the quick tests
 	.venv/bin/python -m pytest --quiet $(QUICK)
 

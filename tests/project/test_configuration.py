@@ -117,13 +117,21 @@ def test_the_workflow_runs_the_commands_of_continuous_integration_on_every_pytho
     assert job["strategy"]["matrix"]["python"] == PYTHONS
 
 
-def test_the_portable_part_of_the_suite_exists_and_is_what_macos_runs() -> None:
-    job = loaded(".github/workflows/tests.yml")["jobs"]["macos"]
-    (command,) = commands_of("test-portable")
-
-    paths = [word for word in command.split() if word.startswith("tests/")]
+@pytest.mark.parametrize("target", ["check", "test-portable"])
+def test_the_named_parts_of_the_suite_exist(target: str) -> None:
+    paths = [word for word in commands_of(target)[-1].split() if word.startswith("tests/")]
     assert paths
-    assert [path for path in paths if not (PROJECT / path).exists()] == []
+    assert [path for path in paths if not [*PROJECT.glob(path)]] == []
+
+
+def test_a_check_runs_the_linters_that_need_no_other_environment() -> None:
+    assert commands_of("check")[:-1] == [
+        command for command in commands_of("lint") if ".venv-dagster" not in command
+    ]
+
+
+def test_macos_runs_the_portable_part_of_the_suite() -> None:
+    job = loaded(".github/workflows/tests.yml")["jobs"]["macos"]
     assert [step["run"] for step in job["steps"] if "run" in step] == ["make test-portable"]
 
 

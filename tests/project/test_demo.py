@@ -87,13 +87,16 @@ def test_the_demo_into_postgres_shows_all_that_the_service_holds_and_keeps_the_s
     ) as demo:
         assert demo.stdout is not None
         output = ""
-        while "barchart__product_overview" not in output.rpartition("A query to try")[2]:
-            line = demo.stdout.readline()
-            assert line, output
-            output += line
-        assert "WATCHLIST" in output_of("bash", "-c", line)
-        demo.send_signal(signal.SIGINT)
+        try:
+            while "A query to try" not in output:
+                output += demo.stdout.readline() or pytest.fail(output)
+            query = demo.stdout.readline() + demo.stdout.readline()
+            found = output_of("bash", "-c", query)
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.communicate()
     assert demo.returncode == 0
+    assert "WATCHLIST" in found
     assert "All events of the service were loaded, once." in output
     assert output.count("meltano run ") == 2
     assert "users" in output
