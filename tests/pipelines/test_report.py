@@ -1,4 +1,4 @@
-"""The report of `make demo-meltano`, as a browser shows it: its numbers are counted from the events."""
+"""The report of `make demo-meltano`, in a browser: its numbers are counted from the events."""
 
 import json
 import os
