@@ -53,8 +53,8 @@ demo:  ## in a minute: sync, crash, resume, sync again; every event compared
 	@.venv-demo/bin/barchart-events-demo --target=.venv-target-jsonl/bin/target-jsonl
 
 demo-meltano:  ## the same with Meltano; a report of the events by dbt on DuckDB
-	$(call make_ready,$(VENV) $(DEMO_PLUGINS) $(DBT_DUCKDB))
-	@.venv/bin/python -m demo
+	$(call make_ready,$(DEMO) $(DEMO_PLUGINS) $(DBT_DUCKDB))
+	@.venv-demo/bin/python -m demo
 
 demo-postgres:  ## Meltano into a real PostgreSQL, with the models of dbt
 	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
