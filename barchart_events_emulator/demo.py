@@ -40,7 +40,8 @@ KILLED_AFTER = 500
 """RECORD messages of that product after a STATE message, when the tap is killed."""
 
 EMULATOR: dict[str, Any] = {
-    "events_per_hour": 12,
+    "population": "users",
+    "events_per_hour": 24,
     "job_seconds": 0.3,
     "clock": lambda: FIRST_END + LAG,
     # The tap would warn of the simulated clock, which is in another month than the machine's.

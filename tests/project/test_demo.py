@@ -58,7 +58,7 @@ def test_the_demo_at_a_terminal_shows_bars_and_fails_when_an_event_is_missing(
 import sys
 import {QUICK} as demo
 demo.KILLED_AFTER = 50
-demo.EMULATOR |= {{"events_per_hour": 2, "late_share": 0.5, "late_seconds": 3600}}
+demo.EMULATOR |= {{"events_per_hour": 6, "late_share": 0.5, "late_seconds": 3600}}
 sys.exit(demo.main())
 """
     terminal, stdout = os.openpty()
