@@ -60,12 +60,14 @@ def test_a_job_is_started_as_documented(client: ReportsClient, service: Emulator
     assert agent.startswith("tap-barchart-events/")
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("status", "which"), [(401, "username, password"), (403, "products, username")]
+)
 def test_refused_credentials_are_not_tried_again(
-    client: ReportsClient, service: Emulator, status: int
+    client: ReportsClient, service: Emulator, status: int, which: str
 ) -> None:
     service.fault("start", "status", code=status, times=None)
-    with pytest.raises(CredentialsError, match=rf"{status} \(\w+\); check username, password"):
+    with pytest.raises(CredentialsError, match=rf"{status} \(\w+\); check {which}, "):
         finished_job(client)
     assert len(service.requests) == 1
 
