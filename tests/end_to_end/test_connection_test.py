@@ -82,6 +82,15 @@ def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, t
     ]
 
 
+def test_without_any_event_in_31_days_it_says_so(service: Emulator, tried: Run) -> None:
+    service.source = lambda *_: []
+    outcome = tried(start_date=START, end_date=hour(40 * 24), products=["ALERT"])
+    assert "TGAM/ALERT: 2026-03-11 00:00 → 2026-04-11 00:00: no events" in outcome.log
+    assert outcome.reason.endswith("events of 0 of 1 products were read")
+    sizes = [(job.end - job.start) // HOUR for job in service.jobs]
+    assert sizes == [1, 24, 168, 744]
+
+
 @pytest.mark.parametrize("failing", ["WATCHLIST", "ALERT"])
 def test_a_file_that_cannot_be_read_fails_the_test_but_not_that_of_other_products(
     service: Emulator, run: Run, failing: str
@@ -110,6 +119,13 @@ def test_it_names_quotes_line_ends_unknown_types_and_extra(service: Emulator, tr
         "2 events, columns by the header, with quotes, lines end in CR LF, 50.0 % of an event type "
         "that is not known, columns that go to extra: mood\n"
     ) in log
+
+
+def test_it_says_that_the_setting_names_the_columns(service: Emulator, tried: Run) -> None:
+    service.fault("download", "body", body=f"{from_iso(hour(3))}|WATCHLIST-CREATED|1\n")
+    columns = {"WATCHLIST": ["timestamp", "type", "userId"]}
+    log = tried(products=["WATCHLIST"], columns=columns).log
+    assert "1 event, columns by the setting columns, no quotes, lines end in LF\n" in log
 
 
 def test_a_sync_with_nothing_to_do_is_reported_beforehand(run: Run, tried: Run) -> None:
