@@ -23,8 +23,11 @@ so are the parts of one that was too large."""
 
 LIMIT_SHARE = 0.7
 """Share of the limit that a window aims at: forecasts are off by tens of per cent."""
-GROWTH = 2
-"""Until an export is too large, a window aims at this many times what has fitted."""
+GROWTH, FIRST_GROWTH = 2, 4
+"""Until an export is too large, a window aims at this many times what has fitted: at the second
+number until more than `FIRST_HOURS` are known."""
+FIRST_HOURS = 48
+"""The first windows in flight have 24 + 6 + 1.5 + ... = 32 hours."""
 FAR_FROM_LIMIT = 0.35
 """An export that holds less than this share of the limit shows nothing about the limit."""
 LOWERED, RAISED = 0.97, 1.002
@@ -92,8 +95,8 @@ class Knowledge:
                 self.hours[of_week] = events / max(share, MIN_SHARE)
             else:
                 self.hours[of_week] = old + NEW_SHARE * (events - share * old)
-        ratio = _bounded((counted + 1) / (expected + 1))
-        self.trend = _bounded(self.trend * ratio**TREND_POWER)
+        self.trend *= _bounded((counted + 1) / (expected + 1)) ** TREND_POWER
+        self.trend = _bounded(self.trend)
         return seen, known
 
     def fitted(self, events: int) -> None:
@@ -186,8 +189,7 @@ class WindowPlanner:
         if not self._left:
             return None
         part, largest = self._left[0]
-        start = part.start
-        size = max(self.smallest, min(largest, self._largest_by_time()))
+        start, size = part.start, max(self.smallest, min(largest, self._largest_by_time()))
         end = min(start + size, part.end)
         if self.known.rates() and not self._is_taken_to_fit:
             end = min(max(self._end_by_events(start, end), start + self.smallest), part.end)
@@ -274,7 +276,8 @@ class WindowPlanner:
     def _end_by_events(self, start: int, end: int) -> int:
         """Return where a window reaches the events that it aims at."""
         known, rates = self.known, self.known.rates()
-        missing = GROWTH * known.fits if known.limit is None else LIMIT_SHARE * known.limit
+        growth = GROWTH if WEEK_HOURS - known.hours.count(None) > FIRST_HOURS else FIRST_GROWTH
+        missing = growth * known.fits if known.limit is None else LIMIT_SHARE * known.limit
         for hour, share in _hours(start, end):
             events = rates[hour % WEEK_HOURS] * share
             if events >= missing:
