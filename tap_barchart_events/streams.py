@@ -220,8 +220,7 @@ class EventsStream(Stream):
                             for stream_map in self.stream_maps:
                                 stream_map.transform(record)
         self._raise_failures(failed)
-        text = "OK: the credentials are accepted, and events of %d of %d products were read"
-        self.logger.info(text, read, len(settings.products))
+        self.logger.info("OK: events of %d of %d products were read", read, len(settings.products))
 
     def _raise_failures(self, failed: Mapping[str, Exception]) -> None:
         """Raise an error that names the products that failed, if any did."""

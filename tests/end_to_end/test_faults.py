@@ -23,7 +23,8 @@ ONE_BY_ONE = {"max_concurrent_jobs": 1, "poll_interval_seconds": 0.1}
 """Each call comes once a window: no job runs any more when it is first polled."""
 
 NO_FILE = "answered %d .*object storage has no file, which can happen after an export without"
-CREDENTIALS = r"answered 40. \(\w+\); check .*username"
+CREDENTIALS = r"answered 401 \(\w+\); check username, password, customer and api_url$"
+FORBIDDEN = r"answered 403 \(\w+\); check products, username, customer and api_url$"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ MATRIX = [
     *rows(ALL, "status", code=503, retry_after=1, as_date=True),
     *rows(ALL, "status", code=503, body="empty"),
     *rows(API, "status", CREDENTIALS, code=401),
-    *rows(API, "status", CREDENTIALS, code=403),
+    *rows(API, "status", FORBIDDEN, code=403),
     *rows("download", "status", code=403),
     *rows("download", "status", "object storage answered 401", code=401),
     *rows("start", "status", "answered 404, which is not documented; check api_url", code=404),

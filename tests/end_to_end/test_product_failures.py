@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from barchart_events_emulator import Emulator
+from tap_barchart_events.files import engine
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
 from tests.tap_runs import (
@@ -22,6 +23,7 @@ from tests.tap_runs import (
     partitions,
     settings_of,
     summary_of,
+    sync,
 )
 
 PRODUCTS = ["ALERT", "WATCHLIST", "PORTFOLIO"]
@@ -101,6 +103,23 @@ def test_refused_credentials_end_the_whole_sync(
     assert "answered 401" in outcome.reason
     assert "TGAM: sync stopped early · " in outcome.log.splitlines()[-2]
     assert outcome.bookmarks == {}
+
+
+def test_too_little_memory_ends_the_whole_sync(
+    service: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(file: Path, *limits: Any) -> Any:
+        if b"ALERT" in file.read_bytes():
+            raise MemoryError
+        return engine_connect(file, *limits)
+
+    engine_connect = engine._connect  # noqa: SLF001 - memory cannot run out for one file only
+    monkeypatch.setattr(engine, "_connect", connect)
+    outcome = sync(settings_of(service, products=[*PRODUCTS[1:], "ALERT"]))
+    assert "products failed" not in outcome.reason
+    assert "ALERT 2026-03-02 00:00 → 01:00: " in outcome.reason
+    assert "memory" in outcome.reason
+    assert outcome.bookmarks == dict.fromkeys(PRODUCTS[1:], END)
 
 
 def test_a_full_disk_ends_the_whole_sync(service: Emulator, run: Run) -> None:
