@@ -45,7 +45,7 @@ from tests.pipelines.warehouses import (
 
 WINDOWS = "every_event_came_with_its_window"
 
-COUNTED = "every_event_is_counted_by_user_and_type"
+COUNTED = "every_event_is_in_the_daily_usage"
 UNUSUAL = (
     WINDOWS,
     "a_day_has_far_fewer_users_than_its_weeks",
@@ -289,7 +289,7 @@ def test_an_incremental_build_writes_the_days_that_have_other_events(built: Buil
 
     changed = {day for day, _ in days(built.then).items() - days(built.first).items()}
     assert 0 < len(changed) < len(days(built.then))
-    for name in ("int_barchart__user_type_days", "int_barchart__daily_sessions"):
+    for name in ("int_barchart__daily_usage", "int_barchart__daily_sessions"):
         written = built.then_results[name]["adapter_response"]["rows_affected"]
         rows = [row for row in built.then[name] if (row["product"], row["day"]) in changed]
         assert written == len(rows), name
@@ -384,14 +384,14 @@ def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
 def test_a_model_that_does_not_hold_the_events_of_its_days_fails_a_test(small: InDuckDB) -> None:
     """It lacks some, has more than the table, or has as many others."""
     write(small, [on(f"2026-04-0{day}") for day in (1, 2, 3, 4)])
-    small.dbt("run", "--full-refresh", "--select", "+int_barchart__user_type_days")
+    small.dbt("run", "--full-refresh", "--select", "+int_barchart__daily_usage")
     with duckdb.connect(str(small.database)) as connection:
         connection.execute(
             """
             use barchart_marts;
-            delete from int_barchart__user_type_days where day = '2026-04-01';
-            update int_barchart__user_type_days set events = 2 where day = '2026-04-02';
-            update int_barchart__user_type_days set checksum = 1 where day = '2026-04-03';
+            delete from int_barchart__daily_usage where day = '2026-04-01';
+            update int_barchart__daily_usage set events = 2 where day = '2026-04-02';
+            update int_barchart__daily_usage set checksum = 1 where day = '2026-04-03';
             """
         )
     small.dbt("test", "--select", COUNTED, code=1)

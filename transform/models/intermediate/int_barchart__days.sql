@@ -11,8 +11,6 @@ select
     {{ total('checksum') }} as events_checksum,
     count(user_id) as user_events,
     {{ total('case when user_id is not null then checksum else 0 end') }} as user_events_checksum,
-    count(symbol) as symbol_events,
-    {{ total('case when symbol is not null then checksum else 0 end') }} as symbol_events_checksum,
     min(occurred_at) as first_event_at,
     max(occurred_at) as last_event_at,
     max(window_end) as complete_until

@@ -1,19 +1,10 @@
-with customers as (
-    select customer, max(day) as last_day
-    from {{ ref('barchart__daily_active_users') }}
-    group by customer
-),
-
-recent as (
-    select days.customer, days.product, days.type, days.user_id
-    from {{ ref('int_barchart__user_type_days') }} as days
-    inner join customers on customers.customer = days.customer
-    where days.day > {{ days_after('customers.last_day', -28) }}
+with recent as (
+    {{- recent_usage() }}
 ),
 
 types as (
     select customer, product, type, min(first_event_at) as first_seen_at
-    from {{ ref('int_barchart__user_type_days') }}
+    from {{ ref('int_barchart__daily_usage') }}
     group by customer, product, type
 ),
 

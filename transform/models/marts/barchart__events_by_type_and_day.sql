@@ -5,8 +5,8 @@ with type_days as (
         type,
         day,
         {{ total('events') }} as events,
-        count(user_id) as active_users
-    from {{ ref('int_barchart__user_type_days') }}
+        count(distinct user_id) as active_users
+    from {{ ref('int_barchart__daily_usage') }}
     group by customer, product, type, day
 ),
 

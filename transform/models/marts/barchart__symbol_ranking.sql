@@ -1,20 +1,17 @@
-with customers as (
-    select customer, max(day) as last_day
-    from {{ ref('barchart__daily_active_users') }}
-    group by customer
+with recent as (
+    {{- recent_usage() }}
 ),
 
 symbols as (
     select
-        days.customer,
-        days.product,
-        days.symbol,
-        {{ total('days.events') }} as events,
-        count(distinct days.user_id) as active_users
-    from {{ ref('int_barchart__user_symbol_days') }} as days
-    inner join customers on customers.customer = days.customer
-    where days.day > {{ days_after('customers.last_day', -28) }}
-    group by days.customer, days.product, days.symbol
+        customer,
+        product,
+        symbol,
+        {{ total('events') }} as events,
+        count(distinct user_id) as active_users
+    from recent
+    where symbol is not null
+    group by customer, product, symbol
 )
 
 select

@@ -4,6 +4,7 @@ select
     symbol,
     day,
     {{ total('events') }} as events,
-    count(user_id) as active_users
-from {{ ref('int_barchart__user_symbol_days') }}
+    count(distinct user_id) as active_users
+from {{ ref('int_barchart__daily_usage') }}
+where symbol is not null
 group by customer, product, symbol, day

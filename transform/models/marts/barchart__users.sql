@@ -5,7 +5,7 @@ with user_types as (
         user_id,
         type,
         sum(events) as events
-    from {{ ref('int_barchart__user_type_days') }}
+    from {{ ref('int_barchart__daily_usage') }}
     where user_id is not null
     group by customer, product, user_id, type
 ),
