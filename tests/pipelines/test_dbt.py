@@ -252,6 +252,19 @@ def test_every_model_and_column_is_described_and_on_the_page(built: Built) -> No
         assert f"| `{name}` |" in page
 
 
+def test_the_exposures_name_what_dashboard_and_report_read() -> None:
+    text = (PROJECT / "transform/models/exposures.yml").read_text(encoding="utf-8")
+    readers = {
+        "usage_dashboard": "analyze/grafana/dashboard.json",
+        "usage_report": "demo/marts.py",
+    }
+    for exposure in yaml.safe_load(text)["exposures"]:
+        reader = (PROJECT / readers.pop(exposure["name"])).read_text(encoding="utf-8")
+        named = re.findall(r"barchart__\w+", "".join(exposure["depends_on"]))
+        assert sorted(named) == sorted(set(re.findall(r"barchart__\w+", reader)))
+    assert readers == {}
+
+
 def test_the_documentation_is_generated_and_the_example_of_a_funnel_counts_users(
     built: Built,
 ) -> None:
@@ -360,6 +373,28 @@ def test_what_is_unusual_in_the_events_is_a_warning(small: InDuckDB) -> None:
     assert [(row["product"], row["silent_days"], row["longest_before"]) for row in silent] == [
         ("WATCHLIST", 3, 1)
     ]
+
+
+def test_another_customer_changes_no_row(small: InDuckDB) -> None:
+    """Its products, users, types and symbols have the same names, and its windows end later."""
+    rows = [
+        {**on(days_after("2026-03-01", day), product, f"{user}"), "type": code, "symbol": "ZC"}
+        for day in range(40)
+        for product, users in (("ALERT", 3), ("PORTFOLIO", 5))
+        for user in range(day % users)
+        for code in (f"{product}-CREATED", f"{product}-DELETED")
+    ]
+    write(small, rows)
+    small.dbt("run", "--full-refresh")
+    alone = small.models()
+    theirs = {"customer": "OTHER", "end": "2026-06-01T00:00:00.000+00:00"}
+    last = on("2026-05-30") | {"symbol": "ZC"}
+    write(small, rows + [row | theirs for row in [*rows, last]])
+    small.dbt("run")
+    together = small.models()
+    ours = {name: [r for r in found if r["customer"] == "TGAM"] for name, found in together.items()}
+    assert all(len(ours[name]) < len(found) for name, found in together.items())
+    assert differences(ours, alone) == {}
 
 
 def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
