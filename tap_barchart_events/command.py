@@ -49,8 +49,10 @@ class Command(SingerCommand):
         try:
             try:
                 return super().main(*args, **kwargs)
-            except Exception as error:
-                self.logger.debug("Traceback of the error:", exc_info=error)
+            except Exception as error:  # noqa: BLE001 - the last line says what it is
+                # Without the texts of errors: those of libraries show values.
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                self.logger.debug("Traceback of the error:\n%s", frames)
                 self.logger.error("%s", describe_error(error))  # noqa: TRY400 - no traceback
                 code = 1
         except Interrupted as end:

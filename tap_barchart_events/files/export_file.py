@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -135,11 +135,10 @@ class ExportFile:
         bookmark = options.bookmarks.get(self.product, options.start_date)
         query = sums_query(source, self.window, possible, bookmark, types)
         sums = chain.from_iterable(self._engine.fetch(query, FETCH_ROWS))
-        try:
+        contents = None
+        with suppress(UnreadableRowError):
             contents = FileContents.read(layout.names, sums)
-        except UnreadableRowError:
-            rows.locate_error(layout)
-        if contents.bad or contents.content_bytes != content_bytes:
+        if contents is None or contents.bad or contents.content_bytes != content_bytes:
             rows.locate_error(layout)
         contents.check_range(possible.end)
         contents.check_types(self.product, of_others)

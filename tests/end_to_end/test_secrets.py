@@ -85,7 +85,13 @@ formatters: {structured: {(): singer_sdk.logging.StructuredFormatter}}
 handlers: {default: {class: logging.StreamHandler, formatter: structured, stream: ext://sys.stderr}}
 root: {level: DEBUG, handlers: [default]}
 """
-"""A logging configuration with the SDK's formatter for machines."""
+"""A logging configuration with the SDK's formatter for machines: it logs suppressed errors, too."""
+
+
+def structured(folder: Path) -> dict[str, str]:
+    """Return the environment variable that names this configuration."""
+    (folder / "log.yaml").write_text(STRUCTURED, encoding="utf-8")
+    return {"SINGER_SDK_LOG_CONFIG": str(folder / "log.yaml")}
 
 
 @pytest.mark.parametrize("log", ["debug", "structured"])
@@ -100,14 +106,28 @@ def test_a_run_logs_no_secret_at_any_level(
     service.fault("download", "drop", times=None, after=1)
     environ = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
     if log == "structured":
-        (tmp_path / "log.yaml").write_text(STRUCTURED, encoding="utf-8")
-        environ["SINGER_SDK_LOG_CONFIG"] = str(tmp_path / "log.yaml")
+        environ |= structured(tmp_path)
     outcome = run(None, 1, {"environ": environ}, max_retries=2)
     assert outcome.log.upper().count("DEBUG") > 3
     assert "attempt 2 of 3" in outcome.log
     assert "Traceback of the error" in outcome.log
     assert "gave up after 3 tries" in outcome.log.splitlines()[-1]
     check_for_secrets(service, outcome.log, outcome.written.decode())
+
+
+@pytest.mark.parametrize(
+    ("row", "maps"),
+    [("1772409600000|WATCHLIST-CREATED|planted", {}), ("", {"events": {"n": "float(user_id)"}})],
+    ids=["a row cut short", "an expression that fails"],
+)
+def test_no_row_comes_into_the_log_with_an_error(
+    service: Emulator, run: Run, tmp_path: Path, row: str, maps: dict[str, Any]
+) -> None:
+    service.fault("download", "body", body=FILE.replace(b"|u|", b"|planted|") + row.encode())
+    options = {"environ": structured(tmp_path)}
+    outcome = run(None, 1, options, end_date=hour(1), stream_maps=maps)
+    assert "Traceback of the error" in outcome.log
+    assert "planted" not in outcome.log
 
 
 def test_the_transcript_has_a_line_for_each_response_and_file_and_no_value(
