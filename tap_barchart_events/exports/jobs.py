@@ -375,8 +375,8 @@ class Scheduler:
             case Job():
                 self._answered(export, outcome, now)
             case file:
-                export.state, export.file = State.READY, file
                 export.queue.plan.counted(export.window, file.contents.events_by_hour)
+                export.state, export.file = State.READY, file
 
     def _answered(self, export: Export, reported: Job, now: float) -> None:
         if export.job is None:

@@ -85,12 +85,12 @@ class Knowledge:
         counted = expected = 0.0
         for hour, share in _hours(window.start, window.end):
             events, of_week = events_by_hour.get(hour, 0), hour % WEEK_HOURS
+            old = self.hours[of_week]
             if rates and hour * HOUR >= trend_from:
                 counted += events
                 expected += rates[of_week] * share
-            old = self.hours[of_week]
-            if old is not None and hour * HOUR >= trend_from:
-                seen, known = seen + events, known + rates[of_week] * share
+                if old is not None:
+                    seen, known = seen + events, known + rates[of_week] * share
             if old is None:
                 self.hours[of_week] = events / max(share, MIN_SHARE)
             else:

@@ -84,11 +84,12 @@ def test_it_looks_further_back_while_a_product_has_no_event(service: Emulator, t
 
 def test_without_any_event_in_31_days_it_says_so(service: Emulator, tried: Run) -> None:
     service.source = lambda *_: []
-    outcome = tried(start_date=START, end_date=hour(40 * 24), products=["ALERT"])
-    assert "TGAM/ALERT: 2026-03-11 00:00 → 2026-04-11 00:00: no events" in outcome.log
-    assert outcome.reason.endswith("events of 0 of 1 products were read")
-    sizes = [(job.end - job.start) // HOUR for job in service.jobs]
-    assert sizes == [1, 24, 168, 744]
+    outcome = tried(start_date=START, end_date=hour(40 * 24 + 0.5))
+    for product in PRODUCTS:
+        assert f"TGAM/{product}: 2026-03-11 00:30 → 2026-04-11 00:30: no events" in outcome.log
+    assert outcome.reason.endswith("events of 0 of 2 products were read")
+    sizes = sorted((job.end - job.start) // HOUR for job in service.jobs)
+    assert sizes == [1, 1, 24, 24, 168, 168, 744, 744]
 
 
 @pytest.mark.parametrize("failing", ["WATCHLIST", "ALERT"])

@@ -52,6 +52,12 @@ def test_an_unknown_hour_is_the_largest_same_hour_of_any_day_or_else_the_mean() 
     assert Knowledge().rates() == []
 
 
+def test_a_first_window_may_be_longer_than_a_week() -> None:
+    known = Knowledge()
+    assert observed(known, FIRST_HOUR, [1] * 400).hours == [1] * 168
+    assert known.trend == 1
+
+
 def test_the_trend_follows_hours_after_the_bookmark_alone_within_a_half_and_two() -> None:
     known = observed(Knowledge(), FIRST_HOUR, [100] * 24, START + DAY)
     assert known.trend == 1
