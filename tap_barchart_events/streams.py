@@ -166,7 +166,7 @@ class EventsStream(Stream):
         for export in sync.exports.of(product):
             if export.error or not export.file:
                 sync.progress.failed[product] = cast("Exception", export.error)
-                if len(self.settings.products) > 1:
+                if product != self.settings.products[-1]:
                     self.logger.error("%s; the other products go on", export.error)
                 return
             began, file = time.monotonic(), export.file

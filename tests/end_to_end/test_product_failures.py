@@ -72,6 +72,8 @@ def test_all_other_products_reach_their_end(
     assert came == early | {key: e for key, e in whole.items() if e["product"] in finished}
     assert re.match(rf"{len(failing)} of 3 products failed: {failing[0]} 20", outcome.reason)
     assert all(f"{product} 2026-03-02 02:00 → 03:00: " in outcome.reason for product in failing)
+    others_follow = outcome.log.count("; the other products go on")
+    assert others_follow == len({*failing} - {PRODUCTS[-1]})
     summary = summary_of(outcome.log)
     assert (summary["status"], summary["failed"]) == ("failed", failing)
     service.clear_faults()
