@@ -43,7 +43,7 @@ class ServiceError(BarchartEventsError):
     """The service failed, or its response is not documented."""
 
     is_outage = False
-    """Whether it did not answer at any try."""
+    """Whether a call has failed at every try that is allowed."""
 
 
 class CredentialsError(ServiceError):

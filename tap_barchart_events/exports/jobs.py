@@ -497,15 +497,15 @@ class Scheduler:
             self._log(level, text, self._limit, waits)
         else:
             export.tries += 1
-            starts, seconds = self.policy.starts, now - export.first_try
+            starts, named = self.policy.starts, f"{self._where(export)}: {error}"
             try:
-                pause = starts.pause(error, export.tries, seconds, self.rng.random())
+                pause = starts.pause(error, export.tries, now - export.first_try, self.rng.random())
             except errors.ServiceError as final:
                 self._fail(export, final)
                 if pause > MAX_PAUSE:  # no product could start a job
                     self.ending = self.ending or final
                 return
-            self._log(logging.WARNING, NEXT_TRY, error, export.tries + 1, starts.attempts, pause)
+            self._log(logging.WARNING, NEXT_TRY, named, export.tries + 1, starts.attempts, pause)
         self._not_before = max(self._not_before, now + pause)
 
     def _job_lost(self, export: Export, error: Exception, now: float) -> None:

@@ -144,6 +144,8 @@ def test_an_outage_of_all_ends_the_sync(
     outcome = run_quickly(None, 1, max_retries=1, max_concurrent_jobs=1)
     assert "products failed" not in outcome.reason
     assert "gave up after 2 tries" in outcome.reason
+    retried = "TGAM/ALERT 2026-03-02 00:00 → 01:00: could not start" if call == "start" else "poll"
+    assert re.search(rf"{retried} .*; attempt 2 of 2 in ", outcome.log)
 
 
 def test_the_jobs_of_a_failed_product_are_taken_over(service: Emulator, run_quickly: Run) -> None:
