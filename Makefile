@@ -183,6 +183,6 @@ lock: .venv-uv/.locked  ## newer versions into requirements/*.txt, within the bo
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 clean:  ## away with everything that make made, and the events and logs of documented commands
-	rm -rf .venv .venv-* .meltano output build dist *.egg-info events-*.jsonl \
+	rm -rf .venv .venv-* .meltano output build dist *.egg-info events*.jsonl \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis transform/target transform/logs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,7 +61,7 @@ The files are in {folder}. A query to try:
 
 Next:
 
-  {programs}/barchart-events-emulator --env-file .env  # the emulated service
+  {programs}/barchart-events-emulator --port 8700 --env-file .env  # the emulated service
   {programs}/tap-barchart-events --config=ENV --test  # in a second terminal
   make demo-meltano  # with Meltano and dbt; a report of the events
 """
