@@ -35,7 +35,7 @@ TESTED += $(if $(WHOLE)$(filter tests/end_to_end%,$(PATHS)),$(SINGER_TOOLS))
 TESTED += $(if $(WHOLE),$(DEMO) $(TARGET_JSONL) $(DBT_DUCKDB) $(PLUGINS))
 TESTED += $(if $(WHOLE),$(POSTGRES) $(SNOWFLAKE) $(DAGSTER))
 
-SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks analyze
+SOURCES := tap_barchart_events barchart_events_emulator tests demo benchmarks analyze hatch_build.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-meltano demo-postgres check test test-portable soak lint lint-own lint-orchestrate \
@@ -113,9 +113,10 @@ format: $(VENV)  ## what ruff can put right by itself
 settings: $(VENV)  ## write the settings into docs/settings.md, meltano.yml, hub and .env.example, as the tap knows them
 	.venv/bin/python -m tests.settings_pages
 
-dist: $(VENV)  ## source archive and wheel into dist; the wheel is installed once and run
+dist: $(VENV)  ## source archive and wheel into dist, checked; the wheel is installed once and run
 	rm -rf dist build/wheel
 	.venv/bin/python -m hatchling build
+	.venv/bin/twine check --strict dist/*
 	$(UV) pip install --quiet --python .venv --no-deps --target build/wheel dist/*.whl
 	cd build/wheel && ../../.venv/bin/python -m tap_barchart_events --version
 
@@ -150,7 +151,7 @@ endef
 	$(call environment,.venv-$*,$<)
 
 # The tap itself, as it lies here, with the dependencies that are there already.
-$(VENV) $(DEMO) $(BENCH): %/.ready: %/.locked pyproject.toml
+$(VENV) $(DEMO) $(BENCH): %/.ready: %/.locked pyproject.toml tap_barchart_events/__init__.py
 	@$(UV) pip install --quiet --python $* --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -91,8 +91,7 @@ class TapBarchartEvents(Tap):
         """Warn about unknown settings, and about line breaks around credentials; remove these."""
         known = CONFIG_JSONSCHEMA["properties"]
         for name in sorted(values.keys() - known):
-            meant = did_you_mean(name, known)
-            self.logger.warning("ignored the unknown setting %s%s", name, meant)
+            self.logger.warning("ignored the unknown setting %s%s", name, did_you_mean(name, known))
         for name in ("username", "password"):
             given = values.get(name)
             if isinstance(given, str) and given != given.strip("\r\n"):

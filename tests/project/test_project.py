@@ -4,12 +4,17 @@ import re
 import shutil
 import sys
 import tarfile
+from email import message_from_bytes
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
+from hatch_build import PagesOfPyPI
+from tap_barchart_events import __version__
 from tap_barchart_events.windows import from_iso
 from tests.project.commands import in_bash, output_of
 from tests.settings_pages import README
@@ -31,16 +36,56 @@ def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path) -> None:
 with_git = pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="git tells which there are")
 
 
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive and the wheel, built for a repository."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = (sys.executable, "-m", "hatchling", "build", "--directory", folder)
+    output_of(*command, environ={"REPOSITORY_URL": "https://git.example/us/tap"})
+    return folder
+
+
 @with_git
-def test_the_packed_source_holds_every_file_of_the_project(tmp_path: Path) -> None:
-    output_of(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path)
-    (sdist,) = tmp_path.glob("*.tar.gz")
+def test_the_packed_source_holds_every_file_of_the_project(archives: Path) -> None:
+    (sdist,) = archives.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
 
     files = set(output_of("git", "ls-files").splitlines())
     assert files
     assert files - packed == set()
+
+
+def test_the_archives_are_what_pypi_accepts_and_their_links_work_there(archives: Path) -> None:
+    output_of(sys.executable, "-m", "twine", "check", "--strict", *archives.iterdir())
+    (wheel,) = archives.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = message_from_bytes(archive.read(name))
+
+    assert metadata["Version"] == __version__
+    urls = [line.partition(", ")[2] for line in metadata.get_all("Project-URL", [])]
+    readme = str(metadata.get_payload())
+    links = [*urls, *re.findall(r"\]\(([^)]*)\)", readme)]
+    assert [link for link in links if not link.startswith("https://")] == []
+    project = f"https://git.example/us/tap/{{}}/v{__version__}/docs/{{}}"
+    assert {project.format("raw", "report.png"), project.format("blob", "dbt.md")} < {*links}
+    for path in re.findall(rf"us/tap/(?:blob|raw|tree)/v{__version__}/([^# ]+)", " ".join(links)):
+        assert (PROJECT / path).exists(), path
+
+
+def test_without_an_address_of_the_repository_pypi_gets_no_link_to_its_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REPOSITORY_URL", raising=False)
+    metadata: dict[str, Any] = {"version": "1"}
+    PagesOfPyPI(str(PROJECT), {}).update(metadata)
+
+    readme = metadata["readme"]["text"]
+    assert "Benchmarks" in readme
+    assert "](https://www.singer.io)" in readme
+    assert re.findall(r"\]\((?!https://)[^)]*\)", readme) == []
+    assert metadata["urls"] == {}
 
 
 @pytest.fixture
