@@ -54,11 +54,11 @@ demo:  ## in a minute: sync, crash, resume, sync again; every event compared
 
 demo-meltano:  ## the same with Meltano; a report of the events by dbt on DuckDB
 	$(call make_ready,$(DEMO) $(DEMO_PLUGINS) $(DBT_DUCKDB))
-	@.venv-demo/bin/python -m demo
+	@.venv-demo/bin/python -u -m demo
 
 demo-postgres:  ## Meltano into a real PostgreSQL, with the models of dbt
 	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
-	@.venv-demo/bin/python -m demo.postgres $(ARGS)
+	@.venv-demo/bin/python -u -m demo.postgres $(ARGS)
 
 # On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
 WHOLE_SUITE := --cov --numprocesses=2 --dist=loadfile
