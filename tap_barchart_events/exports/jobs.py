@@ -1,8 +1,8 @@
 """The export jobs of a sync: which call comes next, and what follows from its outcome.
 
 A pure state machine, without threads and Singer: times are arguments, in seconds of one monotonic
-clock. ``next_call`` returns the window whose call is to be made now, ``next_change`` returns until
-when there is none, and ``finished`` applies the outcome of a call.
+clock. ``next_call`` returns the window whose call is to be made now. If there is none,
+``next_change`` returns when to ask again. ``finished`` applies the outcome of a call.
 """
 
 from __future__ import annotations

@@ -24,10 +24,11 @@ so are the parts of one that was too large."""
 LIMIT_SHARE = 0.7
 """Share of the limit that a window aims at: forecasts are off by tens of per cent."""
 GROWTH, FIRST_GROWTH = 2, 4
-"""Until an export is too large, a window aims at this many times what has fitted: at the second
-number until more than `FIRST_HOURS` are known."""
+"""Until an export is too large, a window aims at this many times the events that have fitted: at
+the second number while at most `FIRST_HOURS` of the week are known."""
 FIRST_HOURS = 48
-"""The first windows in flight have 24 + 6 + 1.5 + ... = 32 hours."""
+"""More than the first windows in flight cover together, 24 + 6 + 1.5 + ... = 32 hours, and fewer
+than these and the next ones do."""
 FAR_FROM_LIMIT = 0.35
 """An export that holds less than this share of the limit shows nothing about the limit."""
 LOWERED, RAISED = 0.97, 1.002
