@@ -33,7 +33,7 @@ QUICK = JobPolicy(
     starts=RetryPolicy(attempts=4, wait_initial=0.01),
     waits=(0.01, 0.01, 0.01),
     forgotten_grace=0,
-    forgotten_timeout=0.5,
+    forgotten_timeout=60,
     job_seconds_max=1,
 )
 
