@@ -339,6 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", type=Path, metavar="PATH", help="target-jsonl to load with")
     options = parser.parse_args(arguments)
     signal.signal(SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(SIGINT, signal.default_int_handler)
     began = time.monotonic()
     try:
         with Emulator(**EMULATOR) as service, TemporaryDirectory() as scratch:
