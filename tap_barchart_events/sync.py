@@ -21,7 +21,7 @@ from tap_barchart_events.late import LateEvents
 from tap_barchart_events.progress import Progress
 from tap_barchart_events.settings import Settings
 from tap_barchart_events.state import ProductState
-from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_unit, to_iso
+from tap_barchart_events.windows import EARLIEST, HOUR, Window, cut_before, to_iso
 
 TEST_HOURS = (1, 24, 168, 744)
 """A connection test exports these hours before the end of a sync, as long as they are empty,
@@ -162,8 +162,8 @@ class Coverage:
 
     def latest(self, now: int) -> int:
         """Return the instant up to which all is complete: now minus the lag."""
-        unit = cut_unit(self.settings.smallest_window)
-        return max((now - self.settings.lag) // unit * unit, EARLIEST)
+        lag, smallest = self.settings.lag, self.settings.smallest_window
+        return max(cut_before(now - lag, lag, smallest), EARLIEST)
 
     def spans(self, now: int) -> dict[str, Window]:
         """Return the range of each product; log empty ranges, and bookmarks after now."""

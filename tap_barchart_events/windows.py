@@ -79,13 +79,18 @@ def _readable(milliseconds: int) -> str:
     return text.removesuffix(".000").removesuffix(":00")
 
 
-def cut_unit(smallest: int) -> int:
-    """Return the unit of which the tap's cuts are multiples, in milliseconds.
+def cut_before(instant: int, size: int, smallest: int) -> int:
+    """Return an instant rounded down to one at which the tap may cut a range, in milliseconds.
 
-    It is a second, in case the service drops milliseconds: it would then leave out the events
-    between a whole second and a window's end. Windows below a second are cut at milliseconds.
+    It is a whole minute, because log lines are then easy to read, unless a window, or the lag, is
+    so small that more than a tenth of it could be cut off. Otherwise it is a whole second, in case
+    the service drops milliseconds: it would then leave out the events between a whole second and a
+    window's end. Windows below a second are cut at milliseconds.
 
     Args:
+        instant: Milliseconds since the epoch.
+        size: Size of the window that ends there, or the lag.
         smallest: Size below which no window is split (``min_window_seconds``).
     """
-    return SECOND if smallest >= SECOND else 1
+    unit = MINUTE if size >= 10 * MINUTE else SECOND if smallest >= SECOND else 1
+    return instant // unit * unit

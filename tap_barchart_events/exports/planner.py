@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tap_barchart_events.windows import HOUR, MINUTE, Window, cut_unit
+from tap_barchart_events.windows import HOUR, MINUTE, Window, cut_before
 
 WEEK_HOURS = 168
 
@@ -145,7 +145,7 @@ class WindowPlanner:
     """The windows of one product, split off one by one from the range that a sync covers.
 
     The windows issued never overlap. When all have succeeded they cover the range exactly,
-    whatever was known before. Each cut is a multiple of `cut_unit`; edges of the range and of
+    whatever was known before. Each cut is one of `cut_before`; edges of the range and of
     windows taken stay as they are. A part of a window that was too large lies within it, and is at
     most half of it. `next` returns a window as long as `upcoming` is not None.
     """
@@ -202,8 +202,7 @@ class WindowPlanner:
             elif total // 2 >= self.smallest:
                 end = start + total // 2
         if end < part.end:
-            unit = cut_unit(self.smallest)
-            end = end // unit * unit
+            end = cut_before(end, end - start, self.smallest)
         window = Window(start, end)
         self._left[:1] = [(Window(end, part.end), largest)] if end < part.end else []
         self._in_flight.add(window)

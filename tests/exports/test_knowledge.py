@@ -113,14 +113,14 @@ def test_a_rhythm_of_the_week_makes_windows_of_equal_events() -> None:
     week = Counter({hour: 100 if hour % 24 < 12 else 900 for hour in range(168)})
     known = Knowledge(fits=1000, limit=10_000, hours=[float(week[hour]) for hour in range(168)])
     planner = WindowPlanner(
-        Window(START, START + 7 * DAY), largest=31 * DAY, smallest=1000, known=known
+        Window(START, START + 7 * DAY - HOUR), largest=31 * DAY, smallest=1000, known=known
     )
     sizes = []
     while window := planner.next():
         sizes.append(Service(lambda part: part.size, 0)._by_hour(window))  # noqa: SLF001
     events = [sum(size * week[hour % 168] / HOUR for hour, size in one.items()) for one in sizes]
     assert len(events) == 12
-    assert all(one == pytest.approx(7000, rel=0.01) for one in events)
+    assert all(one == pytest.approx(7000, rel=0.01) for one in events[:-1])
 
 
 # STATE ---------------------------------------------------------------------------------------
