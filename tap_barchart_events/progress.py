@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from singer_sdk import metrics
-from typing_extensions import Self
 
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.jobs import Export
@@ -37,6 +36,10 @@ SILENT_SHARE = 0.2
 
 MIN_EXPECTED = 50
 """Fewer expected events show nothing."""
+
+MIN_SHARE = 0.2
+"""Share of a sync from which the time left is shown. In first syncs of a minute it was up to five
+times too long before, and about twice at this share: the first jobs find the size of windows."""
 
 
 @dataclass(eq=False)
@@ -66,21 +69,15 @@ class Progress:
         self._shown = ExitStack()
         self._bar: Any = None
 
-    @property
-    def _total(self) -> int:
-        """The time that the sync covers over all products, in milliseconds."""
-        return sum(plan.span.size for plan in self.plans.values())
-
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         """Keep metrics from a terminal."""
         if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
             metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
-        return self
 
     def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:
         """Take what the sync covers; show the bar, if there is a terminal."""
         self.exports, self.plans, self.late = exports, exports.scheduler.plans, late
-        if sys.stderr.isatty() and self._total:
+        if sys.stderr.isatty() and any(plan.span.size for plan in self.plans.values()):
             self._show_bar()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -126,15 +123,15 @@ class Progress:
         self._seconds_writing += seconds
         events = self._sum("events")
         events_left = self.exports.events_left if self.exports else None
-        share = self._sum("milliseconds") / self._total
+        share = self._sum("milliseconds") / sum(plan.span.size for plan in self.plans.values())
         is_last = share >= 1
         if events_left is not None and events:
             share = events / (events + events_left)
         # The forecast can grow while events are read; what is shown never goes back.
         share = self._share = max(share, self._share)
-        elapsed = time.monotonic() - self._began
+        left = ", done" if is_last else time_left(time.monotonic() - self._began, share)
         self.logger.info(
-            "%s/%s %s · %s · job %s, download %s · %.0f %%, %s",
+            "%s/%s %s · %s · job %s, download %s · %.0f %%%s",
             self.customer,
             export.product,
             export.window,
@@ -142,10 +139,10 @@ class Progress:
             duration(export.job_seconds),
             duration(export.download_seconds),
             100 * share,
-            "done" if is_last else time_left(elapsed / share - elapsed),
+            left,
         )
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{counted(events, 'event')}, {export.product}")
+            self._bar.set_postfix_str(f"{counted(events, 'event')}{left}", refresh=False)
             self._bar.n = round(share, 4)
             self._bar.refresh()
 
@@ -255,7 +252,7 @@ class Progress:
             tqdm(
                 total=1,
                 desc=self.customer,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
             )
         )
 
@@ -282,6 +279,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def time_left(seconds: float) -> str:
-    """Return the time left as text for people: ``about 12 min left``."""
-    return "less than a second left" if seconds < 0.1 else f"about {duration(seconds)} left"
+def time_left(elapsed: float, share: float) -> str:
+    """Return the time left, e.g. ``, about 12 min left``; nothing before it is worth something."""
+    if share < MIN_SHARE:
+        return ""
+    seconds = elapsed / share - elapsed
+    return ", less than a second left" if seconds < 0.1 else f", about {duration(seconds)} left"
