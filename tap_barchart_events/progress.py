@@ -15,7 +15,7 @@ from singer_sdk import metrics
 
 from tap_barchart_events.exports.exporter import Exporter
 from tap_barchart_events.exports.jobs import Export
-from tap_barchart_events.exports.planner import WindowPlanner
+from tap_barchart_events.exports.planner import FIRST_SIZE, WindowPlanner
 from tap_barchart_events.files.check import Dropped, FileContents
 from tap_barchart_events.late import LateEvents
 from tap_barchart_events.products import PRODUCTS
@@ -77,7 +77,10 @@ class Progress:
     def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:
         """Take what the sync covers; show the bar, if there is a terminal."""
         self.exports, self.plans, self.late = exports, exports.scheduler.plans, late
-        if sys.stderr.isatty() and any(plan.span.size for plan in self.plans.values()):
+        plans = [plan for plan in self.plans.values() if plan.span.size]
+        if any(plan.largest > FIRST_SIZE and not plan.known.fits for plan in plans):
+            self.logger.info("%s: finding the export size that the service accepts", self.customer)
+        if plans and sys.stderr.isatty():
             self._show_bar()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

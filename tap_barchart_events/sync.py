@@ -84,8 +84,11 @@ def export_newest(coverage: Coverage) -> Iterator[Export]:
         if client.authenticate():
             coverage.logger.info("%s accepts the credentials", client.api_url)
         spans = coverage.spans(_now(client, coverage.logger))
-    coverage.log(spans)
     left = {product: span for product, span in spans.items() if span.size}
+    for product, span in left.items():
+        sizes = "sizes" if coverage.known[product].fits else "no sizes"
+        text = "%s/%s: a sync would cover %s, with %s learnt so far"
+        coverage.logger.info(text, coverage.settings.customer, product, span, sizes)
     for hours in takewhile(lambda _: left, TEST_HOURS):
         plans = {}
         for product, span in left.items():
@@ -194,14 +197,6 @@ class Coverage:
                     to_iso(end),
                 )
         return spans
-
-    def log(self, spans: Mapping[str, Window]) -> None:
-        """Log what a sync would cover."""
-        for product, span in spans.items():
-            if span.size:
-                sizes = "sizes" if self.known[product].fits else "no sizes"
-                text = "%s/%s: a sync would cover %s, with %s learnt so far"
-                self.logger.info(text, self.settings.customer, product, span, sizes)
 
     def plans(self, spans: Mapping[str, Window]) -> dict[str, WindowPlanner]:
         """Return the windows of each product; a new product starts with the capacity of another."""
