@@ -388,16 +388,14 @@ class Scheduler:
             case "COMPLETE" | "COMPLETED":
                 self._complete(export, min(reported.seconds or elapsed, elapsed), now)
             case "TIMEOUT":
-                reason = f"job {job.source} was too large for the service (TIMEOUT)"
-                self._too_large(export, reason, now)
+                self._too_large(export, job, "was too large (TIMEOUT)", now)
             case "FAILED":
                 text = f"job {job.source} failed at the service (FAILED)"
                 self._raised(export, errors.JobFailedError(text), now)
             case "RUNNING" if elapsed >= self.policy.job_timeout:
                 self._given_up.append(export.job_began + self.policy.job_seconds_max)
                 age = f"{self.policy.job_timeout / 60:g} min (job_timeout_minutes)"
-                reason = f"job {job.source} was still running after {age}"
-                self._too_large(export, reason, now)
+                self._too_large(export, job, f"was still running after {age}", now)
             case "RUNNING":
                 self._poll_again(export, elapsed, now)
             case status:
@@ -471,14 +469,14 @@ class Scheduler:
         until = now - elapsed + self.policy.job_timeout
         export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 
-    def _too_large(self, export: Export, reason: str, now: float) -> None:
+    def _too_large(self, export: Export, job: SavedJob, reason: str, now: float) -> None:
         export.queue.counts["too_large"] += 1
         if export.queue.plan.too_large(export.window):
-            self._log(logging.INFO, "%s is split: %s", self._where(export), reason)
+            self._log(logging.INFO, "%s is split: it %s", self._where(export), reason)
             del export.queue.exports[export.window.start]
             return
         advice = "lower min_window_seconds, or name fewer event_types"
-        text = f"{reason}, and the window cannot be split further; {advice}"
+        text = f"job {job.source} {reason}, and the window cannot be split further; {advice}"
         self._raised(export, errors.TooLargeError(text), now)
 
     def _start_failed(self, export: Export, error: errors.TransientError, now: float) -> None:
