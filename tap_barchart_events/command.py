@@ -15,6 +15,7 @@ from singer_sdk.plugin_base import SingerCommand
 
 from tap_barchart_events.exceptions import BarchartEventsError, SettingError
 from tap_barchart_events.output.signals import CLOSED, Interrupted, Signals, handle_signals
+from tap_barchart_events.progress import at_terminal
 
 ERRORS_OF_NAMES = {"NameNotDefined", "FunctionNotDefined"}
 """Errors of expressions whose text shows a name that the user wrote. The text of other errors may
@@ -46,6 +47,10 @@ class Command(SingerCommand):
         if sys.stdout is None:  # it was closed before the start
             sys.exit(CLOSED)
         handle_signals(Signals().handle)
+        logging.captureWarnings(capture=True)
+        if at_terminal():
+            short = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+            logging.getLogger().handlers[0].setFormatter(short)
         try:
             try:
                 return super().main(*args, **kwargs)
@@ -61,10 +66,7 @@ class Command(SingerCommand):
         # signal kill the process, and write again what stdout has not accepted.
         os._exit(code)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the callback, with warnings going to the log."""
-        logging.captureWarnings(capture=True)
-        return click.Command.invoke(self, ctx)
+    invoke = click.Command.invoke  # the SDK's logs each error a second time
 
 
 class JsonFile(click.ParamType):  # type: ignore[type-arg]  # not generic before 8.3

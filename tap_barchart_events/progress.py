@@ -71,7 +71,7 @@ class Progress:
 
     def __enter__(self) -> None:
         """Keep metrics from a terminal."""
-        if sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ:
+        if at_terminal():
             metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
 
     def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:
@@ -81,7 +81,14 @@ class Progress:
         if any(plan.largest > FIRST_SIZE and not plan.known.fits for plan in plans):
             self.logger.info("%s: finding the export size that the service accepts", self.customer)
         if plans and sys.stderr.isatty():
-            self._show_bar()
+            # Imported here: a pipeline without a terminal does not need it.
+            from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
+
+            form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+            self._shown.enter_context(logging_redirect_tqdm())
+            bar = tqdm(total=1, desc=self.customer, bar_format=form)
+            self._bar = self._shown.enter_context(bar)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Remove the bar, and log what the sync did."""
@@ -134,15 +141,14 @@ class Progress:
         share = self._share = max(share, self._share)
         left = ", done" if is_last else time_left(time.monotonic() - self._began, share)
         self.logger.info(
-            "%s/%s %s · %s · job %s, download %s · %.0f %%%s",
+            "%s/%s %s · %s · job %s, download %s%s",
             self.customer,
             export.product,
             export.window,
             counted(contents.events, "event"),
             duration(export.job_seconds),
             duration(export.download_seconds),
-            100 * share,
-            left,
+            "" if self._bar else f" · {100 * share:.0f} %{left}",
         )
         if self._bar is not None:
             self._bar.set_postfix_str(f"{counted(events, 'event')}{left}", refresh=False)
@@ -182,13 +188,12 @@ class Progress:
         products = {product: self._numbers(product) for product in self.states}
         names = [*next(iter(products.values()))][2:]
         sums = {name: sum(numbers[name] for numbers in products.values()) for name in names}
-        waited = self.exports.seconds_waited if self.exports else 0.0
         status = {metrics.Tag.STATUS: "succeeded" if succeeded else "failed"}
         tags: dict[Any, Any] = {
             **status,
             **sums,
             "late_hours": max((late.hours for late in self.late.values()), default=0),
-            "seconds_waited": round(waited, 3),
+            "seconds_waited": round(self.exports.seconds_waited if self.exports else 0.0, 3),
             "seconds_writing": round(self._seconds_writing, 3),
             "failed": [p for p, numbers in products.items() if numbers["status"] == "failed"],
             "products": products,
@@ -204,25 +209,27 @@ class Progress:
     def _closing_line(self, tags: Mapping[Any, Any]) -> str:
         """Return the numbers of the metric in words."""
         new, again, late = tags["new_events"], tags["events_read_again"], tags["late_events"]
-        parts = f" ({new:,} new, {again:,} read again)" if again else ""
+        of_these = f" ({new:,} new, {again:,} read again)" if again else ""
         waited, wrote = (duration(tags[name]) for name in ("seconds_waited", "seconds_writing"))
-        remarks = []
+        each = [_of_product(product, numbers) for product, numbers in tags["products"].items()]
+        events, windows = counted(self._sum("events"), "event"), counted(tags["windows"], "window")
+        some = "{jobs_too_large:,} too large, {jobs_failed:,} failed, {jobs_taken_over:,} resumed"
+        parts = [
+            f"{events}{of_these} in {windows}",
+            f"{counted(tags['jobs'], 'export job')} ({some.format_map(tags)} from an earlier run)",
+            f"{tags['bytes'] / 1e6:,.2f} MB",
+            f"waited {waited} for jobs, wrote for {wrote}",
+        ]
         if tags["rows_dropped"]:
             rows = counted(tags["rows_dropped"], "row")
             between = f"from {tags['dropped_from']} to {tags['dropped_to']}"
-            remarks.append(f"dropped {rows} outside their windows, {between}")
+            parts.append(f"dropped {rows} outside their windows, {between}")
         if late:
             hours = tags["late_hours"]
-            remarks.append(f"{counted(late, 'late event')}, up to {hours} h after they occurred")
-        each = [_of_product(product, numbers) for product, numbers in tags["products"].items()]
-        line = (
-            f"{counted(self._sum('events'), 'event')}{parts} in "
-            f"{counted(tags['windows'], 'window')} · {counted(tags['jobs'], 'export job')} "
-            f"({tags['jobs_too_large']:,} too large, {tags['jobs_failed']:,} failed, "
-            f"{tags['jobs_taken_over']:,} resumed from an earlier run) · "
-            f"{tags['bytes'] / 1e6:,.2f} MB · waited {waited} for jobs, wrote for {wrote}"
-        )
-        return " · ".join([line, *remarks, "; ".join(each)])
+            parts.append(f"{counted(late, 'late event')}, up to {hours} h after they occurred")
+        if at_terminal():
+            return "\n  ".join([*parts, *each])
+        return " · ".join([*parts, "; ".join(each)])
 
     def _warnings(self, product: str) -> Iterator[str]:
         """Yield what is unusual about a product."""
@@ -245,19 +252,10 @@ class Progress:
         tags = {metrics.Tag.STREAM: STREAM, **tags}
         metrics.log(metrics.get_metrics_logger(), metrics.Point(kind, metric, value, tags))
 
-    def _show_bar(self) -> None:
-        # Imported here: a pipeline without a terminal does not need it.
-        from tqdm import tqdm
-        from tqdm.contrib.logging import logging_redirect_tqdm
 
-        self._shown.enter_context(logging_redirect_tqdm())
-        self._bar = self._shown.enter_context(
-            tqdm(
-                total=1,
-                desc=self.customer,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
-            )
-        )
+def at_terminal() -> bool:
+    """Return whether the log goes to a terminal, in a form that the user has not set."""
+    return sys.stderr.isatty() and "SINGER_SDK_LOG_CONFIG" not in os.environ
 
 
 def _of_product(product: str, numbers: Mapping[str, Any]) -> str:

@@ -169,10 +169,15 @@ def test_a_product_with_nothing_to_do_is_one_line(run: Run) -> None:
     assert "TGAM: sync complete · " in log
 
 
-def test_a_terminal_shows_a_bar_and_no_metrics(service: Emulator, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_bar_short_lines_and_no_metrics(
+    service: Emulator, tmp_path: Path
+) -> None:
+    change(service, max_events=1500)
     terminal, stderr = os.openpty()
-    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
-    tap = Tap(tmp_path, settings_of(service, products=PRODUCTS), stderr=stderr)
+    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+    products = [*PRODUCTS, "CMDTYVIEW-WEB-EXCEL"]
+    more = {"end_date": "2026-03-02T23:59:59Z", "window_hours": 25, "lookback_hours": 48}
+    tap = Tap(tmp_path, settings_of(service, products=products, **more), stderr=stderr)
     os.close(stderr)
     outcome = tap.end()
     output = b""
@@ -186,5 +191,10 @@ def test_a_terminal_shows_a_bar_and_no_metrics(service: Emulator, tmp_path: Path
     assert bars[-1] == "100"
     assert bars == sorted(bars, key=int)
     assert f"{len(outcome.records):,} events, done" in shown
-    assert "100 %, done" in shown, "the lines still come, above the bar"
     assert "METRIC" not in shown
+    lines = [line for line in re.split(r"[\r\n]+", shown) if not line.startswith("TGAM ")]
+    assert max(map(len, lines)) <= 120
+    window = r"\d\d:\d\d:\d\d INFO TGAM/ALERT 2026-03-02 .* · job [\d.]+ s, download [\d.]+ s"
+    assert any(re.fullmatch(window, line) for line in lines)
+    end = "  CMDTYVIEW-WEB-EXCEL complete, bookmark 2026-03-02T23:59:59.000+00:00, "
+    assert any(line.startswith(end) for line in lines), "a line for each product"
