@@ -70,9 +70,12 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> None:
-        """Keep metrics from a terminal."""
+        """Keep metrics from a terminal, and those of the SDK for the level DEBUG."""
+        metrics_log = metrics.get_metrics_logger()
         if at_terminal():
-            metrics.get_metrics_logger().setLevel("WARNING")  # metrics are for programs
+            metrics_log.setLevel("WARNING")  # metrics are for programs
+        elif not metrics_log.isEnabledFor(logging.DEBUG):
+            metrics_log.addFilter(metrics.MetricExclusionFilter(metrics=[*metrics.Metric]))
 
     def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:
         """Take what the sync covers; show the bar, if there is a terminal."""

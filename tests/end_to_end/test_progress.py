@@ -76,15 +76,18 @@ def test_the_share_never_goes_back_as_more_is_expected(service: Emulator, run: R
 
 
 def test_metrics_are_few_rounded_labelled_and_add_up(service: Emulator, run: Run) -> None:
-    outcome = run(products=PRODUCTS)
-    metrics = [json.loads(point) for point in re.findall("METRIC: (.*)", outcome.log)]
+    outcome = run(
+        None, 0, {"environ": {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}}, products=PRODUCTS
+    )
+    points = re.findall("METRIC: (.*)", outcome.log)
+    metrics = [json.loads(point) for point in points]
     assert Counter(metric["metric"] for metric in metrics) == {
         "record_count": 2,
         "sync_duration": 1,
         "http_request_count": 4,
         "sync_summary": 1,
     }, "none of them for each window"
-    assert not re.findall(r"\d\.\d{4,}", outcome.log)
+    assert not re.findall(r"\d\.\d{4,}", "".join(points))
     labels = {json.dumps([m["metric"], m["tags"]], sort_keys=True) for m in metrics}
     assert len(labels) == len(metrics)
     calls = Counter(r.call for r in service.requests)
@@ -111,6 +114,7 @@ def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> No
     assert re.search(r":00 is split: it was too large \(TIMEOUT\)\n", outcome.log)
     *counts, size, new = found.groups()
     summary = summary_of(outcome.log)
+    assert outcome.log.count("METRIC") == 1, "the others are of the level DEBUG"
     names = ("events", "windows", "jobs", "jobs_too_large", "jobs_failed", "jobs_taken_over")
     assert [int(n.replace(",", "")) for n in counts] == [summary[name] for name in names]
     assert summary["events"] == len(outcome.records) == int(new)

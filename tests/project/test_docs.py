@@ -125,7 +125,8 @@ def test_metrics_are_those_of_the_tap(tmp_path: Path) -> None:
     for way in ("bulk", "files"):
         with Emulator(job_seconds=0.1, events_per_hour=20) as service:
             settings = settings_of(service, **output_mode(way, tmp_path, batch_size=10))
-            log += Tap(tmp_path, settings).end().log
+            debug = {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}
+            log += Tap(tmp_path, settings, environ=debug).end().log
     logged = {json.loads(metric)["metric"] for metric in re.findall(r"METRIC: (.*)", log)}
 
     table = page("operations.md").partition("| metric | meaning |")[2].partition("\n\n")[0]
