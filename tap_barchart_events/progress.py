@@ -179,10 +179,10 @@ class Progress:
             "late_events": late_events,
             "rows_dropped": sums["dropped"],
             "windows": sums["windows"],
-            "jobs": jobs["started"] + jobs["taken_over"],
+            "jobs": jobs["started"] + jobs["resumed"],
             "jobs_too_large": jobs["too_large"],
             "jobs_failed": jobs["failed"],
-            "jobs_taken_over": jobs["taken_over"],
+            "jobs_resumed": jobs["resumed"],
             "bytes": sums["bytes"],
         }
 
@@ -216,7 +216,7 @@ class Progress:
         waited, wrote = (duration(tags[name]) for name in ("seconds_waited", "seconds_writing"))
         each = [_of_product(product, numbers) for product, numbers in tags["products"].items()]
         events, windows = counted(self._sum("events"), "event"), counted(tags["windows"], "window")
-        some = "{jobs_too_large:,} too large, {jobs_failed:,} failed, {jobs_taken_over:,} resumed"
+        some = "{jobs_too_large:,} too large, {jobs_failed:,} failed, {jobs_resumed:,} resumed"
         parts = [
             f"{events}{of_these} in {windows}",
             f"{counted(tags['jobs'], 'export job')} ({some.format_map(tags)} from an earlier run)",

@@ -74,7 +74,7 @@ def open_sync(coverage: Coverage) -> Iterator[Sync]:
         progress.begin(exports, coverage.late(spans))
         with closing(exports):
             for product, job in coverage.jobs(spans, int(client.now)):
-                exports.take_over(product, job)
+                exports.resume(product, job)
             yield Sync(coverage, client, exports, progress)
 
 

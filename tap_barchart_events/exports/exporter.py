@@ -55,9 +55,9 @@ class Exporter:
         self._threads: list[threading.Thread] = []
         self._defect: Exception | None = None
 
-    def take_over(self, product: str, job: SavedJob) -> None:
+    def resume(self, product: str, job: SavedJob) -> None:
         """Use a job that an earlier run has started, if its window may be issued."""
-        if self.scheduler.take_over(product, job):
+        if self.scheduler.resume(product, job):
             asked = self.scheduler.request.filter(product, job.window)
             self.client.expect(job.source, asked)
 

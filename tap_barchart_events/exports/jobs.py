@@ -116,7 +116,7 @@ class Export:
     job: SavedJob | None = None
     job_began: float = 0.0
     """When the start of its job was sent."""
-    is_taken_over: bool = False
+    is_resumed: bool = False
     """Whether an earlier run has started its job."""
     has_null_product: bool = False
     """Whether the service gave no product for its job: it may not know the requested one."""
@@ -163,7 +163,7 @@ class ProductQueue:
     exports: dict[int, Export] = field(default_factory=dict)
     """By the start of their windows."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What became of its jobs: started, taken_over, too_large, failed (or forgotten). And
+    """What became of its jobs: started, resumed, too_large, failed (or forgotten). And
     windows_failed: errors that end the product, but not the sync."""
 
     @property
@@ -241,14 +241,14 @@ class Scheduler:
         """How many starts of jobs have not been answered."""
         return sum(export.state is State.STARTING for export in self._exports())
 
-    def take_over(self, product: str, job: SavedJob) -> bool:
+    def resume(self, product: str, job: SavedJob) -> bool:
         """Use a job that an earlier run has started, if its window may be issued."""
         queue = self._queues[product]
         places = WINDOWS_PER_JOB * self.policy.max_concurrent_jobs
         if len([*self._exports()]) >= places or not queue.plan.take(job.window):
             return False
         export = self._new_export(queue, job.window)
-        export.state, export.job, export.is_taken_over = State.RUNNING, job, True
+        export.state, export.job, export.is_resumed = State.RUNNING, job, True
         export.began = export.job_began = job.started - self.unix_time
         return True
 
@@ -410,7 +410,7 @@ class Scheduler:
             for other in self._exports():
                 if other.state is State.RUNNING:
                     other.due = now
-        export.queue.counts["taken_over"] += export.is_taken_over
+        export.queue.counts["resumed"] += export.is_resumed
         self._completed += 1
         if self._completed >= self._limit < self.policy.max_concurrent_jobs:
             self._limit, self._completed = self._limit + 1, 0
@@ -429,7 +429,7 @@ class Scheduler:
                 export.due = now + self.policy.poll_interval
             case errors.LayoutError() | errors.ResourceError():
                 self._fail(export, error)  # the file may be right, so the next run gets its job
-            case _ if export.is_taken_over:
+            case _ if export.is_resumed:
                 self._drop(export, error)
             case (
                 errors.JobNotReadyError()

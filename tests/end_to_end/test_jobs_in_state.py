@@ -191,7 +191,7 @@ def test_a_job_that_was_too_large_for_a_window_that_is_not_split_is_started_anew
 
 
 @pytest.mark.parametrize("echoes_others", [False, True])
-def test_a_job_that_is_taken_over_has_its_event_types_checked(
+def test_a_job_that_is_resumed_has_its_event_types_checked(
     service: Emulator, tmp_path: Path, warnings: list[str], *, echoes_others: bool
 ) -> None:
     types: dict[str, Any] = {"event_types": ["WATCHLIST-CREATED"]}

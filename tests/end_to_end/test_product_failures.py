@@ -148,7 +148,7 @@ def test_an_outage_of_all_ends_the_sync(
     assert re.search(rf"{retried} .*; attempt 2 of 2 in ", outcome.log)
 
 
-def test_the_jobs_of_a_failed_product_are_taken_over(service: Emulator, run_quickly: Run) -> None:
+def test_the_jobs_of_a_failed_product_are_resumed(service: Emulator, run_quickly: Run) -> None:
     change(service, job_seconds=0.3)
     failing = {"product": "WATCHLIST", "start": from_iso(START)}
     bad = f"{ROW}no{ROW}".encode()

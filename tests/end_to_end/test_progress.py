@@ -115,7 +115,7 @@ def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> No
     *counts, size, new = found.groups()
     summary = summary_of(outcome.log)
     assert outcome.log.count("METRIC") == 1, "the others are of the level DEBUG"
-    names = ("events", "windows", "jobs", "jobs_too_large", "jobs_failed", "jobs_taken_over")
+    names = ("events", "windows", "jobs", "jobs_too_large", "jobs_failed", "jobs_resumed")
     assert [int(n.replace(",", "")) for n in counts] == [summary[name] for name in names]
     assert summary["events"] == len(outcome.records) == int(new)
     of_product = summary["products"]["WATCHLIST"]
@@ -140,7 +140,7 @@ def test_the_closing_line_counts_earlier_jobs(service: Emulator, run: Run, tmp_p
     change(service, job_seconds=0.05)
     log = run(outcome.states[-1]).log
     assert "4 windows · 4 export jobs (0 too large, 0 failed, 2 resumed from an" in log
-    assert summary_of(log)["jobs_taken_over"] == 2
+    assert summary_of(log)["jobs_resumed"] == 2
 
 
 def test_a_sync_that_ends_before_it_has_begun_says_so(service: Emulator, run: Run) -> None:

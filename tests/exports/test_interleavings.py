@@ -162,7 +162,7 @@ class Run:
             for job in map(SavedJob.from_json, [job.to_json() for job in jobs]):
                 assert job
                 if job.is_usable(REQUEST, product, spans[product], now=now, lag=0, lookback=0):
-                    self.taken += self.scheduler.take_over(product, job)
+                    self.taken += self.scheduler.resume(product, job)
         self.reading = iter(self.products)
         self.product = next(self.reading)
         self.calls: list[Export] = []

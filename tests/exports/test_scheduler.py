@@ -141,7 +141,7 @@ def test_a_start_answered_with_a_job_of_an_earlier_run_is_sent_again(
     answer = {"source": source, "status": "COMPLETE"}
     service.fault("start", "shape", value=answer)  # no filter: it might be of any window
     second = make(hours=2, jobs=2)
-    second.take_over("WATCHLIST", SavedJob(source, Window(START, START + HOUR), 0, "x"))
+    second.resume("WATCHLIST", SavedJob(source, Window(START, START + HOUR), 0, "x"))
     second.start_first()  # before the job is polled
     again = read(second)
     assert again.error is None

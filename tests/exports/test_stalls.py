@@ -14,11 +14,11 @@ from tests.exports.conftest import HOUR, checked_file, scheduler_of, too_many_jo
 
 
 def scheduler(spans: dict[str, Window], saved: dict[str, int], jobs: int) -> Scheduler:
-    """Return a scheduler that takes over jobs of an hour each, from the epoch on."""
+    """Return a scheduler that resumes jobs of an hour each, from the epoch on."""
     made = scheduler_of(spans, JobPolicy(jobs), largest=24 * HOUR)
     for product, count in saved.items():
         for n in range(count):
-            made.take_over(product, saved_job(f"{product}{n}", n))
+            made.resume(product, saved_job(f"{product}{n}", n))
     return made
 
 
@@ -83,10 +83,10 @@ def test_jobs_of_an_earlier_run_never_keep_the_next_window_from_starting(
     assert read_all(scheduler(spans, saved, jobs), "A") is None
 
 
-def test_no_more_jobs_are_taken_over_than_windows_may_be_issued() -> None:
+def test_no_more_jobs_are_resumed_than_windows_may_be_issued() -> None:
     made = scheduler({"A": Window(0, 9 * HOUR)}, {"A": 4}, 1)
 
-    assert not made.take_over("A", saved_job("one-more", 4))
+    assert not made.resume("A", saved_job("one-more", 4))
 
     assert read_all(made, "A") is None
 
@@ -94,7 +94,7 @@ def test_no_more_jobs_are_taken_over_than_windows_may_be_issued() -> None:
 def test_of_two_jobs_that_overlap_one_is_used() -> None:
     made = scheduler({"A": Window(0, 9 * HOUR)}, {"A": 2}, 1)
 
-    assert not made.take_over("A", saved_job("over-both", 0, 2))
+    assert not made.resume("A", saved_job("over-both", 0, 2))
 
     assert [job.source for job in made.jobs("A")] == ["A0", "A1"]
 
@@ -102,7 +102,7 @@ def test_of_two_jobs_that_overlap_one_is_used() -> None:
 def test_a_job_whose_name_is_too_long_for_state_is_not_kept() -> None:
     made = scheduler({"A": Window(0, 2 * HOUR)}, {}, 1)
 
-    assert all(made.take_over("A", saved_job("x" * (64 + hour), hour)) for hour in range(2))
+    assert all(made.resume("A", saved_job("x" * (64 + hour), hour)) for hour in range(2))
 
     assert [len(job.source) for job in made.jobs("A")] == [64]
 
@@ -114,7 +114,7 @@ def test_a_job_whose_window_ends_after_the_end_of_the_sync_is_dropped() -> None:
 
     assert [job.source for job in made.jobs("A")] == ["A0"]
     assert read_all(made, "A") is None
-    assert (made.job_counts["A"]["started"], made.job_counts["A"]["taken_over"]) == (1, 1)
+    assert (made.job_counts["A"]["started"], made.job_counts["A"]["resumed"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
