@@ -70,11 +70,11 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> None:
-        """Keep metrics from a terminal, and those of the SDK for the level DEBUG."""
+        """Keep metrics from a terminal, and those of the SDK from the log of Meltano."""
         metrics_log = metrics.get_metrics_logger()
         if at_terminal():
             metrics_log.setLevel("WARNING")  # metrics are for programs
-        elif not metrics_log.isEnabledFor(logging.DEBUG):
+        elif "MELTANO_PROJECT_ROOT" in os.environ and not metrics_log.isEnabledFor(logging.DEBUG):
             metrics_log.addFilter(metrics.MetricExclusionFilter(metrics=[*metrics.Metric]))
 
     def begin(self, exports: Exporter, late: Mapping[str, LateEvents]) -> None:

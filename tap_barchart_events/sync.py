@@ -86,7 +86,7 @@ def export_newest(coverage: Coverage) -> Iterator[Export]:
         spans = coverage.spans(_now(client, coverage.logger))
     left = {product: span for product, span in spans.items() if span.size}
     for product, span in left.items():
-        sizes = "sizes" if coverage.known[product].fits else "no sizes"
+        sizes = "window sizes" if coverage.known[product].fits else "no window sizes"
         text = "%s/%s: a sync would cover %s, with %s learnt so far"
         coverage.logger.info(text, coverage.settings.customer, product, span, sizes)
     for hours in takewhile(lambda _: left, TEST_HOURS):

@@ -33,8 +33,8 @@ def test_it_says_what_a_sync_covers_and_what_each_file_is(service: Emulator, tri
     assert outcome.reason.endswith("OK: events of 2 of 2 products were read")
     for product, columns in (("WATCHLIST", 9), ("ALERT", 5)):
         assert (
-            f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00, with no sizes "
-            "learnt so far\n"
+            f"TGAM/{product}: a sync would cover 2026-03-02 00:00 → 04:00, with no window "
+            "sizes learnt so far\n"
         ) in outcome.log
         by = f"the known layout of {columns} columns"
         file = rf"\d+ events, columns by {by}, no quotes, lines end in LF\n"
@@ -58,7 +58,8 @@ def test_products_are_tried_side_by_side_up_to_now_minus_the_lag(
 def test_it_starts_from_state_and_says_whether_sizes_were_learnt(run: Run, tried: Run) -> None:
     log = tried(run(end_date=hour(2.5)).states[-1]).log
     assert (
-        "TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00, with sizes learnt so far"
+        "TGAM/WATCHLIST: a sync would cover 2026-03-02 02:30 → 04:00, with window sizes learnt so "
+        "far\n"
     ) in log
     assert "TGAM/ALERT: a sync would cover 2026-03-02 00:00 → 04:00, " in log
 

@@ -11,6 +11,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.windows import HOUR, from_iso
 from tests.tap_runs import (
@@ -76,9 +78,7 @@ def test_the_share_never_goes_back_as_more_is_expected(service: Emulator, run: R
 
 
 def test_metrics_are_few_rounded_labelled_and_add_up(service: Emulator, run: Run) -> None:
-    outcome = run(
-        None, 0, {"environ": {"TAP_BARCHART_EVENTS_LOGLEVEL": "DEBUG"}}, products=PRODUCTS
-    )
+    outcome = run(products=PRODUCTS)
     points = re.findall("METRIC: (.*)", outcome.log)
     metrics = [json.loads(point) for point in points]
     assert Counter(metric["metric"] for metric in metrics) == {
@@ -99,6 +99,16 @@ def test_metrics_are_few_rounded_labelled_and_add_up(service: Emulator, run: Run
     assert {m["tags"]["context"]["product"]: m["value"] for m in counts} == records
 
 
+@pytest.mark.parametrize(("level", "metrics"), [("INFO", 1), ("DEBUG", 7)])
+def test_under_meltano_the_metrics_of_the_sdk_are_of_the_level_debug(
+    run: Run, level: str, metrics: int
+) -> None:
+    environ = {"MELTANO_PROJECT_ROOT": "/", "TAP_BARCHART_EVENTS_LOGLEVEL": level}
+    outcome = run(None, 0, {"environ": environ})
+    assert outcome.log.count("METRIC: ") == metrics
+    assert summary_of(outcome.log)["events"] == len(outcome.records)
+
+
 def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> None:
     service.fault("start", "job-timeout", after=1)
     service.fault("start", "job-failed", after=2)
@@ -114,7 +124,6 @@ def test_last_line_and_metric_sum_the_sync_up(service: Emulator, run: Run) -> No
     assert re.search(r":00 is split: it was too large \(TIMEOUT\)\n", outcome.log)
     *counts, size, new = found.groups()
     summary = summary_of(outcome.log)
-    assert outcome.log.count("METRIC") == 1, "the others are of the level DEBUG"
     names = ("events", "windows", "jobs", "jobs_too_large", "jobs_failed", "jobs_resumed")
     assert [int(n.replace(",", "")) for n in counts] == [summary[name] for name in names]
     assert summary["events"] == len(outcome.records) == int(new)
