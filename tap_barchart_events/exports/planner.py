@@ -68,11 +68,10 @@ class Knowledge:
         if not known:
             return []
         mean = sum(known) / len(known)
-        rates = []
-        for hour, rate in enumerate(self.hours):
-            same = [other for other in self.hours[hour % 24 :: 24] if other is not None]
-            rates.append(self.trend * (max(same, default=mean) if rate is None else rate))
-        return rates
+        known_of = [[rate for rate in self.hours[n::24] if rate is not None] for n in range(24)]
+        of_days = [max(rates, default=mean) for rates in known_of]
+        rates = (of_days[n % 24] if rate is None else rate for n, rate in enumerate(self.hours))
+        return [self.trend * rate for rate in rates]
 
     def observe_hours(
         self, window: Window, events_by_hour: Mapping[int, int], trend_from: int
