@@ -32,8 +32,9 @@ forget_the_users_settings()
 enter_loopback_network()
 
 # A deadline for each example would measure what else the machine does.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+settings.register_profile("usual", deadline=None, max_examples=40)
+settings.register_profile("soak", deadline=None, max_examples=1000)
+settings.load_profile("usual")
 
 
 class FilesSideBySide(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

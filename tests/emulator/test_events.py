@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator
@@ -115,7 +115,6 @@ def test_a_column_added_in_the_middle_leaves_the_other_values_alone() -> None:
     st.lists(st.integers(START, START + 9 * HOUR), min_size=2, unique=True),
     st.sampled_from([30.0, 1000.0, 9000.0]),
 )
-@settings(max_examples=30, deadline=None)
 def test_events_are_the_same_however_a_range_is_split(cuts: list[int], rate: float) -> None:
     cuts.sort()
     one = Emulator(clock=lambda: NOW, events_per_hour=rate)

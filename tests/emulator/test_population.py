@@ -5,7 +5,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barchart_events_emulator import Emulator, Event
@@ -116,7 +116,6 @@ def test_many_use_a_few_symbols_and_few_use_many(by_product: dict[str, list[Even
 
 
 @given(st.lists(st.integers(NOW - 5 * DAY, NOW), min_size=3, unique=True))
-@settings(max_examples=20, deadline=None)
 def test_events_are_the_same_however_a_range_is_split(cuts: list[int]) -> None:
     cuts.sort()
     options: dict[str, Any] = {"population": "users", "events_per_hour": 30.0}

@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
@@ -187,7 +187,6 @@ def damaged(draw: st.DrawFn) -> object:
 
 
 @given(values | damaged())
-@settings(max_examples=100, deadline=None)
 def test_whatever_stands_there_all_is_covered(value: object) -> None:
     knowledge = Knowledge.from_json(value if isinstance(value, dict) else {})
     whole = Window(START, START + DAY)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events.exports.planner import Knowledge, WindowPlanner
@@ -114,7 +114,6 @@ def are_nested(service: Service) -> bool:
 
 @pytest.mark.parametrize("counts", [True, False])
 @given(placings(), st.integers(1, 60), st.integers(1, 9), st.integers(), st.data())
-@settings(max_examples=90, deadline=None)
 def test_any_events_are_covered_exactly_in_nested_parts_with_readable_cuts(
     counts: object,
     placing: tuple[Window, list[int]],

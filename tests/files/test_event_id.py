@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events import products
@@ -109,7 +109,6 @@ def test_events_equal_but_for_other_columns_are_numbered_by_these(
 others = st.sampled_from(["", "a", "b", "B", "é", "😀", "a\0", "\0", "\uffff", "a\n", "10", "9"])
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 4), st.sampled_from("xy"), others, others), min_size=1, max_size=40

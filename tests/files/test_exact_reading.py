@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events.exceptions import FileError
@@ -62,7 +62,6 @@ def written(
     return ("\ufeff" * mark + lines + line_break * last_break).encode()
 
 
-@settings(deadline=None, max_examples=160)
 @given(
     rows=rows_of_cells,
     header=st.booleans(),
@@ -119,7 +118,6 @@ loose_rows = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     data=loose_rows.map(lambda data: str(START).encode() + b"|first|||||||\n" + data),
     quote=st.sampled_from(['"', ""]),

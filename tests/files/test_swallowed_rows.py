@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_barchart_events.exceptions import FileError
@@ -120,7 +120,6 @@ def in_order(rows: Sequence[Sequence[str]], order: Sequence[int]) -> list[list[s
     return [[values[n] for n in order] for values in rows]
 
 
-@settings(max_examples=60)
 @given(rows=unquoted_rows, order=layouts, header=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
 def test_no_event_of_a_file_that_does_not_quote_is_lost(
     *, rows: list[list[str]], order: list[int], header: bool, end: str
