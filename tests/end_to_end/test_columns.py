@@ -32,15 +32,21 @@ def served(*rows: Sequence[str], **more: Any) -> Outcome:
         return sync(of(service, **more))
 
 
-@pytest.mark.parametrize("product", sorted(PRODUCTS))
+WITHOUT_NAMES = {"header": False}
+BY_NAMES = [
+    *({"header_style": style} for style in HEADER_STYLES),
+    {"added_column": "abTest", "quoting": "minimal"},
+]
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("product", "options"),
     [
-        {"header": False},
-        {"header": False, "layout": "documented"},
-        {"layout": "documented", "shuffled_columns": True},
-        *({"header_style": style} for style in HEADER_STYLES),
-        {"added_column": "abTest", "quoting": "minimal"},
+        *((product, WITHOUT_NAMES) for product in sorted(PRODUCTS)),
+        *((product, WITHOUT_NAMES | {"layout": "documented"}) for product in sorted(PRODUCTS)),
+        *((p, {"layout": "documented", "shuffled_columns": True}) for p in sorted(PRODUCTS)),
+        # No two known columns of a product are alike by letters and digits, see test_layout.
+        *(("CMDTYVIEW", options) for options in BY_NAMES),
     ],
     ids=str,
 )

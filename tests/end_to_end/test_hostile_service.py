@@ -31,10 +31,10 @@ PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
 def test_interim_responses_lose_no_event(server: RawServer, interim: bytes, *, apart: bool) -> None:
     for call in ("authenticate", "start", "poll", "link", "download"):
         server.responses[call] = lambda _, usual: late(interim, usual) if apart else interim + usual
-    outcome = synced(settings_of(server))
+    outcome = synced(settings_of(server, window_hours=2))
     assert len({record["event_id"] for record in outcome.records}) == EVENTS
     assert len(server.calls("authenticate")) == 1
-    assert len(server.jobs) == 4
+    assert len(server.jobs) == 2
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 

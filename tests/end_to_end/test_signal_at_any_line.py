@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 import tap_barchart_events
-from barchart_events_emulator import Emulator
+from barchart_events_emulator import Emulator, Event
+from tap_barchart_events.windows import HOUR, from_iso
 from tests.end_to_end.test_crash import claimed
 from tests.expected_events import expected_events
 from tests.tap_runs import START, Outcome, bookmarks, hour, output_mode, seeded, settings_of, sync
 
-EMULATOR = {"job_seconds": 0.01, "events_per_hour": 30}
+EMULATOR = {"job_seconds": 0.01}
+
+PRODUCTS = ["WATCHLIST", "ALERT"]
 
 Line = tuple[str, int]
 
@@ -78,6 +81,13 @@ class Tracer:
             signal.raise_signal(signal.SIGINT)
 
 
+def events(_: str, product: str, start: int, end: int) -> list[Event]:
+    """Return 30 events in the first hour of the one product, and in the second of the other."""
+    first = from_iso(hour(PRODUCTS.index(product)))
+    times = (time for time in range(first, first + HOUR, HOUR // 30) if start <= time < end)
+    return [Event(time, f"{product}-CREATED", {"userId": "u"}) for time in times]
+
+
 def interrupted(
     service: Emulator, settings: dict[str, Any], tracer: Tracer, *, fails: bool
 ) -> Outcome:
@@ -126,10 +136,11 @@ def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
     service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
 ) -> None:
     rng = seeded(request)
+    service.source = events
     fails = mode == "error"
     settings = settings_of(
         service,
-        products=["WATCHLIST", "ALERT"],
+        products=PRODUCTS,
         end_date=hour(2),
         max_concurrent_jobs=2,
         **output_mode("bulk" if fails else mode, tmp_path, 12),

@@ -271,18 +271,18 @@ def sizes(
 
 
 def test_a_later_run_begins_with_the_sizes_that_an_earlier_one_learnt(service: Emulator) -> None:
-    change(service, events_per_hour=50, max_events=200)
-    first, of_windows = sizes(service, hour(96))
+    change(service, events_per_hour=50, max_events=400)
+    first, of_windows = sizes(service, hour(30))
     assert max(of_windows) == FIRST_SIZE
-    _, of_windows = sizes(service, hour(120), first.states[-1])
+    _, of_windows = sizes(service, hour(54), first.states[-1])
     assert max(of_windows) < FIRST_SIZE
 
     types = list(PRODUCTS["WATCHLIST"].event_types)[:9]
-    _, of_windows = sizes(service, hour(120), first.states[-1], event_types=types)
+    _, of_windows = sizes(service, hour(54), first.states[-1], event_types=types)
     assert max(of_windows) == FIRST_SIZE, "other event types begin anew"
     forgotten = deepcopy(first.states[-1])
     del partition(forgotten)["learnt"]
-    _, of_windows = sizes(service, hour(120), forgotten)
+    _, of_windows = sizes(service, hour(54), forgotten)
     assert max(of_windows) == FIRST_SIZE
 
     jobs = [job for state in first.states for job in partition(state).get("jobs", [])]

@@ -171,12 +171,13 @@ class Run:
     def check(self) -> None:
         """Check what holds at any moment."""
         exports = list(self.scheduler._exports())  # noqa: SLF001 - all of them, to count
-        issued = [export for export in exports if export.queue.failed_at == math.inf]
-        assert len(issued) <= WINDOWS_PER_JOB * self.jobs
-        downloads = [export for export in exports if export.state is State.DOWNLOADING]
-        assert len(downloads) <= self.jobs
-        states = {State.STARTING, State.RUNNING, State.POLLING}
-        assert sum(export.state in states for export in exports) <= self.jobs + self.taken
+        failed = {export.queue.product for export in exports if export.state is State.FAILED}
+        issued = sum(export.queue.product not in failed for export in exports)
+        assert issued <= WINDOWS_PER_JOB * self.jobs
+        states = Counter(export.state for export in exports)
+        assert states[State.DOWNLOADING] <= self.jobs
+        jobs = states[State.STARTING] + states[State.RUNNING] + states[State.POLLING]
+        assert jobs <= self.jobs + self.taken
 
     def emit(self) -> bool:
         """Read the next window if it is there; return whether the sync goes on."""
