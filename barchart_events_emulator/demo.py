@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import md5
 from pathlib import Path
@@ -338,21 +338,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("output/demo"), help="(%(default)s)")
     parser.add_argument("--target", type=Path, metavar="PATH", help="target-jsonl to load with")
     options = parser.parse_args(arguments)
+
+    def demo() -> bool:
+        with Emulator(**EMULATOR) as service, TemporaryDirectory() as scratch:
+            return Demo(service, options.folder, options.target, Path(scratch)).run()
+
+    return run(demo)
+
+
+def run(demo: Callable[[], bool]) -> int:
+    """Run a demo and return the exit code: 0 if the loaded events are those of the emulator.
+
+    Args:
+        demo: Runs, and returns whether they are.
+    """
     signal.signal(SIGTERM, lambda number, _frame: sys.exit(128 + number))
     signal.signal(SIGINT, signal.default_int_handler)
     began = time.monotonic()
     try:
-        with Emulator(**EMULATOR) as service, TemporaryDirectory() as scratch:
-            matches = Demo(service, options.folder, options.target, Path(scratch)).run()
+        matches = demo()
     except KeyboardInterrupt:
         print("\ninterrupted")
         return 128 + SIGINT
     except DemoError as error:
         print(error, file=sys.stderr)
         return 1
-    print("All events were loaded." if matches else "THE EVENTS DIFFER.", end=" ")
-    print(f"{time.monotonic() - began:.1f} s, without the installation")
+    print(verdict(matches=matches), f"{time.monotonic() - began:.1f} s, without the installation")
     return 0 if matches else 1
+
+
+def verdict(*, matches: bool) -> str:
+    """Return what a demo says in the end about the loaded events."""
+    return "All events of the service were loaded, once." if matches else "THE EVENTS DIFFER."
 
 
 if __name__ == "__main__":
