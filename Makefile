@@ -56,7 +56,7 @@ demo-meltano:  ## the same with Meltano; a report of the events by dbt on DuckDB
 	$(call make_ready,$(DEMO) $(DEMO_PLUGINS) $(DBT_DUCKDB))
 	@.venv-demo/bin/python -u -m demo
 
-demo-postgres:  ## Meltano into a real PostgreSQL, with the models of dbt
+demo-postgres:  ## Meltano into a real PostgreSQL, the models of dbt, the Grafana dashboard as a page
 	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
 	@.venv-demo/bin/python -u -m demo.postgres $(ARGS)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from demo.command import DemoError
+from barchart_events_emulator.demo import DemoError
 from demo.environment import clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -98,18 +98,9 @@ class Pipeline:
             PipelineError: There is none.
         """
         environment = state_id.partition(":")[0]
-        done = subprocess.run(
-            self._command(environment, "state", "get", state_id),
-            cwd=self.folder,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise PipelineError(done.stderr)
-        state: dict[str, Any] = json.loads(done.stdout)
+        command = self._command(environment, "state", "get", state_id)
+        written = written_by(command, PipelineError, cwd=self.folder)
+        state: dict[str, Any] = json.loads(written)
         return state
 
     @staticmethod
@@ -136,6 +127,25 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         yield running
     finally:
         _end(running)
+
+
+def written_by(command: Sequence[Any], error: type[DemoError] = DemoError, **options: Any) -> str:
+    """Run a program to its end and return what it wrote to stdout.
+
+    Args:
+        command: The program and its arguments.
+        error: Raised if the program fails; the message is the end of what the program wrote.
+        options: Those of `subprocess.run`; without `input`, the program reads nothing.
+    """
+    defaults = {"input": "", "env": clean_environment()}
+    done = subprocess.run(
+        command, **{**defaults, **options}, capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()[-30:]
+        raise error("\n".join([*lines, f"{command[0]} ended with exit code {done.returncode}"]))
+    written: str = done.stdout
+    return written
 
 
 def _end(running: subprocess.Popen[str]) -> None:

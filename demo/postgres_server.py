@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.command import DemoError
+from barchart_events_emulator.demo import DemoError
 from demo.environment import clean_environment
-from demo.pipeline import PROJECT
+from demo.pipeline import PROJECT, written_by
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -103,22 +103,16 @@ class Postgres:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._programs = packages / _PROGRAMS / "bin"
         data = str(self.folder / "data")
-        made = subprocess.run(
+        written_by(
             [
                 self._programs / "initdb",
                 *("--pgdata", data, "--username", "postgres", "--auth", "trust"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
             ],
+            PostgresError,
             user=self._user,
             cwd=self.folder,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
-        if made.returncode:
-            raise PostgresError(made.stderr)
         fsync = "fsync=on" if self._durable else "fsync=off"
         sockets = ("-k", str(self.folder), "-h", "")
         server = [str(self._programs / "postgres"), "-D", data, *sockets, "-c", fsync]
@@ -176,22 +170,17 @@ class Postgres:
         Raises:
             PostgresError: A statement failed, or the server cannot be reached.
         """
-        done = subprocess.run(
+        return written_by(
             [
                 self._programs / "psql",
                 *("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--single-transaction"),
                 *("--set", "ON_ERROR_STOP=1", "--file", "-"),
                 *("--username", "postgres", "--host", self.folder, "postgres"),
             ],
+            PostgresError,
             env={"PGOPTIONS": f"-c search_path={schema} -c timezone=UTC"},
             input=statements,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
         )
-        if done.returncode:
-            raise PostgresError(done.stderr)
-        return done.stdout
 
     def rows(self, query: str, *, schema: str = "public") -> list[dict[str, Any]]:
         """Return a query's rows, each a dict of column and value as JSON has it.

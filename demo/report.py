@@ -3,46 +3,45 @@
 It loads nothing, and needs no script.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from html import escape
 from pathlib import Path
-from string import Template
+from types import SimpleNamespace
+from typing import Any
 
-from demo.charts import COLOURS, Bar, Cell, bars, heat_map, lines
-from demo.marts import Marts
+from demo.charts import COLOURS, Bar, Cell, bars, day_text, days_from, heat_map, over_time, page
+from demo.charts import table as all_rows
 
-_TEMPLATE = Path(__file__).with_suffix(".html")
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_PRODUCTS = {"ALERT": "Alerts", "CMDTYVIEW": "cmdtyView"}
-_ALL = "All products"
+_PRODUCTS = {"ALERT": "Alerts", "CMDTYVIEW": "cmdtyView", None: "All products"}
 
-Bookmarks = Mapping[str, tuple[datetime, datetime]]
-"""For each product, the bookmarks after the first and the second run."""
+Bookmarks = Mapping[str, datetime]
+"""The bookmark of each product."""
 
 
-def write(marts: Marts, bookmarks: Bookmarks, to: Path) -> None:
+def write(marts: SimpleNamespace, bookmarks: Bookmarks, to: Path) -> None:
     """Write the page.
 
     Args:
-        marts: What dbt built.
+        marts: What `demo.marts` has read.
         bookmarks: Shown beside the state of the table.
         to: The HTML file.
     """
-    first = (_users, _used, _back)
+    first = "\n".join(section(marts) for section in (_users, _used, _back))
     then = (_by_day, _rhythm, _adoption, _symbols, _retention, _across)
-    begin, end = marts.last_day - timedelta(days=6), marts.last_day
-    page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        headline=escape(headline(marts)),
-        note=f"This week is the seven days from {_day(begin)} to {_day(end)} {end.year}, last week "
-        "the seven days before. Days and hours are UTC. The emulator made these events up.",
-        first="\n".join(section(marts) for section in first),
-        sections="\n".join([*(section(marts) for section in then), _health(marts, bookmarks)]),
+    note = (
+        f"This week is {day_text(marts.last - timedelta(days=6))} to {day_text(marts.last)} "
+        f"{marts.last.year}, the last day that is complete for every product. Last week is the "
+        "seven days before; 28 days end with this week. Days and hours are UTC. The emulator made "
+        "these events up."
     )
-    to.write_text(page, encoding="utf-8")
+    sections = [*(section(marts) for section in then), _health(marts, bookmarks)]
+    body = "\n".join([f'<div class="first">\n{first}\n</div>', *sections])
+    page(to, headline(marts), note, body)
 
 
-def headline(marts: Marts) -> str:
+def headline(marts: SimpleNamespace) -> str:
     """Return the headline: users this week against last week."""
     everywhere = marts.users[0]
     more = everywhere.this_week - everywhere.last_week
@@ -50,9 +49,9 @@ def headline(marts: Marts) -> str:
     return f"{everywhere.this_week} users this week, {than} last week"
 
 
-def product_name(code: str) -> str:
-    """Return a product's name for people."""
-    return _PRODUCTS.get(code, code.replace("-", " ").capitalize())
+def product_name(code: str | None) -> str:
+    """Return a product's name for people; ``None`` is all products."""
+    return _PRODUCTS.get(code) or str(code).replace("-", " ").capitalize()
 
 
 def type_name(product: str, code: str) -> str:
@@ -64,16 +63,17 @@ def _section(name: str, title: str, *parts: str) -> str:
     return f'<section id="{name}">\n<h2>{title}</h2>\n' + "\n".join(parts) + "\n</section>"
 
 
-def _users(marts: Marts) -> str:
+def _users(marts: SimpleNamespace) -> str:
     colours = _colours(marts)
     rows = "\n".join(
-        f'<tr><th scope="row">{_swatch(colours.get(row.product or ""))}'
-        f"{product_name(row.product) if row.product else _ALL}</th><td>{row.this_week}</td>"
-        f"<td>{row.last_week}</td><td>{_change(row.this_week, row.last_week)}</td></tr>"
+        f'<tr><th scope="row">{_swatch(colours.get(row.product))}{product_name(row.product)}</th>'
+        f"<td>{row.this_week}</td><td>{row.last_week}</td>"
+        f"<td>{_change(row.this_week, row.last_week)}</td></tr>"
         for row in marts.users
     )
     totals = ", ".join(
-        f"{now:,} {measure} ({_change(now, before)})" for measure, now, before in marts.totals
+        f"{row.this_week:,} {row.measure} ({_change(row.this_week, row.last_week)})"
+        for row in marts.totals
     )
     return _section(
         "users",
@@ -84,73 +84,71 @@ def _users(marts: Marts) -> str:
     )
 
 
-def _used(marts: Marts) -> str:
+def _used(marts: SimpleNamespace) -> str:
     """Two event types of each product; opening and leaving a product is left out."""
-    everybody = sum(marts.products_used.values())
+    everybody = sum(row.users for row in marts.products_used)
     rows: list[Bar] = []
     for code, colour in _colours(marts).items():
         own = (row for row in marts.adoption if row.product == code)
-        used = [row for row in own if not row.type.endswith(("-LOADED", "-LOGIN", "-LOGOUT"))]
-        for row in used[:2]:
+        opening = ("-ACCESSED", "-ACTIVATED", "-LOADED", "-LOGIN", "-LOGOUT")
+        for row in [row for row in own if not row.type.endswith(opening)][:2]:
             label = f"{product_name(code)}: {type_name(code, row.type).lower()}"
             rows.append(Bar(label, row.users / everybody, f"{row.users}", colour))
-    text = f"Of {everybody} users in 28 days, without opening and leaving."
-    return _section("used", "What do they use?", bars(rows), f"<p>{text}</p>")
+    text = f"Of {everybody} users in 28 days, without opening and leaving:"
+    return _section("used", "What do they use?", f"<p>{text}</p>", bars(rows))
 
 
-def _back(marts: Marts) -> str:
-    changes, before = marts.changes, marts.users[0].last_week
-    rows = [
-        Bar("of last week's users", changes["kept"] / before, f"{changes['kept'] / before:.0%}")
-    ]
+def _back(marts: SimpleNamespace) -> str:
+    changes, before = marts.changes[0], marts.users[0].last_week
+    rows = [Bar("of last week's users", changes.kept / before, f"{changes.kept / before:.0%}")]
     for row in marts.returned:
         share = row.active / row.users if row.users else 0.0
-        weeks = "a week" if row.weeks_later == 1 else f"{row.weeks_later} weeks"
+        weeks = "a week" if row.weeks == 1 else f"{row.weeks} weeks"
         rows.append(Bar(f"of new ones, {weeks} later", share, f"{share:.0%}"))
     counts = ", ".join(f"{row.active} of {row.users}" for row in marts.returned)
     return _section(
         "back",
         "Do they come back?",
-        f'<p><span class="big">{changes["kept"]} of {before}</span> users of last week were back. '
-        f"{changes['new']} are new, {changes['again']} returned after a pause, "
-        f"{changes['lost']} stayed away.</p>",
+        f'<p><span class="big">{changes.kept} of {before}</span> users of last week were back. '
+        f"{changes.new} are new, {changes.again} returned after a pause, "
+        f"{changes.lost} stayed away.</p>",
         bars(rows),
         f"<p>New ones: {counts}, without those of the first four weeks of data.</p>",
     )
 
 
-def _by_day(marts: Marts) -> str:
-    series: dict[str, dict[date, int]] = {_ALL: {}}
+def _by_day(marts: SimpleNamespace) -> str:
     colours = _colours(marts)
-    series |= {product_name(code): {} for code in colours}
-    for code, day, users in marts.by_day:
-        series[product_name(code) if code else _ALL][day] = users
-    (first, begin), *_, (last, end) = series[_ALL].items()
+    series = _series(marts.by_day, [None, *colours])
+    everybody = series[product_name(None)]
+    (first, begin), *_, (last, end) = everybody.items()
     text = (
-        f"Different users in the seven days to each day: {begin} on {_day(first)}, {end} on "
-        f"{_day(last)} ({_change(end, begin)}) in all products."
+        f"Different users in the seven days to each day: {begin} on {day_text(first)}, {end} on "
+        f"{day_text(last)} ({_change(end, begin)}) in all products."
     )
     table = _table(
         ["day", *series],
-        ([day, *(values.get(day, 0) for values in series.values())] for day in series[_ALL]),
+        ([day, *(values.get(day, 0) for values in series.values())] for day in everybody),
     )
-    chart = lines(text, "users", series, ["#222222", *colours.values()])
+    chart = over_time(text, list(everybody), series, ["#222222", *colours.values()])
     return _section("by-day", "Is use growing?", f"<p>{text}</p>", chart, table)
 
 
-def _rhythm(marts: Marts) -> str:
-    (weekday, hour), most = max(marts.rhythm.items(), key=lambda item: item[1])
-    weekend, working = marts.daily[True], marts.daily[False]
+def _rhythm(marts: SimpleNamespace) -> str:
+    top = max(marts.rhythm, key=lambda row: row.sessions)
+    working, weekend = (row.users for row in marts.daily)
     text = (
-        f"Most sessions begin on {_WEEKDAYS[weekday - 1]}s from {hour}:00 to {hour + 1}:00 UTC: "
-        f"{most} in four weeks. On a day at the weekend {weekend:.1f} different users are active, "
-        f"on a working day {working:.1f}: {1 - weekend / working:.0%} fewer."
+        f"Most sessions begin on {_WEEKDAYS[top.weekday - 1]}s from {top.hour}:00 to "
+        f"{top.hour + 1}:00 UTC: {top.sessions} in four weeks. On a day at the weekend "
+        f"{weekend:.1f} different users are active, on a working day {working:.1f}: "
+        f"{1 - weekend / working:.0%} fewer."
     )
+    begun = {(row.weekday, row.hour): row.sessions for row in marts.rhythm}
     rows = {
         name[:3]: [
-            Cell(number / most, f"{name} {at}:00: {number} sessions")
+            Cell(number / top.sessions, f"{name} {at}:00: {number} sessions")
             for at in range(24)
-            for number in [marts.rhythm.get((day, at), 0)]
+            for number in [begun.get((day, at), 0)]
         ]
         for day, name in enumerate(_WEEKDAYS, 1)
     }
@@ -159,35 +157,22 @@ def _rhythm(marts: Marts) -> str:
     )
     table = _table(
         ["weekday", "hour", "sessions begun in 28 days"],
-        (
-            [_WEEKDAYS[day - 1], f"{at}:00", number]
-            for (day, at), number in sorted(marts.rhythm.items())
-        ),
+        ([_WEEKDAYS[r.weekday - 1], f"{r.hour}:00", r.sessions] for r in marts.rhythm),
     )
-    return _section(
-        "rhythm",
-        "When do they use it?",
-        f"<p>{text}</p>",
-        f'<div class="hours">{chart}</div>',
-        table,
-    )
+    parts = (f"<p>{text}</p>", f'<div class="hours">{chart}</div>', table)
+    return _section("rhythm", "When do they use it?", *parts)
 
 
-def _adoption(marts: Marts) -> str:
-    parts = []
-    for code, colour in _colours(marts).items():
-        own = [row for row in marts.adoption if row.product == code]
-        everybody = own[0].active_users
-        half = sum(row.users * 2 >= everybody for row in own)
-        parts.append(
-            f"<div><h3>{product_name(code)}</h3><p>{everybody} users in 28 days; {half} of "
-            f"{len(own)} event types are used by half of them or more.</p>"
-            + bars(
-                Bar(type_name(code, row.type), row.users / everybody, f"{row.users}", colour)
-                for row in own[:8]
-            )
-            + "</div>"
-        )
+def _adoption(marts: SimpleNamespace) -> str:
+    def text(own: list[Any]) -> str:
+        half = sum(row.users * 2 >= row.everybody for row in own)
+        users = f"{own[0].everybody} users in 28 days"
+        return f"{users}; {half} of {len(own)} event types are used by half of them or more."
+
+    def bar(row: Any, top: Any, colour: str) -> Bar:
+        name = type_name(row.product, row.type)
+        return Bar(name, row.users / row.everybody, f"{row.users}", colour)
+
     table = _table(
         ["product", "event type", "users in 28 days", "share of users", "first seen"],
         (
@@ -195,48 +180,57 @@ def _adoption(marts: Marts) -> str:
                 product_name(row.product),
                 type_name(row.product, row.type),
                 row.users,
-                f"{row.users / row.active_users:.0%}",
-                row.first_seen.date(),
+                f"{row.users / row.everybody:.0%}",
+                row.first_day,
             ]
             for row in marts.adoption
         ),
     )
-    columns = f'<div class="columns">{"".join(parts)}</div>'
+    columns = _by_product(marts, marts.adoption, text, bar)
     return _section("adoption", "How many use each feature?", columns, table)
 
 
-def _symbols(marts: Marts) -> str:
-    parts = []
-    for code, colour in _colours(marts).items():
-        own = [row for row in marts.symbols if row.product == code]
-        if not own:
-            continue
+def _symbols(marts: SimpleNamespace) -> str:
+    def text(own: list[Any]) -> str:
         once = sum(row.users == 1 for row in own)
-        parts.append(
-            f"<div><h3>{product_name(code)}</h3><p>Most users in 28 days: {escape(own[0].symbol)}. "
-            f"{once} of {len(own)} symbols had one user only.</p>"
-            + bars(
-                Bar(row.symbol, row.users / own[0].users, f"{row.users}", colour) for row in own[:8]
-            )
-            + "</div>"
-        )
+        top = f"Most users in 28 days: {escape(own[0].symbol)}."
+        return f"{top} {once} of {len(own)} symbols had one user only."
+
+    def bar(row: Any, top: Any, colour: str) -> Bar:
+        return Bar(row.symbol, row.users / top.users, f"{row.users}", colour)
+
     table = _table(
         ["product", "symbol", "users in 28 days", "events"],
-        ([product_name(row.product), row.symbol, row.users, row.events] for row in marts.symbols),
+        ([product_name(row.product), row.symbol, row.users, row.number] for row in marts.symbols),
     )
-    columns = f'<div class="columns">{"".join(parts)}</div>'
+    columns = _by_product(marts, marts.symbols, text, bar)
     return _section("symbols", "Which symbols?", columns, table)
 
 
-def _retention(marts: Marts) -> str:
-    weeks = range(max(later for _, later, *_ in marts.retention) + 1)
+def _by_product(
+    marts: SimpleNamespace,
+    rows: Iterable[Any],
+    text: Callable[[list[Any]], str],
+    bar: Callable[[Any, Any, str], Bar],
+) -> str:
+    """Return, for each product with rows, a text about them and bars of the first eight."""
+    parts = [
+        f"<div><h3>{product_name(code)}</h3><p>{text(own)}</p>"
+        f"{bars(bar(row, own[0], colour) for row in own[:8])}</div>"
+        for code, colour in _colours(marts).items()
+        if (own := [row for row in rows if row.product == code])
+    ]
+    return f'<div class="columns">{"".join(parts)}</div>'
+
+
+def _retention(marts: SimpleNamespace) -> str:
+    weeks = range(max(row.weeks_later for row in marts.retention) + 1)
     rows: dict[str, list[Cell | None]] = {}
-    for first, later, users, active in marts.retention:
-        row = rows.setdefault(f"{first.day} {first:%b}: {users}", [])
-        title = f"{active} of {users} users of the week of {_day(first)}, {later} weeks later"
-        row.append(Cell(active / users, title, f"{100 * active / users:.0f}"))
-    for cells in rows.values():
-        cells.extend([None] * (len(weeks) - len(cells)))
+    for row in marts.retention:
+        first, later, users, active = vars(row).values()
+        cells = rows.setdefault(f"{first.day} {first:%b}: {users}", [None] * len(weeks))
+        title = f"{active} of {users} users of the week of {day_text(first)}, {later} weeks later"
+        cells[later] = Cell(active / users, title, f"{100 * active / users:.0f}")
     text = (
         "Users by the week in which they were first seen, and how many per cent of them were "
         "active so many weeks later. The first row is everybody who was there when the data begins."
@@ -247,33 +241,37 @@ def _retention(marts: Marts) -> str:
         [str(number) for number in weeks],
         rows,
     )
-    table = _table(["first week", "weeks later", "users", "active"], marts.retention)
+    table = _table(
+        ["first week", "weeks later", "users", "active"],
+        (vars(row).values() for row in marts.retention),
+    )
     return _section("retention", "How long do they stay?", f"<p>{text}</p>", chart, table)
 
 
-def _across(marts: Marts) -> str:
-    everybody = sum(marts.products_used.values())
-    several = everybody - marts.products_used.get(1, 0)
+def _across(marts: SimpleNamespace) -> str:
+    everybody = sum(row.users for row in marts.products_used)
+    several = sum(row.users for row in marts.products_used if row.products > 1)
     text = (
         f"{several} of {everybody} users in 28 days used more than one product "
         f"({several / everybody:.0%})."
     )
     counts = bars(
-        Bar(f"{number} product{'s' if number > 1 else ''}", users / everybody, f"{users}")
-        for number, users in marts.products_used.items()
+        Bar(
+            f"{row.products} product{'s'[: row.products > 1]}",
+            row.users / everybody,
+            f"{row.users}",
+        )
+        for row in marts.products_used
     )
-    names = {code: product_name(code) for code in _colours(marts) if (code, code) in marts.together}
+    users = {(row.one, row.other): row.users for row in marts.together}
+    names = {code: product_name(code) for code in _colours(marts) if (code, code) in users}
     rows = {}
     for one, name in names.items():
-        own = marts.together[one, one]
-        both = {other: marts.together.get((one, other), 0) for other in names}
+        own = users[one, one]
         rows[name] = [
-            Cell(
-                users / own,
-                f"{users} of {own} users of {name} use {names[other]}",
-                f"{users / own:.0%}",
-            )
-            for other, users in both.items()
+            Cell(both / own, f"{both} of {own} users of {name} use {label}", f"{both / own:.0%}")
+            for other, label in names.items()
+            for both in [users.get((one, other), 0)]
         ]
     meaning = "Of the users of a product in the first column, the share who use the others too:"
     matrix = heat_map("Use of several products", "of users of", list(names.values()), rows)
@@ -281,58 +279,55 @@ def _across(marts: Marts) -> str:
     return _section("across", "Do they use several products?", f"<p>{text}</p>", columns)
 
 
-def _health(marts: Marts, bookmarks: Bookmarks) -> str:
+def _health(marts: SimpleNamespace, bookmarks: Bookmarks) -> str:
     behind = min(row.complete_until for row in marts.health)
-    heads = ["product", "events", "last event", "complete until", "days without events"]
-    heads += ["bookmark after run 1", "after run 2"]
-    rows = [
-        [
-            product_name(row.product),
-            row.events,
-            row.last,
-            row.complete_until,
-            row.quiet_days,
-            *bookmarks[row.product],
-        ]
-        for row in marts.health
-    ]
+    table = all_rows(
+        ["product", "events", "last event", "complete until", "bookmark", "days without events"],
+        (
+            [
+                product_name(row.product),
+                row.events,
+                row.last_event_at,
+                row.complete_until,
+                bookmarks[row.product],
+                row.quiet_days,
+            ]
+            for row in marts.health
+        ),
+    )
+    title = "Events by the day on which their export window ended"
+    colours = _colours(marts)
+    days = days_from(marts.window_ends[0].day, marts.window_ends[-1].day)
+    series = _series(marts.window_ends, colours)
     return _section(
         "health",
         "Is the data complete?",
         f"<p>Every product is complete until {behind:%Y-%m-%d %H:%M} UTC or later; a later "
-        "bookmark means that nothing happened since. The table cannot show late events: the last "
-        "line of each run counts them.</p>",
-        f'<div class="scroll">{_rows(heads, rows)}</div>',
+        "bookmark means that nothing happened since. Products may be complete until different "
+        f"times. All figures above end with {day_text(marts.last)}, for every product, so that "
+        "they cover the same days: what came later is not in them.</p>",
+        table,
+        f"<h3>{title}</h3>",
+        over_time(title, days, series, list(colours.values()), stacked=True),
+        "<p>A backfill, as here, reads many days in one window; a nightly run reads one day. The "
+        "table cannot show late events: the tap&rsquo;s closing metric, "
+        "<code>sync_summary</code>, counts them.</p>",
     )
 
 
-def _table(heads: list[str], rows: Iterable[Iterable[object]]) -> str:
-    return (
-        f'<details><summary>Table</summary><div class="scroll">{_rows(heads, rows)}</div></details>'
-    )
+def _series(rows: Iterable[Any], codes: Iterable[str | None]) -> dict[str, dict[date, int]]:
+    """Return the numbers of each product by day."""
+    series: dict[str, dict[date, int]] = {product_name(code): {} for code in codes}
+    for row in rows:
+        series[product_name(row.product)][row.day] = row.number
+    return series
 
 
-def _rows(heads: list[str], rows: Iterable[Iterable[object]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(_text(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+def _table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    return f"<details><summary>Table</summary>{all_rows(heads, rows)}</details>"
 
 
-def _text(value: object) -> str:
-    match value:
-        case int():
-            return f"{value:,}"
-        case datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
-        case date():
-            return f"{value:%a %Y-%m-%d}"
-    return str(value)
-
-
-def _colours(marts: Marts) -> dict[str, str]:
+def _colours(marts: SimpleNamespace) -> dict[str, str]:
     """Return the colour of each product, those with most users first."""
     products = [row.product for row in marts.users if row.product]
     return {code: COLOURS[sorted(products).index(code) % len(COLOURS)] for code in products}
@@ -345,7 +340,3 @@ def _swatch(colour: str | None) -> str:
 def _change(now: int, before: int) -> str:
     change = round(100 * (now / before - 1)) if before else 0
     return f"{change:+}%".replace("-", "&minus;") if change else "0%"
-
-
-def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"

@@ -4,7 +4,6 @@ The builders are those of Grafana's own library, which needs Python 3.11.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from grafana_foundation_sdk.builders import barchart, common, stat, table, timeseries
@@ -14,9 +13,8 @@ from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
 
+from analyze.grafana.macros import DASHBOARD
 from analyze.grafana.panels import ROWS, Panel, query
-
-FILE = Path(__file__).with_suffix(".json")
 
 POSTGRES = "grafana-postgresql-datasource"
 SOURCE = models.DataSourceRef(type_val=POSTGRES, uid="${datasource}")
@@ -64,7 +62,7 @@ def of_kind(panel: Panel) -> Any:
             made = barchart.Panel().x_field(*panel.labels).fill_opacity(80)
             made.stacking(shapes.StackingMode.NORMAL)
         case "table":
-            made = table.Panel().filterable(filterable=True)
+            made = table.Panel().filterable(filterable=True).min_width(90)
         case "matrix":
             made = matrix(*panel.labels)
     return made
@@ -133,4 +131,4 @@ def written(made: Any) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(written(dashboard()), encoding="utf-8")
+    DASHBOARD.write_text(written(dashboard()), encoding="utf-8")

@@ -30,7 +30,7 @@ LATE = {
     },
 }
 
-DATA = "The last 28 days of the data, whatever the range."
+DATA = "28 days up to the last day of any product, whatever the range; one behind has fewer days."
 WEEKS = "Complete weeks, at most 12, up to the end of the range."
 
 
@@ -41,11 +41,11 @@ class Panel:
     title: str
     kind: Kind
     sql: str
-    unit: str = "locale"
-    """Grafana's name of the unit: `locale` for numbers, `percentunit` for shares."""
     width: int = 12
     """Of 24."""
     height: int = 9
+    unit: str = "locale"
+    """Grafana's name of the unit: `locale` for numbers, `percentunit` for shares."""
     note: str = ""
     """What a reader has to know; Grafana shows it at the title."""
     labels: tuple[str, ...] = ()
@@ -132,8 +132,8 @@ RHYTHM = Row(
 TYPES = Row(
     "Event types",
     (
-        Panel("Most frequent event types", "bars", query("event_types"), labels=("Type",)),
-        Panel("Adoption", "table", query("adoption"), note=DATA, columns={"Share": SHARE}),
+        Panel("Most frequent event types", "bars", query("event_types"), 10, labels=("Type",)),
+        Panel("Adoption", "table", query("adoption"), 14, note=DATA, columns={"Share": SHARE}),
     ),
 )
 
@@ -166,6 +166,8 @@ HEALTH = Row(
             "stacked",
             query("window_ends"),
             width=24,
+            note="A nightly run ends a window each day; a backfill reads many days in one. Which "
+            "events were late is not in the table: the closing metric sync_summary counts them.",
         ),
     ),
 )
@@ -173,11 +175,14 @@ HEALTH = Row(
 RETENTION = Row(
     "Retention: $product",
     (
-        Panel("Users by week", "weeks", query("weekly_users"), note=WEEKS, labels=("Week",)),
+        Panel(
+            "Users by week", "weeks", query("weekly_users"), 12, 14, note=WEEKS, labels=("Week",)
+        ),
         Panel(
             "Share of users who came again, by weeks after their first",
             "matrix",
             query("retention"),
+            height=14,
             unit="percentunit",
             note=WEEKS,
             labels=("First week (users)", "Weeks later", "Retention"),

@@ -256,10 +256,11 @@ def test_the_exposures_name_what_dashboard_and_report_read() -> None:
     text = (PROJECT / "transform/models/exposures.yml").read_text(encoding="utf-8")
     readers = {
         "usage_dashboard": "analyze/grafana/dashboard.json",
-        "usage_report": "demo/marts.py",
+        "usage_report": "demo/queries/*.sql",
     }
     for exposure in yaml.safe_load(text)["exposures"]:
-        reader = (PROJECT / readers.pop(exposure["name"])).read_text(encoding="utf-8")
+        files = sorted(PROJECT.glob(readers.pop(exposure["name"])))
+        reader = "".join(file.read_text(encoding="utf-8") for file in files)
         named = re.findall(r"barchart__\w+", "".join(exposure["depends_on"]))
         assert sorted(named) == sorted(set(re.findall(r"barchart__\w+", reader)))
     assert readers == {}

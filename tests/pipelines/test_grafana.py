@@ -8,7 +8,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from operator import itemgetter
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from analyze.grafana.macros import DASHBOARD, Choice, committed, expanded, rows_of_panels
 from barchart_events_emulator import Emulator, Event
+from demo.dashboard import Grafana, write
 from demo.pipeline import PROJECT
 from demo.postgres_server import Postgres, PostgresError
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import CUSTOMER, arrived
-from tests.pipelines.grafana import DASHBOARD, Choice, check_shape, expanded, panels
+from tests.pipelines.browser import SIZES, Seen, needs_browser, opened
+from tests.pipelines.grafana import check_shape
 from tests.pipelines.marts import Row, computed, day_of, days_after, grouped, users_of
 from tests.pipelines.pipe import messages, settings_of
 from tests.pipelines.warehouses import InPostgres
@@ -30,6 +33,7 @@ FOLDER = PROJECT / "analyze" / "grafana"
 
 START = "2026-02-02T00:00:00+00:00"
 END = "2026-03-23T12:00:00+00:00"
+OTHER = "ZETA"
 # ALERT is behind, and nobody used ENTITLEMENTS on a day.
 BEHIND = "2026-03-20T12:00:00+00:00"
 QUIET = "2026-03-10"
@@ -104,7 +108,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Data]:
         for customer, products, end in (
             (CUSTOMER, ["ENTITLEMENTS", "WATCHLIST"], END),
             (CUSTOMER, ["ALERT"], BEHIND),
-            ("BARCHART", ["WATCHLIST"], "2026-02-12T00:00:00+00:00"),
+            (OTHER, ["WATCHLIST"], "2026-02-12T00:00:00+00:00"),
         ):
             span = {"customer": customer, "start_date": START, "end_date": end, "window_hours": 72}
             written = messages(settings_of(emulator, products=products, **span), folder)
@@ -132,6 +136,11 @@ def grants() -> str:
 
 
 Expected = Callable[[Data, Choice], list[Row]]
+
+
+def covers(choice: Choice, moment: int) -> bool:
+    """Return whether an instant (milliseconds) is in the range."""
+    return from_iso(choice.start) <= moment <= from_iso(choice.end)
 
 
 def users(rows: Iterable[Row]) -> int:
@@ -201,7 +210,7 @@ def rhythm(data: Data, choice: Choice) -> list[Row]:
     hours = Counter(
         (day_of(event["occurred_at"]), event["occurred_at"] // 3_600_000 % 24)
         for event in data.chosen(choice)
-        if choice.covers(event["occurred_at"])
+        if covers(choice, event["occurred_at"])
     )
     days = {row["day"] for row in data.days(choice)}
     return [
@@ -231,7 +240,7 @@ def adoption(data: Data, choice: Choice) -> list[Row]:
 def symbol_ranking(data: Data, choice: Choice) -> list[Row]:
     """Return the first twenty symbols of each product."""
     first = [row for row in data.of("barchart__symbol_ranking", choice) if row["rank"] <= 20]
-    first.sort(key=itemgetter("product", "rank", "symbol"))
+    first.sort(key=itemgetter("rank", "product", "symbol"))
     names = {"Symbol": "symbol", "Events": "events", "Users": "active_users"}
     return renamed(first, Product="product", Rank="rank", **names)
 
@@ -271,7 +280,7 @@ def window_ends(data: Data, choice: Choice) -> list[Row]:
     counts: Counter[tuple[Any, ...]] = Counter(
         (event["end"] // 86_400_000 * 86_400, event["product"])
         for event in data.chosen(choice)
-        if choice.covers(event["end"])
+        if covers(choice, event["end"])
     )
     return series(counts)
 
@@ -329,7 +338,7 @@ EXPECTED: Mapping[str, Expected] = {
 }
 
 
-PANELS = list(panels())
+PANELS = [(panel, row.get("repeat") == "product") for row, own in rows_of_panels() for panel in own]
 
 
 @pytest.mark.parametrize(("panel", "repeated"), PANELS, ids=[panel["title"] for panel, _ in PANELS])
@@ -360,6 +369,82 @@ def plain(rows: Iterable[Row]) -> list[Row]:
     return [{name: value_of(value) for name, value in row.items()} for row in rows]
 
 
+@pytest.fixture(scope="module", params=SIZES, ids=["wide", "narrow"])
+def drawn(
+    data: Data, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Seen:
+    """Draw the page of the demo, and open it in a browser."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    page = folder / "dashboard.html"
+    write(Grafana(data.postgres, datetime.fromisoformat(END)), page)
+    text = page.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    seen = opened(text, request.param, folder)
+    assert seen.width <= request.param[0]
+    assert seen.letters >= 10
+    assert seen.loaded == []
+    return seen
+
+
+@needs_browser
+def test_the_page_of_the_demo_draws_each_panel_with_its_numbers(data: Data, drawn: Seen) -> None:
+    """The numbers are those of the plain computation; the range is the one that the page opens."""
+    (choice, *_) = CHOICES
+    sections = {"H1"}
+    for panel, repeated in PANELS:
+        for product in choice.products if repeated else [""]:
+            section = f"panel-{panel['id']}" + f"-{product}" * repeated
+            sections.add(section)
+            shown = choice._replace(products=[product]) if repeated else choice
+            rows = EXPECTED[panel["title"]](data, shown)
+            assert rows
+            assert panel["title"] in drawn.text[section]
+            titles = {title.partition("\n")[0]: title for title in drawn.titles[section]}
+            for place, text in parts(panel, rows):
+                assert text in (titles[place] if place else drawn.text[section]), panel["title"]
+    assert set(drawn.text) == sections
+
+
+def parts(panel: dict[str, Any], rows: list[Row]) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a panel: on hover over a day, or (where the day is empty) to be seen."""
+    if "transformations" in panel:
+        row_of, _, value_of = rows[0]
+        form = "{:.0%}" if value_of == "Retention" else "{:.0f}"
+        for (label,), cells in grouped(rows, row_of).items():
+            yield "", "\t".join([label, *(form.format(cell[value_of]) for cell in cells)])
+        return
+    for row in rows:
+        if "Hours ago" in row:
+            row["Hours ago"] = (from_iso(END) - row["Complete until"]) / 3_600_000
+        texts = {name: shown(name, value) for name, value in row.items()}
+        metric = texts.pop("metric", "")
+        day = texts.pop("time", "") or texts.pop("Week", "")
+        if day:
+            for name, text in texts.items():
+                yield day, f"\n{metric or name}: {text or 'not known'}"
+        elif panel["type"] == "stat":
+            yield "", "\n".join(f"{text or 'not known'}\n{name}" for name, text in texts.items())
+        else:
+            yield "", ("\n" if panel["type"] == "barchart" else "\t").join(texts.values())
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a value as the page shows it in a column."""
+    if value is None:
+        return ""
+    if name in {"time", "Week"}:
+        seconds = isinstance(value, int)
+        day = date(1970, 1, 1) + timedelta(seconds=value) if seconds else date.fromisoformat(value)
+        return f"{day:%a} {day.day} {day:%b}"
+    if name in {"Complete until", "Last event", "First seen"}:
+        return f"{datetime.fromtimestamp(value / 1000, timezone.utc):%Y-%m-%d %H:%M}"
+    if name in {"Share", "Change"}:
+        return f"{value:.1%}"
+    if name == "stickiness":
+        return shown("", 100 * value) + "%"
+    return str(value) if isinstance(value, str) else f"{value:,.1f}".removesuffix(".0")
+
+
 def test_each_panel_has_an_expectation() -> None:
     assert {panel["title"] for panel, _ in PANELS} == set(EXPECTED)
 
@@ -380,11 +465,11 @@ def test_the_data_has_what_the_panels_are_about(data: Data) -> None:
 
 
 def test_the_variables_are_customers_and_their_products(data: Data) -> None:
-    made = json.loads(DASHBOARD.read_text(encoding="utf-8"))["templating"]["list"]
+    made = committed()["templating"]["list"]
     queries = {variable["name"]: variable["query"] for variable in made}
     nothing = Choice((), "", "")
     found = data.query(queries["customer"], nothing)
-    assert [row["customer"] for row in found] == ["BARCHART", CUSTOMER]
+    assert [row["customer"] for row in found] == [CUSTOMER, OTHER]
     assert [row["product"] for row in data.query(queries["product"], nothing)] == [*ALL]
 
 
@@ -404,9 +489,8 @@ def test_the_user_of_the_page_can_only_read(data: Data, statement: str) -> None:
 
 def test_the_committed_dashboard_is_what_the_program_writes() -> None:
     pytest.importorskip("grafana_foundation_sdk", reason="the library needs Python 3.11")
-    from analyze.grafana.dashboard import FILE, dashboard, written
+    from analyze.grafana.dashboard import dashboard, written
 
-    assert FILE == DASHBOARD
     assert DASHBOARD.read_text(encoding="utf-8") == written(dashboard())
 
 
@@ -424,6 +508,6 @@ def test_the_library_reads_the_dashboard_and_writes_it_again_without_a_differenc
 def test_the_provisioned_data_source_is_one_of_the_dashboard() -> None:
     read = (FOLDER / "provisioning" / "datasources" / "barchart.yaml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(read)["datasources"]
-    made = json.loads(DASHBOARD.read_text(encoding="utf-8"))["templating"]["list"]
+    made = committed()["templating"]["list"]
     assert source["type"] == next(each["query"] for each in made if each["type"] == "datasource")
     assert f"create role {source['user']} " in grants()

@@ -1,73 +1,22 @@
 """The report of `make demo-meltano`, in a browser: its numbers are counted from the events."""
 
 import json
-import os
 import re
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date
-from html import escape, unescape
-from typing import NamedTuple
 
 import pytest
 
 from demo.pipeline import PROJECT
 from tap_barchart_events.windows import HOUR, from_iso
-from tests.isolation import INHERITED
+from tests.pipelines.browser import SIZES, Seen, needs_browser, opened
 from tests.pipelines.marts import Row, days_after, grouped, sessions_of, users_of
 from tests.project.commands import output_of
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), "")
-needs_browser = pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")
-
-# At its start Chromium tries to reach a host elsewhere, whatever its flags: in a network of its
-# own that is no attempt of the test. Where tests have no such network, it does not count.
-ALONE = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() else [])]
-HEADLESS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
-
-# The page is in a frame, so that its width can be less than a browser's window has at least.
-# `innerText` has only what is shown: no table that is folded away.
-FRAME = """<!doctype html><pre id="seen"></pre>
-<iframe id="page" style="border: 0; width: {width}px; height: {height}px" srcdoc="{page}"></iframe>
-<script>
-onload = () => {{
-  const page = document.getElementById("page").contentDocument
-  const all = (of) => [...page.querySelectorAll(of)]
-  const sizes = all("body *").filter((e) => e.innerText)
-    .map((e) => parseFloat(getComputedStyle(e).fontSize)).filter((size) => size > 0)
-  document.getElementById("seen").textContent = JSON.stringify({{
-    text: Object.fromEntries(all("h1, section").map((e) => [e.id || e.tagName, e.innerText])),
-    bottom: Math.max(...all(".first section").map((e) => e.getBoundingClientRect().bottom)),
-    width: page.documentElement.scrollWidth,
-    letters: Math.min(...sizes),
-    charts: all("svg[role=img]").map((e) => e.getAttribute("aria-label"))
-      .concat(all("table.heat caption").map((e) => e.textContent)),
-    loaded: page.defaultView.performance.getEntriesByType("resource").map((e) => e.name),
-  }})
-}}
-</script>"""
-
-FIRST, LAST, UNDER_WAY = "2025-12-08", "2026-03-04", "2026-03-05"
-"""The demo's first day, its last whole one, and the one in which its second run ends."""
+FIRST, LAST = "2025-12-08", "2026-03-04"
+"""The demo's first day, and its last whole one."""
 NAMES = {"WATCHLIST": "Watchlist", "PORTFOLIO": "Portfolio", "ALERT": "Alerts"}
-
-
-class Seen(NamedTuple):
-    """What the browser shows."""
-
-    text: dict[str, str]
-    """Visible text, by the section's id; the heading's is ``H1``."""
-    bottom: float
-    """Where the first three sections end, in pixels from the top of the window."""
-    width: float
-    """Width of what there is to see; more than the window's if the page scrolls sideways."""
-    letters: float
-    """Smallest size of letters, in pixels."""
-    charts: list[str]
-    """Texts that stand for charts."""
-    loaded: list[str]
-    """Addresses that the page has loaded."""
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +38,12 @@ def events(report: str) -> list[Row]:
     return records
 
 
-@pytest.fixture(scope="module", params=[(1280, 800), (390, 844)], ids=["wide", "narrow"])
+@pytest.fixture(scope="module", params=SIZES, ids=["wide", "narrow"])
 def seen(
     report: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Seen:
     """Open the report in a browser."""
-    width, height = request.param
-    folder = tmp_path_factory.mktemp("browser")
-    frame = folder / "frame.html"
-    frame.write_text(FRAME.format(page=escape(report), width=width, height=height), "utf-8")
-    profile = f"--user-data-dir={folder / 'profile'}"
-    alone = ALONE if INHERITED in os.environ else []
-    document = output_of(*alone, BROWSER, *HEADLESS, profile, frame.as_uri())
-    found = re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)
-    assert found, document[:2000]
-    return Seen(**json.loads(unescape(found[1])))
+    return opened(report, request.param, tmp_path_factory.mktemp("browser"))
 
 
 def within(rows: Iterable[Row], days: int, until: str = LAST) -> list[Row]:
@@ -147,7 +87,7 @@ def test_the_first_screen_says_how_many_used_what_and_who_came_back(
         assert f"{this:,} {name} ({change(this, last)})" in seen.text["users"]
 
     adding = [event for event in events if event["type"] == "WATCHLIST-SYMBOL-ADDED"]
-    number = len(users_of(within(adding, 28, UNDER_WAY)))
+    number = len(users_of(within(adding, 28)))
     assert f"Watchlist: symbol added\n{number}\n" in seen.text["used"]
     assert f"Of {len(users_of(within(events, 28)))} users in 28 days" in seen.text["used"]
 
@@ -200,8 +140,8 @@ def test_features_symbols_and_products_are_those_of_the_events(
     seen: Seen, events: list[Row]
 ) -> None:
     for product, name in NAMES.items():
-        own = [event for event in events if event["product"] == product]
-        recent = within(own, 28, UNDER_WAY)
+        own = [e for e in events if e["product"] == product and e["day"] <= LAST]
+        recent = within(own, 28)
         users = [len(users_of(rows)) for rows in grouped(recent, "type").values()]
         half = sum(2 * number >= len(users_of(recent)) for number in users)
         text = f"{name}\n\n{len(users_of(recent))} users in 28 days; {half} of "
@@ -228,6 +168,26 @@ def test_features_symbols_and_products_are_those_of_the_events(
 
 
 @needs_browser
+def test_the_report_says_what_its_days_cover_and_which_windows_brought_the_events(
+    report: str, seen: Seen, events: list[Row]
+) -> None:
+    assert "to Wed 4 Mar 2026, the last day that is complete for every product" in report
+    assert "All figures above end with Wed 4 Mar, for every product" in seen.text["health"]
+    assert "closing metric, sync_summary, counts them" in seen.text["health"]
+    assert max(event["end"] for event in events)[:10] > LAST
+    ended: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        day = date.fromisoformat(event["end"][:10])
+        if event["product"] in NAMES:
+            ended[f"{day:%a} {day.day} {day:%b}", NAMES[event["product"]]] += 1
+    titles = {title.partition("\n")[0]: title for title in seen.titles["health"]}
+    for (day_text, name), number in ended.items():
+        assert f"\n{name}: {number:,}" in titles[day_text]
+    found = sum(title.count(f"\n{name}: ") for title in titles.values() for name in NAMES.values())
+    assert found == len(ended)
+
+
+@needs_browser
 def test_the_page_fits_its_window_and_has_a_text_for_each_chart(
     seen: Seen, request: pytest.FixtureRequest
 ) -> None:
@@ -235,7 +195,7 @@ def test_the_page_fits_its_window_and_has_a_text_for_each_chart(
     assert seen.width <= width
     assert seen.bottom < height
     assert seen.letters >= 10
-    assert len(seen.charts) == 4
+    assert len(seen.charts) == 5
     assert all(len(text.split()) > 3 for text in seen.charts)
     assert seen.loaded == []
     assert not re.search(r"[A-Z]{4,}-[A-Z]", "".join(seen.text.values()))

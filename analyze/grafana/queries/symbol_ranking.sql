@@ -7,4 +7,4 @@ select
 from barchart_marts.barchart__symbol_ranking
 where customer = ${customer:sqlstring} and product in (${product:sqlstring})
     and rank <= 20
-order by product, rank, symbol
+order by rank, product, symbol
