@@ -10,20 +10,18 @@ query, so those statements of the target are put in other words here, and nothin
 
     python emulated_snowflake.py load FOLDER SETTINGS < messages     target-snowflake
     python emulated_snowflake.py query FOLDER < statements           rows of each, as JSON
-    python emulated_snowflake.py serve FOLDER COMMAND...             a command, with a server
+    python emulated_snowflake.py serve FOLDER PORT                   a server, on loopback
 
-A command finds the server's port on loopback in `SNOWFLAKE_PORT`. For dbt, one statement more is
-put in other words: a temporary table, which fakesnow cannot make in a schema, is a table.
+The server writes a line when it can be reached, and ends with its stdin. For dbt, one statement
+more is put in other words: a temporary table, which fakesnow cannot make in a schema, is a table.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 from decimal import Decimal
@@ -126,29 +124,27 @@ def _plain(value: object) -> int | str:
     return int(value) if isinstance(value, Decimal) and value == int(value) else str(value)
 
 
-def serve(databases: Path, command: list[str]) -> int:
-    """Run a command while a server on loopback answers for Snowflake; return its exit code."""
+def serve(databases: Path, port: str) -> None:
+    """Answer for Snowflake until stdin ends."""
     # Only Python 3.11 or later has them here.
     import fakesnow.server
     import uvicorn
 
     fakesnow.server.shared_fs = fakesnow.instance.FakeSnow(db_path=databases)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
+    with socket.create_server(("127.0.0.1", int(port))) as listening:
         server = uvicorn.Server(uvicorn.Config(fakesnow.server.app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            port = str(listening.getsockname()[1])
-            environ = {**os.environ, "SNOWFLAKE_PORT": port}
-            return subprocess.run(command, env=environ, check=False).returncode
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            sys.stdin.read()
         finally:
             server.should_exit = True
             thread.join()
 
 
-def main() -> int:
+def main() -> None:
     """Do as the command line says."""
     action, folder, *rest = sys.argv[1:]
     stage = Stage(Path(folder) / "stage")
@@ -157,14 +153,14 @@ def main() -> int:
     databases = Path(folder) / "databases"
     databases.mkdir(parents=True, exist_ok=True)
     if action == "serve":
-        return serve(databases, rest)
+        serve(databases, *rest)
+        return
     with fakesnow.patch(db_path=databases):
         if action == "load":
             load(*rest)
         else:
             query()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,19 +1,21 @@
 """The plain Singer pipe: the tap as a process, its messages, and a target that reads them."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from barchart_events_emulator import Emulator
-from demo.pipeline import PROJECT, Pipeline
+from demo.pipeline import MELTANO, PROJECT, Pipeline
 from demo.postgres_server import Postgres
 from tests.expected_events import CUSTOMER, EventValues, arrived
-from tests.project.commands import output_of
-from tests.tap_runs import bookmarks
+from tests.project.commands import Programs
+from tests.tap_runs import Tap, bookmarks
 
-TARGET_POSTGRES = PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres"
+LOADER = PROJECT / ".meltano" / "loaders" / "target-postgres" / "venv"
+TARGET_POSTGRES = LOADER / "bin" / "target-postgres"
+OF_TARGET = Programs(LOADER, "target_postgres.target", "psycopg")
+OF_MELTANO = Programs(PROJECT / ".venv-meltano", "meltano.cli", "alembic.command")
 
 
 def settings_of(emulator: Emulator, **more: Any) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def into_postgres(postgres: Postgres, schema: str) -> dict[str, str]:
 
 def kept_bookmarks(pipeline: Pipeline, state_id: str) -> dict[str, str]:
     """Return the bookmarks that Meltano keeps of the products."""
-    return bookmarks(pipeline.state(state_id)["singer_state"])
+    environment = f"--environment={state_id.partition(':')[0]}"
+    command = (MELTANO, environment, "state", "get", state_id)
+    return bookmarks(json.loads(OF_MELTANO(*command, folder=pipeline.folder))["singer_state"])
 
 
 def loaded_into(postgres: Postgres, schema: str) -> dict[str, EventValues]:
@@ -86,7 +90,9 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def messages(settings: Mapping[str, Any], folder: Path) -> str:
     """Run the tap to its end and return what it wrote to stdout."""
-    return _configured(folder, settings, sys.executable, "-m", "tap_barchart_events")
+    done = Tap(folder, settings).end(timeout=300)
+    assert done.code == 0, done.log[-5000:]
+    return done.written.decode()
 
 
 def load_into_postgres(
@@ -108,12 +114,6 @@ def load_into_postgres(
         "validate_records": False,
         **settings,
     }
-    _configured(folder, target, TARGET_POSTGRES, given=written)
-
-
-def _configured(
-    folder: Path, settings: Mapping[str, Any], *command: str | Path, given: str = ""
-) -> str:
     config = folder / "config.json"
-    config.write_text(json.dumps(settings), encoding="utf-8")
-    return output_of(*command, "--config", config, folder=folder, given=given)
+    config.write_text(json.dumps(target), encoding="utf-8")
+    OF_TARGET(TARGET_POSTGRES, "--config", config, folder=folder, given=written)

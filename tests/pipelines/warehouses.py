@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import duckdb
 import pytest
 
 from barchart_events_emulator import Emulator
+from demo.environment import clean_environment
 from demo.marts import TRANSFORM
 from demo.pipeline import PROJECT, Pipeline
 from demo.postgres import MARTS
@@ -34,7 +38,7 @@ from tests.pipelines.pipe import (
     variables,
 )
 from tests.pipelines.usage import DELETED, NEW, OLD, REREAD
-from tests.project.commands import output_of
+from tests.project.commands import Programs
 
 PRODUCTS = ["BARCHART-EXCEL", "ENTITLEMENTS", "PORTFOLIO"]
 ADDED = "CMDTYVIEW"
@@ -53,29 +57,34 @@ NUMBERS = {
 Models = dict[str, list[Row]]
 """The rows of each model."""
 
-DBT = PROJECT / ".meltano/utilities/dbt-postgres/venv/bin/dbt"
-PYTHON = PROJECT / ".venv-snowflake" / "bin" / "python"
+SNOWFLAKE = PROJECT / ".venv-snowflake"
 SCRIPT = PROJECT / "tests" / "pipelines" / "emulated_snowflake.py"
 
 needs_snowflake = pytest.mark.skipif(
-    not list(PYTHON.parent.parent.glob("lib/python*/site-packages/fakesnow")),
+    not list(SNOWFLAKE.glob("lib/python*/site-packages/fakesnow")),
     reason="fakesnow, the emulated Snowflake, needs Python 3.11 or later",
 )
+
+
+ADAPTERS = [f"dbt.adapters.{name}" for name in ("duckdb", "postgres", "snowflake")]
+DBT_VENV = PROJECT / ".meltano" / "utilities" / "dbt-postgres" / "venv"
+OF_DBT = Programs(DBT_VENV, "dbt.cli.main", *ADAPTERS)
+OF_SNOWFLAKE = Programs(SNOWFLAKE, "fakesnow", "target_snowflake.target")
 
 
 class Dbt:
     """dbt with one database, and a folder, `target`, for what it writes."""
 
-    def __init__(self, target: str, folder: Path, *launcher: str | Path, **environ: str) -> None:
+    def __init__(self, target: str, folder: Path, **environ: str) -> None:
         """Take the database.
 
         Args:
             target: Its name in `profiles.yml`.
-            folder: Where dbt keeps what it has parsed, and its log.
-            launcher: A command that runs dbt, whose last arguments are those of dbt's.
+            folder: Where dbt keeps what it has parsed.
             environ: Environment variables: the connection.
         """
-        self._command = (*launcher, DBT)
+        self.serving: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What lets dbt reach the database."""
         self.target = folder / "target"
         self._environ = {
             "HOME": str(folder),
@@ -85,14 +94,15 @@ class Dbt:
             "DBT_PROFILES_DIR": str(TRANSFORM),
             "DBT_TARGET_PATH": str(self.target),
             "DBT_LOG_PATH": str(folder / "logs"),
+            "DBT_LOG_LEVEL_FILE": "none",
             **environ,
         }
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command of dbt's, which has to end with a code; return what it wrote."""
-        return output_of(
-            *self._command, *arguments, code=code, folder=TRANSFORM, environ=self._environ
-        )
+        program = DBT_VENV / "bin" / "dbt"
+        with self.serving():
+            return OF_DBT(program, *arguments, folder=TRANSFORM, environ=self._environ, code=code)
 
     def results(self, name: str = "run_results.json") -> dict[str, dict[str, Any]]:
         """Return the results of the last command, by the name of the model or test."""
@@ -109,8 +119,13 @@ class Snowflake:
     """An emulated Snowflake, whose databases are files in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Start with no database."""
+        """Start with no database.
+
+        The port stays the same: with another one, dbt would parse all files again.
+        """
         self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.port = listening.getsockname()[1]
 
     def load(self, written: str, **settings: Any) -> None:
         """Run target-snowflake over messages."""
@@ -123,8 +138,22 @@ class Snowflake:
 
     def _run(self, action: str, given: str, *arguments: str) -> str:
         # fakesnow and the target put files there and leave them.
-        command: list[str | Path] = [PYTHON, SCRIPT, action, self.folder]
-        return output_of(*command, *arguments, given=given, environ={"TMPDIR": str(self.folder)})
+        environ = {"TMPDIR": str(self.folder)}
+        options: dict[str, Any] = {"folder": self.folder, "environ": environ, "given": given}
+        return OF_SNOWFLAKE(SCRIPT, action, self.folder, *arguments, **options)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Answer at the port."""
+        python = SNOWFLAKE / "bin" / "python"
+        command: list[str | Path] = [python, SCRIPT, "serve", self.folder, str(self.port)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        environ = clean_environment(TMPDIR=str(self.folder))
+        with subprocess.Popen(command, env=environ, text=True, **pipes) as server:
+            assert server.stdout
+            assert server.stdout.readline() == "ready\n"
+            yield
+            server.communicate()
 
 
 class Warehouse(ABC):
@@ -318,8 +347,9 @@ class InSnowflake(Warehouse):
         super().__init__(folder)
         self.snowflake = Snowflake(folder)
         (folder / "profiles.yml").write_text(SNOWFLAKE_PROFILE, encoding="utf-8")
-        launcher = (PYTHON, SCRIPT, "serve", folder)
-        self.dbt = Dbt("snowflake", folder / "dbt", *launcher, DBT_PROFILES_DIR=str(folder))
+        environ = {"DBT_PROFILES_DIR": str(folder), "SNOWFLAKE_PORT": str(self.snowflake.port)}
+        self.dbt = Dbt("snowflake", folder / "dbt", **environ)
+        self.dbt.serving = self.snowflake.serving
 
     def load(self, written: str) -> None:
         """Run target-snowflake."""

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from demo.pipeline import PROJECT
 from tap_barchart_events import exceptions
 from tap_barchart_events.output.signals import CLOSED, SIGNALS
 from tap_barchart_events.products import PRODUCTS
-from tests.project.commands import output_of
+from tests.project.commands import Programs, output_of
 from tests.settings_pages import about
 from tests.tap_runs import Tap, output_mode, settings_of, synced
 
@@ -82,15 +81,18 @@ def test_targets_of_make_exist() -> None:
     output_of("make", "--dry-run", *sorted(named))
 
 
-@functools.cache
-def helped(*command: str) -> str:
-    """Return what a command says with `--help`, in a project without its user's `.env`."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(PROJECT / "meltano.yml", folder)
-        return output_of(PROJECT / command[0], *command[1:], "--help", folder=Path(folder))
+def test_programs_and_options_of_the_commands_exist(tmp_path: Path) -> None:
+    """In a project without its user's `.env`."""
+    shutil.copy(PROJECT / "meltano.yml", tmp_path)
+    libraries = {".venv": "tap_barchart_events.tap", ".venv-meltano": "meltano.cli"}
+    libraries[".venv-dagster"] = "dagster._cli"
+    of = {name: Programs(PROJECT / name, module) for name, module in libraries.items()}
 
+    @functools.cache
+    def helped(*command: str) -> str:
+        programs = of[command[0].partition("/")[0]]
+        return programs(PROJECT / command[0], *command[1:], "--help", folder=tmp_path)
 
-def test_programs_and_options_of_the_commands_exist() -> None:
     checked = set()
     for words in commands():
         program = Path(words[0]).name
