@@ -67,7 +67,8 @@ test:  ## the whole test suite but the soak, or ARGS="tests/files -k quote"
 	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
-soak: $(VENV)  ## half an hour of crashes, resumptions, interleavings and properties
+soak:  ## half an hour of crashes, resumptions, interleavings and properties, and the shards of Dagster
+	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 
 # The parts of the suite that need neither Linux nor Meltano, a database or Dagster.

@@ -79,7 +79,12 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(
-    scope="module", params=["postgres", "duckdb", pytest.param("snowflake", marks=needs_snowflake)]
+    scope="module",
+    params=[
+        "postgres",
+        "duckdb",
+        pytest.param("snowflake", marks=[needs_snowflake, pytest.mark.soak]),
+    ],
 )
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Load and build twice, and then build from scratch."""
@@ -90,9 +95,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         warehouse = InDuckDB(folder) if request.param == "duckdb" else InSnowflake(folder)
     usage = Usage()
-    with Emulator(
-        source=usage, header=True, added_column="mood", columns={"PORTFOLIO": COLUMNS}
-    ) as emulator:
+    with used(usage) as emulator:
         warehouse.first(emulator)
         first = warehouse.models()
         first_expected = computed(expected_events(emulator, PRODUCTS, *NEW), FIRST_ENDS)
@@ -106,6 +109,11 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     rebuilt = warehouse.models()
     expected = (first_expected, then_expected, again_expected)
     return Built(warehouse, first, then, again, *expected, then_results, again_results, rebuilt)
+
+
+def used(usage: Usage) -> Emulator:
+    """Return the service with a usage, whose files have columns that the vendor has added."""
+    return Emulator(source=usage, header=True, added_column="mood", columns={"PORTFOLIO": COLUMNS})
 
 
 def all_events(emulator: Emulator) -> dict[str, EventValues]:
@@ -146,6 +154,16 @@ def rounded(row: Row) -> Row:
 
 def test_a_first_build_is_what_an_obvious_computation_says(built: Built) -> None:
     assert differences(without(built.first), built.first_expected) == {}
+
+
+@needs_snowflake
+def test_a_first_build_on_snowflake_is_so_too(tmp_path: Path) -> None:
+    """The builds after it, which take a minute there, are in the soak."""
+    warehouse = InSnowflake(tmp_path)
+    with used(Usage()) as emulator:
+        warehouse.first(emulator)
+        expected = computed(expected_events(emulator, PRODUCTS, *NEW), FIRST_ENDS)
+    assert differences(without(warehouse.models()), expected) == {}
 
 
 def test_an_incremental_build_after_an_old_month_and_late_events_is_so_too(built: Built) -> None:
@@ -309,17 +327,19 @@ def test_an_incremental_build_writes_the_days_that_have_other_events(built: Buil
         assert written == len(rows), name
 
 
-def test_lines_of_target_jsonl_are_read_and_each_event_once(tmp_path: Path) -> None:
+def test_lines_of_target_jsonl_are_read_and_each_event_once(
+    small: InDuckDB, tmp_path: Path
+) -> None:
     """The target appends, so what comes again is there again."""
     with Emulator(source=Usage(), header=True, added_column="mood") as emulator:
         written = messages(first_month(emulator), tmp_path)
         expected = expected_events(emulator, PRODUCTS, *NEW)
     records = [json.loads(line) for line in written.splitlines()]
     lines = [json.dumps(one["record"]) for one in records if one["type"] == "RECORD"]
-    (tmp_path / "events.jsonl").write_text("\n".join(lines + lines[:100]), encoding="utf-8")
-    warehouse = InDuckDB(tmp_path, "events.jsonl")
-    warehouse.dbt("run", "--select", "stg_barchart__events")
-    found = without(warehouse.models(["stg_barchart__events"]))
+    written = "\n".join(lines + lines[:100])
+    (small.folder / "events.jsonl").write_text(written, encoding="utf-8")
+    small.dbt("run", "--select", "stg_barchart__events")
+    found = without(small.models(["stg_barchart__events"]))
     models = computed(expected, FIRST_ENDS)
     assert differences(found, {name: models[name] for name in found}) == {}
 

@@ -1,6 +1,8 @@
 """Files for Meltano, its hub, GitHub and pre-commit agree with the tap and with each other."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,11 @@ from tests.settings_pages import about, between, pages
 OF_THE_HUB = {"domain_url", "keywords", "maintenance_status", "next_steps", "quality"}
 OF_THE_HUB |= {"settings_group_validation", "settings_preamble", "supported_python_versions"}
 OF_THE_HUB |= {"usage"}
+
+LOADERS = (
+    PROJECT / ".meltano/loaders/target-postgres/venv/bin/target-postgres",
+    PROJECT / ".venv-snowflake/bin/target-snowflake",
+)
 
 PYPROJECT = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
 PYTHONS = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PYPROJECT)
@@ -60,6 +67,17 @@ def test_meltano_yml_passes_the_schema_of_the_installed_meltano() -> None:
     assert meltano_errors(MELTANO) == []
     other = {**TAP, "capabilities": ["catalogue"]}
     assert meltano_errors({**MELTANO, "plugins": {"extractors": [other]}})
+
+
+@pytest.mark.parametrize("command", LOADERS, ids=lambda path: path.name)
+def test_every_setting_of_a_loader_is_one_that_it_has(command: Path) -> None:
+    there: dict[str, Any] = json.loads(output_of(command, "--about", "--format=json"))
+    has = there["settings"]["properties"]
+    (loader,) = [one for one in MELTANO["plugins"]["loaders"] if one["name"] == command.name]
+    for setting in loader["settings"]:
+        assert setting["name"] in has
+        assert setting["kind"].replace("password", "string") in has[setting["name"]]["type"]
+    assert set(loader["capabilities"]) <= set(there["capabilities"])
 
 
 def test_the_hub_defines_the_extractor_of_meltano_yml(said: dict[str, Any]) -> None:
@@ -133,6 +151,15 @@ def test_a_check_runs_the_linters_that_need_no_other_environment() -> None:
 def test_macos_runs_the_portable_part_of_the_suite() -> None:
     job = loaded(".github/workflows/tests.yml")["jobs"]["macos"]
     assert [step["run"] for step in job["steps"] if "run" in step] == ["make test-portable"]
+
+
+def test_a_workflow_runs_the_soak_each_week() -> None:
+    workflow = loaded(".github/workflows/soak.yml")
+    # YAML 1.1 reads the key `on` as true.
+    (schedule,) = workflow[True]["schedule"]  # type: ignore[index]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", schedule["cron"])
+    (job,) = workflow["jobs"].values()
+    assert job["steps"][-1]["run"] == "make soak"
 
 
 def test_only_the_job_that_publishes_has_an_identity_and_it_runs_no_code_of_the_project() -> None:

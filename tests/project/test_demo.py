@@ -104,6 +104,7 @@ def test_the_demo_into_postgres_shows_all_that_the_service_holds_and_keeps_the_s
     assert "<h3>Active users</h3>" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_the_demo_with_meltano_fails_when_fewer_events_arrive_than_the_service_holds(
     tmp_path: Path,
 ) -> None:
