@@ -39,8 +39,8 @@ def test_nightly_runs_with_lookback_load_each_event_once(
     tmp_path: Path, postgres: Postgres, schema: str
 ) -> None:
     """Late events, a column that the vendor adds, a product that the user adds, BATCH files."""
-    before = Emulator(events_per_hour=60)
-    after = Emulator(events_per_hour=60, added_column="mood")
+    before = Emulator(events_per_hour=20)
+    after = Emulator(events_per_hour=20, added_column="mood")
     pipeline = Pipeline(tmp_path / "project")
 
     def with_moods_from_the_fourth(
@@ -59,26 +59,27 @@ def test_nightly_runs_with_lookback_load_each_event_once(
         pipeline.run(*blocks, environment="prod", settings=settings)
         assert loaded_into(postgres, schema) == expected_events(emulator, products, START, end)
 
-    with Emulator(events_per_hour=60, late_share=0.1, header=True) as emulator:
+    secret = "correct horse battery staple"  # noqa: S105 - made up for this test
+    with Emulator(events_per_hour=20, late_share=0.1, header=True, password=secret) as emulator:
         night(DAYS[0], "WATCHLIST")
         in_time = expected_events(emulator, ["WATCHLIST"], START, DAYS[0])
 
         emulator.release_late()
-        night(DAYS[1], "WATCHLIST", environ={"TARGET_POSTGRES_USE_COPY": "false"})
         all_events = expected_events(emulator, ["WATCHLIST"], START, DAYS[0])
         assert len(in_time) < len(all_events), "none was late"
-
         emulator.source, emulator.added_column = with_moods_from_the_fourth, "mood"
-        night(DAYS[3], "WATCHLIST")
+        night(DAYS[3], "WATCHLIST", environ={"TARGET_POSTGRES_USE_COPY": "false"})
         moods = "select from events where extra ->> 'mood' is not null"
         assert postgres.rows(moods, schema=schema)
         assert "portfolio_id" not in types(postgres, schema)
 
-        night(DAYS[3], "WATCHLIST", "PORTFOLIO")
-        for end, file_format in ((DAYS[4], "jsonl"), (DAYS[5], "parquet")):
-            files = batch_config(tmp_path / file_format, file_format, 2048)
+        for end, file_format, size in ((DAYS[4], "jsonl", 512), (DAYS[5], "parquet", 2048)):
+            files = batch_config(tmp_path / file_format, file_format, size)
             night(end, "WATCHLIST", "PORTFOLIO", batch_config=files)
             assert len(list((tmp_path / file_format).iterdir())) > 1
+    log = pipeline.log.read_text(encoding="utf-8")
+    assert "tap-barchart-events" in log
+    assert secret not in log
 
     made = types(postgres, schema)
     assert made["portfolio_id"] == made["event_id"] == made["type"] == "text"

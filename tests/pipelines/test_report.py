@@ -8,8 +8,10 @@ from datetime import date
 
 import pytest
 
+from barchart_events_emulator import Emulator
 from demo.pipeline import PROJECT
 from tap_barchart_events.windows import HOUR, from_iso
+from tests.expected_events import arrived, expected_events
 from tests.pipelines.browser import SIZES, Seen, needs_browser, opened
 from tests.pipelines.marts import Row, days_after, grouped, sessions_of, users_of
 from tests.project.commands import output_of
@@ -206,3 +208,13 @@ def test_the_report_refers_to_nothing_outside(report: str) -> None:
     assert "<script" not in report
     assert not re.search(r"""\b(src|href)=["'][^#]|@import|url\((?!#)""", report)
     assert len(report) < 300_000
+
+
+def test_two_runs_of_meltano_load_each_event_once(events: list[Row]) -> None:
+    """The target appends, so an event that was loaded again would be there twice."""
+    end = "2026-03-05T16:00:00Z"
+    service = Emulator(population="users", events_per_hour=6, clock=lambda: from_iso(end))
+    products = ["ALERT", "CMDTYVIEW", "PORTFOLIO", "WATCHLIST"]
+    of_the_tests = {"day", "occurred_at"}
+    records = [{n: row[n] for n in row.keys() - of_the_tests} for row in events]
+    assert arrived(records) == expected_events(service, products, f"{FIRST}T00:00:00Z", end)
