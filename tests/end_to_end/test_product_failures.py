@@ -113,13 +113,12 @@ def test_refused_credentials_end_the_whole_sync(
 def test_too_little_memory_ends_the_whole_sync(
     service: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect(file: Path, *limits: Any) -> Any:
-        if b"ALERT" in file.read_bytes():
+    def limit(columns: int, *_: int) -> int:
+        if columns == 5:  # as ALERT has
             raise MemoryError
-        return engine_connect(file, *limits)
+        return engine.memory_limit(columns, 0, 0)
 
-    engine_connect = engine._connect  # noqa: SLF001 - memory cannot run out for one file only
-    monkeypatch.setattr(engine, "_connect", connect)
+    monkeypatch.setattr("tap_barchart_events.files.export_file.memory_limit", limit)
     outcome = sync(settings_of(service, products=[*PRODUCTS[1:], "ALERT"]))
     assert "products failed" not in outcome.reason
     assert re.search("ALERT 2026-03-02 0.:00 → 0.:00: .* memory", outcome.reason)
