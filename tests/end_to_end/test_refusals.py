@@ -14,7 +14,7 @@ from tap_barchart_events.exceptions import SettingError
 from tap_barchart_events.tap import TapBarchartEvents
 from tap_barchart_events.windows import from_iso
 from tests.expected_events import arrived, expected_events
-from tests.tap_runs import START, Outcome, Run, hour, output_mode, state_at
+from tests.tap_runs import MODES, START, Outcome, Run, hour, output_mode, state_at
 
 SECONDS = 10
 """Where no wait is due, a refusal takes seconds: the start of Python included."""
@@ -83,15 +83,16 @@ def test_a_job_that_comes_to_nothing(
 
 
 @pytest.mark.parametrize(
-    ("mode", "row", "why"),
+    ("row", "why"),
     [
-        ("bulk", b"1772416800000|A|b", "has 3 fields instead of 9"),
-        ("one by one", b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
-        ("files", b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
-        ("bulk", b"|WATCHLIST-CREATED|||||||", "timestamp"),
-        ("bulk", b'1772416800002|A|u|w|"a||||\n1772416800003|A|u|w|b"||||', "set quote_character"),
+        (b"1772416800000|A|b", "has 3 fields instead of 9"),
+        (b"yesterday|WATCHLIST-CREATED|||||||", "'yesterday'"),
+        (b"1772416800000|WATCHLIST-CREATED|\xff||||||", "UTF-8"),
+        (b"|WATCHLIST-CREATED|||||||", "timestamp"),
+        (b'1772416800002|A|u|w|"a||||\n1772416800003|A|u|w|b"||||', "set quote_character to empty"),
     ],
 )
+@pytest.mark.parametrize("mode", MODES)
 def test_a_corrupt_row_is_reported_with_its_line_and_no_more_of_its_content(
     service: Emulator, refused: Run, tmp_path: Path, mode: str, row: bytes, why: str
 ) -> None:

@@ -364,7 +364,9 @@ def test_a_signal_counts_though_the_target_has_ended_too(
     assert tap.left_behind == []
 
 
-@pytest.mark.parametrize(("closed", "code"), [(">&-", 141), ("<&- 2>&-", 0), (">&- 2>&-", 141)])
+@pytest.mark.parametrize(
+    ("closed", "code"), [(">&-", 141), ("2>&-", 0), ("<&- 2>&-", 0), (">&- 2>&-", 141)]
+)
 def test_streams_closed_from_the_beginning(
     service: Emulator, start: Callable[..., Tap], closed: str, code: int
 ) -> None:
