@@ -23,7 +23,6 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.exceptions import ProductsFailedError, SettingError, TooLargeError
 from tap_barchart_events.exports.jobs import Export, JobPolicy
-from tap_barchart_events.files.engine import Databases
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.output.batch_files import check_storage, store_all
@@ -145,15 +144,13 @@ class EventsStream(Stream):
             schema_columns=columns,
         )
 
-        databases = Databases(folder)
-
         def open_file(export: Export) -> ExportFile:
             return ExportFile(
                 path=export.path,
                 product=export.product,
                 window=export.window,
                 options=options,
-                databases=databases,
+                directory=folder,
                 has_null_product=export.has_null_product,
             )
 

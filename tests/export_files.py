@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.engine import Databases
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
@@ -54,7 +53,7 @@ def checked(
             product=product,
             window=window,
             options=replace(OPTIONS, schema_columns=columns, **options),
-            databases=Databases(Path(folder)),
+            directory=Path(folder),
         )
         with closing(export):
             export.check()

@@ -1,4 +1,4 @@
-"""DuckDB within bounds: one thread, bounded memory, one folder to read and write.
+"""DuckDB within bounds: one thread, bounded memory, one file to read, one directory to write.
 
 It runs SQL and does not depend on events.
 
@@ -59,25 +59,6 @@ class UnreadableRowError(FileError):
 
 
 @dataclass(slots=True, eq=False)
-class Databases:
-    """The databases for the files in one folder: opening one takes 15 ms.
-
-    Each works with one file at a time. None has network, extensions or access to other files.
-    """
-
-    folder: Path
-    """An existing private folder; with it goes all that DuckDB writes."""
-
-    idle: list[duckdb.DuckDBPyConnection] = field(default_factory=list, init=False)
-
-    def take(self) -> duckdb.DuckDBPyConnection:
-        """Return a database that is not in use."""
-        with suppress(IndexError):
-            return self.idle.pop()
-        return _open_database(self.folder)
-
-
-@dataclass(slots=True, eq=False)
 class Engine:
     """A connection to DuckDB, made when it is first needed.
 
@@ -85,20 +66,26 @@ class Engine:
     the engine raises ``KeyboardInterrupt`` in its place.
     """
 
-    databases: Databases
+    file: Path
+    """The file that DuckDB may read."""
+
+    parent: Path
+    """An existing directory, in which the engine makes one of its own."""
 
     memory: int = BASE_MEMORY
     """How many bytes of memory DuckDB may use before it spills to disk."""
 
-    _database: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
+    _own: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
 
     def close(self) -> None:
-        """Free memory and disk; the database can be used again."""
-        if self._connection and self._database:
+        """Free memory and disk."""
+        if self._connection:
             self._connection.close()
             self._connection = None
-            self.databases.idle.append(self._database)
+        if self._own:
+            self._own.cleanup()
+            self._own = None
 
     def interrupt(self) -> None:
         """End the query that another thread runs; it raises ``SyncStopped`` there."""
@@ -107,15 +94,17 @@ class Engine:
                 connection.interrupt()
 
     @property
+    def directory(self) -> Path:
+        """The engine's own directory, which ``close`` removes."""
+        if self._own is None:
+            self._own = tempfile.TemporaryDirectory(dir=self.parent, prefix="events-")
+        return Path(self._own.name)
+
+    @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The connection; its temporary tables are gone when it is closed."""
+        """The connection: without network, extensions or other files."""
         if self._connection is None:
-            self._database = self.databases.take()
-            connection = self._database.cursor()
-            connection.execute(f"SET memory_limit = '{self.memory}B'")
-            # stdout is for Singer messages
-            connection.execute("SET enable_progress_bar = false; SET streaming_buffer_size = '1MB'")
-            self._connection = connection
+            self._connection = _connect(self.file, self.directory, self.memory)
         return self._connection
 
     def run(self, sql: str) -> None:
@@ -168,17 +157,23 @@ class Engine:
             raise KeyboardInterrupt from None
 
 
-def _open_database(folder: Path) -> duckdb.DuckDBPyConnection:
-    database = duckdb.connect(
+def _connect(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
         config={
             # a second thread would take processor time from the target
             "threads": 1,
-            "temp_directory": tempfile.mkdtemp(dir=folder, prefix="events-"),
+            "memory_limit": f"{memory}B",
+            "temp_directory": str(directory),
             "enable_external_file_cache": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
-    database.execute(f"SET allowed_directories = [{literal(str(folder))}]")
-    database.execute("SET enable_external_access = false")
-    return database
+    connection.execute(f"SET allowed_directories = [{literal(str(directory))}]")
+    connection.execute(f"SET allowed_paths = [{literal(str(file))}]")
+    connection.execute("SET enable_external_access = false")
+    # stdout is for Singer messages
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET streaming_buffer_size = '1MB'")
+    connection.execute("SET lock_configuration = true")
+    return connection

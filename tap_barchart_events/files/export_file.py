@@ -22,7 +22,6 @@ from tap_barchart_events.files.check import FileContents
 from tap_barchart_events.files.engine import (
     ORDINARY_VECTOR_BYTES,
     RAISE_LIMIT,
-    Databases,
     Engine,
     UnreadableRowError,
     memory_limit,
@@ -75,8 +74,8 @@ class ExportFile:
 
     options: FileOptions
 
-    databases: Databases
-    """Their folder holds the file, batch files, and what DuckDB spills."""
+    directory: Path
+    """An existing private directory, for batch files and what DuckDB spills."""
 
     has_null_product: bool = False
     """Whether rows with an event type of another product are an error."""
@@ -87,7 +86,7 @@ class ExportFile:
     def __post_init__(self) -> None:
         """Read nothing yet."""
         self._rows = Rows(self.path, self.options)
-        self._engine = Engine(self.databases)
+        self._engine = Engine(self.path, self.directory)
 
     def close(self) -> None:
         """Free memory and disk; the file can still be read again."""
@@ -224,7 +223,7 @@ class ExportFile:
                 yield from _write_parquet(self._engine, sql, compression, batch_size)
             elif has_events:
                 lines = self._lines("", "\n", cut=batch_size)
-                yield from _write_jsonl(lines, self.databases.folder, compression, batch_size)
+                yield from _write_jsonl(lines, self._engine.directory, compression, batch_size)
 
     def _lines(
         self, before: str, after: str, *, cut: int = sys.maxsize
@@ -297,12 +296,12 @@ def _write_parquet(
     """Write the result of a query to files of at most ``batch_size`` records; yield each.
 
     Args:
-        engine: Runs the query; the files go to its folder.
+        engine: Runs the query; the files go to its directory.
         query: The query of the events.
         compression: ``gzip``, ``none``, or None for Snappy; it is inside the file.
         batch_size: At least 1.
     """
-    directory = tempfile.mkdtemp(dir=engine.databases.folder)
+    directory = tempfile.mkdtemp(dir=engine.directory)
     # a row group ends with the vector that fills it, so it may be nearly a vector longer
     groups = -(-batch_size // ROW_GROUP_ROWS)
     group = max(1, batch_size // groups - (VECTOR_ROWS - 1))

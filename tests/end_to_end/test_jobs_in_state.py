@@ -124,7 +124,7 @@ def _too_little_memory(*_: object) -> None:
     ("place", "broken", "said"),
     [
         ("api.download.os.fdopen", _full_disk, "free space"),
-        ("files.engine._open_database", _too_little_memory, "memory"),
+        ("files.engine._connect", _too_little_memory, "memory"),
     ],
 )
 def test_a_machine_that_cannot_take_or_read_a_file_keeps_the_finished_jobs(

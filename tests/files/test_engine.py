@@ -10,30 +10,22 @@ import duckdb
 import pytest
 
 from tap_barchart_events.exceptions import FileError
-from tap_barchart_events.files.engine import Databases, Engine, UnreadableRowError
+from tap_barchart_events.files.engine import Engine, UnreadableRowError
 
 MEMORY = 20 << 20
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with closing(Engine(Databases(tmp_path), MEMORY)) as engine:
+    with closing(Engine(tmp_path / "export.csv", tmp_path, MEMORY)) as engine:
         yield engine
 
 
-def test_a_database_is_used_again_without_what_another_file_left(engine: Engine) -> None:
-    engine.run("CREATE TEMP TABLE ordinals AS FROM range(3)")
-    databases = engine.databases
-    with closing(Engine(databases, 2 * MEMORY)) as beside:
-        beside.run("SELECT 1")
-        engine.close()
-        first, after = databases.idle[0], Engine(databases, 2 * MEMORY)
-        with closing(after), pytest.raises(duckdb.CatalogException):
-            after.run("FROM ordinals")
-        assert databases.idle == [first]
-    assert len(databases.idle) == 2
-    ((limit,),) = next(after.fetch("SELECT current_setting('memory_limit')", 1))
-    assert limit == "40.0 MiB"
+def test_it_makes_a_directory_of_its_own_and_removes_it(engine: Engine, tmp_path: Path) -> None:
+    engine.run("SELECT 1")
+    assert list(tmp_path.iterdir()) == [engine.directory]
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_values_that_fit_neither_in_memory_nor_on_disk_get_a_sentence(engine: Engine) -> None:
@@ -66,11 +58,10 @@ def test_too_little_memory_for_duckdb_to_start_gets_a_sentence(
 
 
 def test_rows_that_cannot_be_read_are_not_shown(engine: Engine) -> None:
-    file = engine.databases.folder / "export.csv"
-    file.write_text("SECRET\n")
+    engine.file.write_text("SECRET\n")
     options = "columns={'a': 'BIGINT'}, auto_detect=false, buffer_size=1_000_000"
     with pytest.raises(UnreadableRowError) as error:
-        next(engine.fetch(f"FROM read_csv('{file}', {options})", 1))
+        next(engine.fetch(f"FROM read_csv('{engine.file}', {options})", 1))
     assert "SECRET" not in str(error.value)
 
 
