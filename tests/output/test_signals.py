@@ -313,8 +313,10 @@ def test_at_any_moment_from_start_to_end(
         number = rng.choice([signal.SIGTERM, signal.SIGINT])
         tap.process.send_signal(number)
         outcome = tap.end(SECONDS)
-        # Before the tap has come to itself, the signal does what signals do.
-        assert outcome.code in {0, 128 + number, -number}, outcome.log
+        # Before the tap has come to itself, the signal does what signals do. While Python itself
+        # imports `site`, it ends in an error of its own, with code 1.
+        is_too_early = "Fatal Python error: init_import_site" in outcome.log
+        assert outcome.code in {0, 128 + number, -number} or is_too_early, outcome.log
         check_the_rest(tap, outcome, service)
 
 
