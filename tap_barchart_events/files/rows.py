@@ -26,6 +26,9 @@ BOM = b"\xef\xbb\xbf"
 CHUNK_BYTES = 1 << 20
 """Bytes of a file that are read at once."""
 
+HEAD_BYTES = 1 << 16
+"""Bytes that are read first: of most files only the first row is parsed, to find the layout."""
+
 MAX_ROW_BYTES = 16 << 20
 """The longest row that is read, in bytes; a longer one is an error."""
 
@@ -120,10 +123,12 @@ class Rows:
         """Yield whole lines, about a megabyte at a time; only part of a line that is too long."""
         with self.path.open("rb") as file:
             file.seek(len(BOM) if file.read(len(BOM)) == BOM else 0)
-            while chunk := file.read(CHUNK_BYTES):
+            size = HEAD_BYTES
+            while chunk := file.read(size):
                 if self.stopped:
                     raise SyncStopped
                 yield chunk + file.readline(MAX_ROW_BYTES + 1)
+                size = CHUNK_BYTES
 
     def _parsed(self, *, only_quoted: bool = False) -> Iterator[list[Row]]:
         """Yield the rows that end in the same chunk, blank lines included.
