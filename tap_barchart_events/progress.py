@@ -23,13 +23,9 @@ from tap_barchart_events.schema import STREAM
 from tap_barchart_events.state import ProductState
 from tap_barchart_events.windows import to_iso
 
-
-class Metric(enum.Enum):
-    """The tap's own metric, beside those of the SDK."""
-
-    SUMMARY = "sync_summary"
-    """Events of a sync; its tags hold the other numbers of the closing line."""
-
+Metric = enum.Enum("Metric", {"SUMMARY": "sync_summary"})
+"""The tap's own metric, beside those of the SDK: the events of a sync; its tags hold the other
+numbers of the closing line."""
 
 SILENT_SHARE = 0.2
 """Share of the expected events below which a product counts as silent."""

@@ -113,10 +113,9 @@ def checked_catalog(catalog: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_selection(metadata: dict[str, Any], of: str) -> None:
     """Read the text of a boolean, as Meltano writes it: the SDK reads any text as true."""
-    for key in {"selected", "selected-by-default"} & set(metadata):
+    given = {key for key, value in metadata.items() if value is not None}
+    for key in {"selected", "selected-by-default"} & given:
         text = str(metadata[key]).strip().lower()
-        if metadata[key] is None:
-            continue
         if text not in SELECTION:
             raise _not_usable(
                 f"sets {key} of {of:.100} to {metadata[key]!r:.100}, which is not true or false"

@@ -248,12 +248,10 @@ class EventsStream(Stream):
 
     @property
     def _unmapped(self) -> bool:
-        maps = self.stream_maps
-        return (
-            len(maps) == 1
-            and isinstance(maps[0], SameRecordTransform)
-            and not maps[0].flattening_enabled
-        )
+        match self.stream_maps:
+            case [SameRecordTransform(flattening_enabled=False)]:
+                return True
+        return False
 
     def get_batches(
         self, batch_config: BatchConfig, context: Context | None = None

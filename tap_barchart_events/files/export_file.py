@@ -18,8 +18,9 @@ from typing import Any
 from isal import igzip
 
 from tap_barchart_events.exceptions import FileError, ResourceError
-from tap_barchart_events.files.check import FileContents
+from tap_barchart_events.files.check import DuplicateStrategy, FileContents
 from tap_barchart_events.files.engine import (
+    MEMORY_PER_ORDINAL,
     ORDINARY_VECTOR_BYTES,
     RAISE_LIMIT,
     Engine,
@@ -97,7 +98,7 @@ class ExportFile:
         self._rows.stopped = True
         self._engine.interrupt()
 
-    def check(self) -> FileContents:
+    def check(self) -> None:
         """Read the whole file once, before anything of it is emitted.
 
         Raises:
@@ -112,7 +113,6 @@ class ExportFile:
             self.contents = FileContents()
             if first := next(iter(self._rows), None):
                 self._check(first)
-        return self.contents
 
     def _check(self, first: tuple[int, bytes]) -> None:
         options, rows = self.options, self._rows
@@ -151,6 +151,8 @@ class ExportFile:
         contents.extra_columns = tuple(filter(contents.filled.get, extra))
         self.contents = contents
         self._query = EventsQuery(source, self.product, self.window, contents)
+        if contents.duplicates is DuplicateStrategy.TABLE:
+            self._engine.memory += MEMORY_PER_ORDINAL * contents.rows
         if stats.vector_bytes > ORDINARY_VECTOR_BYTES:
             # Long rows may need more memory than there is. A window is emitted in full or not at
             # all, so the query runs once before the first event.
