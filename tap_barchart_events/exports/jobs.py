@@ -461,7 +461,7 @@ class Scheduler:
         """
         interval, jitter = self.policy.poll_interval, self.rng.random()
         if self._job_seconds:
-            expected = sorted(self._job_seconds)[len(self._job_seconds) // 4] * (1 + jitter / 50)
+            expected = sorted(self._job_seconds)[len(self._job_seconds) // 4] * (1 + (1 + jitter) / 100)
             shortest, share = MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20
             pause = max(expected - elapsed, shortest, share)
         else:
