@@ -112,7 +112,7 @@ class Demo:
         self.step(f"First sync of {len(PRODUCTS)} products, from {to_iso(START)[:10]} on")
         if not self.sync(FIRST_END, kill=True):
             raise DemoError("the tap ended before it could be killed")
-        print(f"  The tap was killed (SIGKILL) when {KILLED_AFTER} events had followed its bookmark.")
+        print(f"  The tap was killed (SIGKILL) when {KILLED_AFTER} events had followed a bookmark.")
         self.step("Three of the events that have arrived")
         self.show_sample()
         self.step("Resume from the last STATE message that the tap wrote")

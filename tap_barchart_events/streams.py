@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, cast
 
 from singer_sdk import Stream, Tap
@@ -23,6 +22,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_barchart_events.exceptions import ProductsFailedError, SettingError, TooLargeError
 from tap_barchart_events.exports.jobs import Export, JobPolicy
+from tap_barchart_events.files.engine import CHECK_MEMORY, Engine
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.output.batch_files import check_storage, store_all
@@ -97,9 +97,9 @@ class EventsStream(Stream):
     def _syncing(self) -> Iterator[None]:
         """Open what a sync needs; close and remove it however the sync ends."""
         signals = self._writer.signals
-        with signals.private_folder() as folder:
+        with signals.private_folder() as folder, closing(Engine(folder, CHECK_MEMORY)) as checker:
             try:
-                with open_sync(self._coverage(folder)) as self._sync_now:
+                with open_sync(self._coverage(checker)) as self._sync_now:
                     self._sync_now.begin()
                     yield
                     self._raise_failures(self._sync_now.progress.failed)
@@ -118,7 +118,7 @@ class EventsStream(Stream):
             finally:
                 self._sync_now = None
 
-    def _coverage(self, folder: Path) -> Coverage:
+    def _coverage(self, checker: Engine) -> Coverage:
         """Return what a sync, or a test, works with; warn about the catalog."""
         settings, named = self.settings, self.effective_schema["properties"]
         self._states = self._read_states()
@@ -150,11 +150,11 @@ class EventsStream(Stream):
                 product=export.product,
                 window=export.window,
                 options=options,
-                directory=folder,
+                checker=checker,
                 has_null_product=export.has_null_product,
             )
 
-        return Coverage(settings, self._states, folder, open_file, self.logger, self.policy)
+        return Coverage(settings, self._states, checker.folder, open_file, self.logger, self.policy)
 
     def _files(self, context: Context) -> Iterator[ExportFile]:
         """Yield the checked files of a product, window by window.
@@ -203,9 +203,10 @@ class EventsStream(Stream):
             ProductsFailedError: A file cannot be read, or a job failed.
         """
         self.selected = True  # whatever a catalog or a stream map says, as in the SDK's own test
-        settings, failed, read = self.settings, dict[str, Exception](), 0
-        with self._writer.signals.private_folder() as folder:
-            for export in export_newest(self._coverage(folder)):
+        settings, signals = self.settings, self._writer.signals
+        failed, read = dict[str, Exception](), 0
+        with signals.private_folder() as folder, closing(Engine(folder, CHECK_MEMORY)) as checker:
+            for export in export_newest(self._coverage(checker)):
                 where, error = f"{settings.customer}/{export.product}", export.error
                 if isinstance(error, TooLargeError):
                     self.logger.info("%s: %s is too large for one export", where, export.window)

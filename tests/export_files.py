@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tap_barchart_events.exceptions import FileError
+from tap_barchart_events.files.engine import CHECK_MEMORY, Engine
 from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.files.rows import FileOptions
 from tap_barchart_events.products import PRODUCTS, columns_of, snake_case
@@ -48,14 +49,15 @@ def checked(
     with TemporaryDirectory() as folder:
         path = Path(folder, "it's an export.csv")
         path.write_bytes(data)
+        checker = Engine(Path(folder), CHECK_MEMORY)
         export = ExportFile(
             path=path,
             product=product,
             window=window,
             options=replace(OPTIONS, schema_columns=columns, **options),
-            directory=Path(folder),
+            checker=checker,
         )
-        with closing(export):
+        with closing(checker), closing(export):
             export.check()
             yield export
 

@@ -461,9 +461,9 @@ class Scheduler:
         """
         interval, jitter = self.policy.poll_interval, self.rng.random()
         if self._job_seconds:
-            expected = sorted(self._job_seconds)[len(self._job_seconds) // 4] * (1 + (1 + jitter) / 100)
-            shortest, share = MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20
-            pause = max(expected - elapsed, shortest, share)
+            expected = sorted(self._job_seconds)[len(self._job_seconds) // 4]
+            rest = expected * (1 + (1 + jitter) / 100) - elapsed
+            pause = max(rest, MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20)
         else:
             pause = max(interval, elapsed) * (1 + 3 * jitter) / 4
         until = now - elapsed + self.policy.job_timeout

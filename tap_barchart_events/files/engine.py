@@ -1,4 +1,4 @@
-"""DuckDB within bounds: one thread, bounded memory, one file to read, one directory to write.
+"""DuckDB within bounds: one thread, bounded memory, one folder to read and write.
 
 It runs SQL and does not depend on events.
 
@@ -9,6 +9,7 @@ are rows of 2 kB on average. Beyond its limit DuckDB spills to disk what it can.
 ordinary events the peak of the whole process stays under 200 MB.
 """
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,9 @@ MAX_MEMORY = 1 << 30
 
 ORDINARY_VECTOR_BYTES = BASE_MEMORY // BUFFER_COPIES
 
+CHECK_MEMORY = BASE_MEMORY + 64 * MEMORY_PER_COLUMN
+"""DuckDB's limit where one database checks file after file, in bytes."""
+
 RAISE_LIMIT = "raise the memory limit (ulimit -v, or the container's)"
 
 
@@ -70,16 +74,15 @@ class Engine:
     the engine raises ``KeyboardInterrupt`` in its place.
     """
 
-    file: Path
-    """The file that DuckDB may read."""
-
-    parent: Path
-    """An existing directory, in which the engine makes one of its own."""
+    folder: Path
+    """An existing private folder, with the files that DuckDB may read."""
 
     memory: int = BASE_MEMORY
     """How many bytes of memory DuckDB may use before it spills to disk."""
 
-    _own: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
+    directory: Path = field(init=False, repr=False)
+    """The engine's own directory in it, while it is connected; ``close`` removes it."""
+
     _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
 
     def close(self) -> None:
@@ -87,9 +90,7 @@ class Engine:
         if self._connection:
             self._connection.close()
             self._connection = None
-        if self._own:
-            self._own.cleanup()
-            self._own = None
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def interrupt(self) -> None:
         """End the query that another thread runs; it raises ``SyncStopped`` there."""
@@ -98,17 +99,11 @@ class Engine:
                 connection.interrupt()
 
     @property
-    def directory(self) -> Path:
-        """The engine's own directory, which ``close`` removes."""
-        if self._own is None:
-            self._own = tempfile.TemporaryDirectory(dir=self.parent, prefix="events-")
-        return Path(self._own.name)
-
-    @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection: without network, extensions or other files."""
         if self._connection is None:
-            self._connection = _connect(self.file, self.directory, self.memory)
+            self.directory = Path(tempfile.mkdtemp(dir=self.folder, prefix="events-"))
+            self._connection = _connect(self.folder, self.directory, self.memory)
         return self._connection
 
     def run(self, sql: str) -> None:
@@ -161,7 +156,7 @@ class Engine:
             raise KeyboardInterrupt from None
 
 
-def _connect(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
+def _connect(folder: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             # a second thread would take processor time from the target
@@ -173,8 +168,7 @@ def _connect(file: Path, directory: Path, memory: int) -> duckdb.DuckDBPyConnect
             "autoload_known_extensions": False,
         }
     )
-    connection.execute(f"SET allowed_directories = [{literal(str(directory))}]")
-    connection.execute(f"SET allowed_paths = [{literal(str(file))}]")
+    connection.execute(f"SET allowed_directories = [{literal(str(folder))}]")
     connection.execute("SET enable_external_access = false")
     # stdout is for Singer messages
     connection.execute("SET enable_progress_bar = false")

@@ -75,8 +75,9 @@ class ExportFile:
 
     options: FileOptions
 
-    directory: Path
-    """An existing private directory, for batch files and what DuckDB spills."""
+    checker: Engine
+    """Checks file after file, as far as its memory suffices. Its folder is private, holds the file,
+    and gets batch files and what DuckDB spills."""
 
     has_null_product: bool = False
     """Whether rows with an event type of another product are an error."""
@@ -87,7 +88,7 @@ class ExportFile:
     def __post_init__(self) -> None:
         """Read nothing yet."""
         self._rows = Rows(self.path, self.options)
-        self._engine = Engine(self.path, self.directory)
+        self._engine = Engine(self.checker.folder)
 
     def close(self) -> None:
         """Free memory and disk; the file can still be read again."""
@@ -96,7 +97,8 @@ class ExportFile:
     def interrupt(self) -> None:
         """End a check that another thread makes; it raises ``SyncStopped`` there."""
         self._rows.stopped = True
-        self._engine.interrupt()
+        for engine in (self._engine, self.checker):
+            engine.interrupt()
 
     def check(self) -> None:
         """Read the whole file once, before anything of it is emitted.
@@ -127,14 +129,16 @@ class ExportFile:
         if layout.header:
             source.skip = rows.line(first[0] + len(first[1]))
             content_bytes -= rows.content_bytes(first[1])
-        self._engine.memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
+        memory = memory_limit(len(layout.names), stats.vector_bytes, stats.longest_row)
+        self._engine.memory = memory
         of_others = types_of_others(self.product) if self.has_null_product else {}
         product = PRODUCTS.get(self.product)
         types = [*(product.event_types if product else ()), *of_others]
         possible = Window(options.start_date, round(time.time() * 1000))
         bookmark = options.bookmarks.get(self.product, options.start_date)
         query = sums_query(source, self.window, possible, bookmark, types)
-        sums = chain.from_iterable(self._engine.fetch(query, FETCH_ROWS))
+        checker = self.checker if memory <= self.checker.memory else self._engine
+        sums = chain.from_iterable(checker.fetch(query, FETCH_ROWS))
         contents = None
         with suppress(UnreadableRowError):
             contents = FileContents.read(layout.names, sums)

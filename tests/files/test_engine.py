@@ -17,7 +17,7 @@ MEMORY = 20 << 20
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with closing(Engine(tmp_path / "export.csv", tmp_path, MEMORY)) as engine:
+    with closing(Engine(tmp_path, MEMORY)) as engine:
         yield engine
 
 
@@ -57,11 +57,12 @@ def test_too_little_memory_for_duckdb_to_start_gets_a_sentence(
         engine.run("SELECT 1")
 
 
-def test_rows_that_cannot_be_read_are_not_shown(engine: Engine) -> None:
-    engine.file.write_text("SECRET\n")
+def test_rows_that_cannot_be_read_are_not_shown(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "export.csv"
+    file.write_text("SECRET\n")
     options = "columns={'a': 'BIGINT'}, auto_detect=false, buffer_size=1_000_000"
     with pytest.raises(UnreadableRowError) as error:
-        next(engine.fetch(f"FROM read_csv('{engine.file}', {options})", 1))
+        next(engine.fetch(f"FROM read_csv('{file}', {options})", 1))
     assert "SECRET" not in str(error.value)
 
 
