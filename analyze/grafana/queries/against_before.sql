@@ -2,7 +2,7 @@ with chosen as (
     select
         $__timeFrom()::date as first_day,
         $__timeTo()::date as last_day,
-        $__timeTo()::date - $__timeFrom()::date + 1 as days
+        ($__timeTo()::date - $__timeFrom()::date + 1)::int as days
 ),
 
 periods as (

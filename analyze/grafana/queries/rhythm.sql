@@ -9,7 +9,7 @@ with counted as (
 ),
 
 hours as (
-    select distinct day + make_interval(hours => number) as hour
+    select distinct day + number * interval '1 hour' as hour
     from barchart_marts.barchart__daily_active_users
     cross join generate_series(0, 23) as number
     where customer = ${customer:sqlstring} and product in (${product:sqlstring})
