@@ -179,7 +179,7 @@ lock: .venv-uv/.locked  ## newer versions into requirements/*.txt, within the bo
 	$(COMPILE) pyproject.toml --extra emulator --extra faker --extra s3 --group dev \
 		--output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra emulator --group bench --output-file requirements/bench.txt
-	$(COMPILE) pyproject.toml --extra emulator --group build --constraint requirements/dev.txt \
+	$(COMPILE) pyproject.toml --extra emulator --group build --group demo --constraint requirements/dev.txt \
 		--output-file requirements/demo.txt
 	for name in $(basename $(notdir $(wildcard requirements/*.in))); do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from barchart_events_emulator.demo import run
-from demo import marts, report, runs
+from demo import dashboard, marts, report, runs
 from demo.pipeline import Pipeline
 
 FOLDER = runs.OUTPUT / "demo-meltano"
@@ -37,6 +37,8 @@ def _demo() -> bool:
     began = time.monotonic()
     marts.build(target, database)
     report.write(marts.read(database), _bookmarks(pipeline), REPORT)
+    panels = REPORT.with_name(report.PANELS)
+    dashboard.write(dashboard.over_duckdb(database, runs.NOW + runs.LATER), panels)
     print(f"  models, their tests and the report: {time.monotonic() - began:.1f} s")
     print(f"Open {_relative(REPORT)} in a browser. The marts are in {_relative(database)}.")
     print("Next: First run, in README.md.\n")

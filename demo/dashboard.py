@@ -1,14 +1,17 @@
-"""The panels of the Grafana dashboard, drawn from their own SQL over the PostgreSQL of a demo.
+"""The panels of the Grafana dashboard, drawn from their own SQL over the marts of a demo.
 
 Rows, places and queries are those of the committed dashboard. Grafana itself does not run.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from analyze.grafana.macros import Choice, committed, expanded, rows_of_panels
 from demo.charts import (
@@ -18,11 +21,11 @@ from demo.charts import (
     day_text,
     days_from,
     heat_map,
-    over_time,
     page,
     table,
     text_of,
 )
+from demo.plots import over_time
 from demo.postgres_server import Postgres
 
 # In a schema that is searched before that of PostgreSQL's own functions.
@@ -31,23 +34,29 @@ _CLOCK = """
     create or replace function emulated.now() returns timestamptz
         language sql as $$ select '{}'::timestamptz $$
 """
+# What the queries use of PostgreSQL and DuckDB lacks: the formats of to_char are the three in use.
+_LIKE_POSTGRES = """
+    set timezone = 'UTC';
+    create temp macro now() as '{}'::timestamptz;
+    create temp macro to_char(value, form) as strftime(value, case form
+        when 'YYYY-MM-DD' then '%Y-%m-%d' when 'Dy' then '%a' when 'HH24' then '%H' end)
+"""
 
 Answer = list[dict[str, Any]]
-"""The rows that a panel's query returns."""
+"""The rows that a panel's query returns, with date-times as text in UTC."""
 
 
 class Grafana:
     """The dashboard as it opens: the first customer, all products, the range that it names."""
 
-    def __init__(self, postgres: Postgres, now: datetime) -> None:
+    def __init__(self, rows: Callable[[str], Answer], now: datetime) -> None:
         """Ask for customers and products.
 
         Args:
-            postgres: Holds events and marts.
-            now: The time, for the dashboard and for its queries.
+            rows: Returns the rows of a query over events and marts.
+            now: The time, for the dashboard; the queries take theirs from the database.
         """
-        self._postgres = postgres
-        postgres.execute(_CLOCK.format(now.isoformat()))
+        self._rows = rows
         dashboard = committed()
         first, last = (
             now.date() - timedelta(days=int(days))
@@ -64,8 +73,25 @@ class Grafana:
 
     def query(self, sql: str, products: Sequence[str]) -> Answer:
         """Return the rows of a query of the dashboard for some products."""
-        text = expanded(sql, self.customer, Choice(products, *self._range))
-        return self._postgres.rows(text, schema="emulated,pg_catalog")
+        return self._rows(expanded(sql, self.customer, Choice(products, *self._range)))
+
+
+def over_postgres(postgres: Postgres, now: datetime) -> Grafana:
+    """Return the dashboard over a PostgreSQL; its time is `now`."""
+    postgres.execute(_CLOCK.format(now.isoformat()))
+    return Grafana(lambda sql: postgres.rows(sql, schema="emulated,pg_catalog"), now)
+
+
+def over_duckdb(database: Path, now: datetime) -> Grafana:
+    """Return the dashboard over a DuckDB file; its time is `now`."""
+
+    def rows(sql: str) -> Answer:
+        with duckdb.connect(str(database), read_only=True) as connection:
+            connection.execute(_LIKE_POSTGRES.format(now.isoformat()))
+            answer = connection.execute(f"select row_to_json(found) from ({sql}) as found")  # noqa: S608 - of the dashboard
+            return [json.loads(row) for (row,) in answer.fetchall()]
+
+    return Grafana(rows, now)
 
 
 def write(grafana: Grafana, to: Path) -> None:
@@ -85,9 +111,9 @@ def write(grafana: Grafana, to: Path) -> None:
     first, last = grafana.days[0], grafana.days[-1]
     note = (
         f"{grafana.customer}, {day_text(first)} to {day_text(last)} {last.year} UTC, all products. "
-        "SQL and places of the panels are those of analyze/grafana/dashboard.json, the numbers "
-        "those of PostgreSQL. Grafana does not run here: its own charts look different. The "
-        "emulator made the events up."
+        "SQL and places of the panels are those of the Grafana dashboard, "
+        "analyze/grafana/dashboard.json. Grafana does not run here: its own charts look different. "
+        "The emulator made the events up."
     )
     page(to, committed()["title"], note, "\n".join(parts))
 
@@ -124,33 +150,35 @@ def _drawn(panel: Mapping[str, Any], answer: Answer, days: Sequence[date]) -> st
             return f'<p class="stat">{"</span>".join(numbers)}</span></p>'
         case "timeseries":
             stacked = "stacking" in fields["defaults"].get("custom", {})
-            return _over_time(title, answer, "time", unit, days, stacked=stacked)
+            return _over_time(panel, answer, "time", days, stacked=stacked)
         case "barchart" if options["orientation"] == "horizontal":
             ends = [(row.pop(options["xField"]), *row.values()) for row in answer]
             most = max(number for _, number in ends)
             return bars(Bar(label, number / most, _text(number, unit)) for label, number in ends)
         case "barchart":
             weeks = [date.fromisoformat(row[options["xField"]]) for row in answer]
-            return _over_time(title, answer, options["xField"], unit, weeks, stacked=True)
+            return _over_time(panel, answer, options["xField"], weeks, stacked=True)
     for matrix in panel.get("transformations", []):
         return _matrix(title, answer, unit, matrix["options"])
     return table(answer[0], [[_text(row[name], units[name]) for name in row] for row in answer])
 
 
 def _over_time(
-    title: str, answer: Answer, at: str, unit: str, days: Sequence[date], *, stacked: bool
+    panel: Mapping[str, Any], answer: Answer, at: str, days: Sequence[date], *, stacked: bool
 ) -> str:
     """Draw rows of an instant and numbers; a column `metric` has the name of the number."""
     series: dict[str, dict[date, float | None]] = {}
-    percent = unit == "percentunit"
+    percent = panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
     for row in sorted(answer, key=lambda row: row.get("metric", "")):
         when, metric = row.pop(at), row.pop("metric", "")
-        seconds = isinstance(when, int)
-        day = date(1970, 1, 1) + timedelta(seconds=when) if seconds else date.fromisoformat(when)
+        text = isinstance(when, str)
+        day = date.fromisoformat(when) if text else date(1970, 1, 1) + timedelta(seconds=when)
         for name, value in row.items():
             share = percent and value is not None
             series.setdefault(metric or name, {})[day] = 100 * value if share else value
-    return over_time(title, days, series, unit="%" if percent else "", stacked=stacked)
+    size = (panel["gridPos"]["w"] * 48 - 20, panel["gridPos"]["h"] * 38 - 140)
+    unit = "%" if percent else ""
+    return over_time(panel["title"], days, series, size=size, unit=unit, stacked=stacked)
 
 
 def _matrix(title: str, answer: Answer, unit: str, fields: Mapping[str, str]) -> str:
@@ -171,5 +199,5 @@ def _matrix(title: str, answer: Answer, unit: str, fields: Mapping[str, str]) ->
 def _text(value: Any, unit: str) -> str:
     """Return a value as Grafana shows it with a unit."""
     if isinstance(value, str):
-        return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2", value)
+        return re.sub(r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d).*", r"\1 \2", value)
     return f"{value:.1%}" if unit == "percentunit" and value is not None else text_of(value)

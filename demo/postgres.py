@@ -38,7 +38,7 @@ def _demo() -> bool:
             },
             loaded=lambda: _loaded(postgres),
         )
-        dashboard.write(dashboard.Grafana(postgres, runs.NOW + runs.LATER), PAGE)
+        dashboard.write(dashboard.over_postgres(postgres, runs.NOW + runs.LATER), PAGE)
         print("\nOpen output/dashboard.html in a browser: the Grafana dashboard, as a picture.\n")
         if sys.stdin.isatty() or "--keep" in sys.argv:
             print(verdict(matches=matches))

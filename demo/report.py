@@ -10,11 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from demo.charts import COLOURS, Bar, Cell, bars, day_text, days_from, heat_map, over_time, page
-from demo.charts import table as all_rows
+from demo.charts import COLOURS, Bar, Cell, bars, day_text, days_from, folded, heat_map, page, table
+from demo.plots import over_time
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _PRODUCTS = {"ALERT": "Alerts", "CMDTYVIEW": "cmdtyView", None: "All products"}
+
+PANELS = "dashboard.html"
+"""The page beside the report that draws the panels of the Grafana dashboard."""
 
 Bookmarks = Mapping[str, datetime]
 """The bookmark of each product."""
@@ -36,7 +39,7 @@ def write(marts: SimpleNamespace, bookmarks: Bookmarks, to: Path) -> None:
         "seven days before; 28 days end with this week. Days and hours are UTC. The emulator made "
         "these events up."
     )
-    sections = [*(section(marts) for section in then), _health(marts, bookmarks)]
+    sections = [*(section(marts) for section in then), _health(marts, bookmarks), _panels()]
     body = "\n".join([f'<div class="first">\n{first}\n</div>', *sections])
     page(to, headline(marts), note, body)
 
@@ -126,12 +129,8 @@ def _by_day(marts: SimpleNamespace) -> str:
         f"Different users in the seven days to each day: {begin} on {day_text(first)}, {end} on "
         f"{day_text(last)} ({_change(end, begin)}) in all products."
     )
-    table = _table(
-        ["day", *series],
-        ([day, *(values.get(day, 0) for values in series.values())] for day in everybody),
-    )
     chart = over_time(text, list(everybody), series, ["#222222", *colours.values()])
-    return _section("by-day", "Is use growing?", f"<p>{text}</p>", chart, table)
+    return _section("by-day", "Is use growing?", f"<p>{text}</p>", chart)
 
 
 def _rhythm(marts: SimpleNamespace) -> str:
@@ -155,11 +154,11 @@ def _rhythm(marts: SimpleNamespace) -> str:
     chart = heat_map(
         "Sessions begun by weekday and hour", "UTC", [str(at) for at in range(24)], rows
     )
-    table = _table(
+    rest = folded(
         ["weekday", "hour", "sessions begun in 28 days"],
         ([_WEEKDAYS[r.weekday - 1], f"{r.hour}:00", r.sessions] for r in marts.rhythm),
     )
-    parts = (f"<p>{text}</p>", f'<div class="hours">{chart}</div>', table)
+    parts = (f"<p>{text}</p>", f'<div class="hours">{chart}</div>', rest)
     return _section("rhythm", "When do they use it?", *parts)
 
 
@@ -173,7 +172,7 @@ def _adoption(marts: SimpleNamespace) -> str:
         name = type_name(row.product, row.type)
         return Bar(name, row.users / row.everybody, f"{row.users}", colour)
 
-    table = _table(
+    rest = folded(
         ["product", "event type", "users in 28 days", "share of users", "first seen"],
         (
             [
@@ -187,7 +186,7 @@ def _adoption(marts: SimpleNamespace) -> str:
         ),
     )
     columns = _by_product(marts, marts.adoption, text, bar)
-    return _section("adoption", "How many use each feature?", columns, table)
+    return _section("adoption", "How many use each feature?", columns, rest)
 
 
 def _symbols(marts: SimpleNamespace) -> str:
@@ -199,12 +198,12 @@ def _symbols(marts: SimpleNamespace) -> str:
     def bar(row: Any, top: Any, colour: str) -> Bar:
         return Bar(row.symbol, row.users / top.users, f"{row.users}", colour)
 
-    table = _table(
+    rest = folded(
         ["product", "symbol", "users in 28 days", "events"],
         ([product_name(row.product), row.symbol, row.users, row.number] for row in marts.symbols),
     )
     columns = _by_product(marts, marts.symbols, text, bar)
-    return _section("symbols", "Which symbols?", columns, table)
+    return _section("symbols", "Which symbols?", columns, rest)
 
 
 def _by_product(
@@ -241,11 +240,11 @@ def _retention(marts: SimpleNamespace) -> str:
         [str(number) for number in weeks],
         rows,
     )
-    table = _table(
+    rest = folded(
         ["first week", "weeks later", "users", "active"],
         (vars(row).values() for row in marts.retention),
     )
-    return _section("retention", "How long do they stay?", f"<p>{text}</p>", chart, table)
+    return _section("retention", "How long do they stay?", f"<p>{text}</p>", chart, rest)
 
 
 def _across(marts: SimpleNamespace) -> str:
@@ -281,7 +280,7 @@ def _across(marts: SimpleNamespace) -> str:
 
 def _health(marts: SimpleNamespace, bookmarks: Bookmarks) -> str:
     behind = min(row.complete_until for row in marts.health)
-    table = all_rows(
+    state = table(
         ["product", "events", "last event", "complete until", "bookmark", "days without events"],
         (
             [
@@ -306,7 +305,7 @@ def _health(marts: SimpleNamespace, bookmarks: Bookmarks) -> str:
         "bookmark means that nothing happened since. Products may be complete until different "
         f"times. All figures above end with {day_text(marts.last)}, for every product, so that "
         "they cover the same days: what came later is not in them.</p>",
-        table,
+        state,
         f"<h3>{title}</h3>",
         over_time(title, days, series, list(colours.values()), stacked=True),
         "<p>A backfill, as here, reads many days in one window; a nightly run reads one day. The "
@@ -315,16 +314,17 @@ def _health(marts: SimpleNamespace, bookmarks: Bookmarks) -> str:
     )
 
 
+def _panels() -> str:
+    text = "<p>The same events in the panels of the Grafana dashboard, drawn from their own SQL: "
+    return _section("panels", "And in Grafana?", f'{text}<a href="{PANELS}">all panels</a>.</p>')
+
+
 def _series(rows: Iterable[Any], codes: Iterable[str | None]) -> dict[str, dict[date, int]]:
     """Return the numbers of each product by day."""
     series: dict[str, dict[date, int]] = {product_name(code): {} for code in codes}
     for row in rows:
         series[product_name(row.product)][row.day] = row.number
     return series
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    return f"<details><summary>Table</summary>{all_rows(heads, rows)}</details>"
 
 
 def _colours(marts: SimpleNamespace) -> dict[str, str]:

@@ -34,15 +34,21 @@ onload = () => {{
   const all = (of) => [...page.querySelectorAll(of)]
   const sizes = all("body *").filter((e) => e.innerText)
     .map((e) => parseFloat(getComputedStyle(e).fontSize)).filter((size) => size > 0)
+  const drawn = all("svg text").filter((e) => e.checkVisibility())
+    .map((e) => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a)
+  const lines = (table) => [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell, at) =>
+    at ? table.tHead.rows[0].cells[at].textContent + ": " + cell.textContent : cell.textContent))
   document.getElementById("seen").textContent = JSON.stringify({{
     text: Object.fromEntries(all("h1, section").map((e) => [e.id || e.tagName, e.innerText])),
     bottom: Math.max(...all(".first section").map((e) => e.getBoundingClientRect().bottom)),
     width: page.documentElement.scrollWidth,
-    letters: Math.min(...sizes),
-    charts: all("svg[role=img]").map((e) => e.getAttribute("aria-label"))
+    letters: Math.min(...sizes, ...drawn),
+    charts: all("[role=img]").map((e) => e.getAttribute("aria-label"))
       .concat(all("table.heat caption").map((e) => e.textContent)),
     titles: Object.fromEntries(all("section").map((e) =>
-      [e.id, [...e.querySelectorAll("rect title")].map((title) => title.textContent)])),
+      [e.id, [...e.querySelectorAll("svg title")].map((title) => title.textContent)])),
+    folded: Object.fromEntries(all("section").map((e) =>
+      [e.id, [...e.querySelectorAll("details table")].flatMap(lines)])),
     loaded: page.defaultView.performance.getEntriesByType("resource").map((e) => e.name),
   }})
 }}
@@ -56,12 +62,15 @@ class Seen(NamedTuple):
     """Visible text, by the section's id; the heading's is ``H1``."""
     titles: dict[str, list[str]]
     """What charts over time show on hover, by the section's id."""
+    folded: dict[str, list[list[str]]]
+    """Rows of the tables that are folded away, by the section's id: each cell with its heading, but
+    for the first one."""
     bottom: float
     """Where the first three sections end, in pixels from the top of the window."""
     width: float
     """Width of what there is to see; more than the window's if the page scrolls sideways."""
     letters: float
-    """Smallest size of letters, in pixels."""
+    """Smallest size of letters, in pixels, in charts too."""
     charts: list[str]
     """Texts that stand for charts."""
     loaded: list[str]

@@ -9,7 +9,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
+from itertools import product as pairs
 from operator import itemgetter
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ import yaml
 
 from analyze.grafana.macros import DASHBOARD, Choice, committed, expanded, rows_of_panels
 from barchart_events_emulator import Emulator, Event
-from demo.dashboard import Grafana, write
+from demo.dashboard import over_duckdb, over_postgres, write
 from demo.pipeline import PROJECT
 from demo.postgres_server import Postgres, PostgresError
 from tap_barchart_events.windows import from_iso
@@ -27,7 +29,7 @@ from tests.pipelines.browser import SIZES, Seen, needs_browser, opened
 from tests.pipelines.grafana import check_shape
 from tests.pipelines.marts import Row, computed, day_of, days_after, grouped, users_of
 from tests.pipelines.pipe import messages, settings_of
-from tests.pipelines.warehouses import InPostgres
+from tests.pipelines.warehouses import InDuckDB, InPostgres
 
 FOLDER = PROJECT / "analyze" / "grafana"
 
@@ -67,6 +69,8 @@ class Data(NamedTuple):
     """What is in the database, and what should be in it."""
 
     postgres: Postgres
+    database: Path
+    """A DuckDB file with the same events and models."""
     events: list[Row]
     """All events of the customer, as the tap wrote them, with the end of their window."""
     models: dict[str, list[Row]]
@@ -125,7 +129,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Data]:
         latest = {code: max(ends[row["event_id"]] for row in rows) for (code,), rows in of_products}
         models = computed(arrived(own), latest)
         events = [{**row, "end": ends[row["event_id"]]} for row in models["stg_barchart__events"]]
-        yield Data(postgres, events, models)
+        written = "".join(json.dumps(record) + "\n" for record in records)
+        (folder / "events.jsonl").write_text(written, encoding="utf-8")
+        files = InDuckDB(folder, "events.jsonl")
+        files.dbt("run")
+        yield Data(postgres, files.database, events, models)
 
 
 def grants() -> str:
@@ -369,18 +377,21 @@ def plain(rows: Iterable[Row]) -> list[Row]:
     return [{name: value_of(value) for name, value in row.items()} for row in rows]
 
 
-@pytest.fixture(scope="module", params=SIZES, ids=["wide", "narrow"])
+@pytest.fixture(scope="module", params=pairs(("PostgreSQL", "DuckDB"), SIZES), ids=str)
 def drawn(
     data: Data, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Seen:
-    """Draw the page of the demo, and open it in a browser."""
+    """Draw the page of a demo, and open it in a browser."""
     folder = tmp_path_factory.mktemp("dashboard")
     page = folder / "dashboard.html"
-    write(Grafana(data.postgres, datetime.fromisoformat(END)), page)
+    engine, size = request.param
+    now = datetime.fromisoformat(END)
+    postgres = engine == "PostgreSQL"
+    write(over_postgres(data.postgres, now) if postgres else over_duckdb(data.database, now), page)
     text = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in text
-    seen = opened(text, request.param, folder)
-    assert seen.width <= request.param[0]
+    seen = opened(text, size, folder)
+    assert seen.width <= size[0]
     assert seen.letters >= 10
     assert seen.loaded == []
     return seen
@@ -399,14 +410,16 @@ def test_the_page_of_the_demo_draws_each_panel_with_its_numbers(data: Data, draw
             rows = EXPECTED[panel["title"]](data, shown)
             assert rows
             assert panel["title"] in drawn.text[section]
-            titles = {title.partition("\n")[0]: title for title in drawn.titles[section]}
-            for place, text in parts(panel, rows):
-                assert text in (titles[place] if place else drawn.text[section]), panel["title"]
+            tables = {row[0]: row for row in drawn.folded[section]}
+            for day, text in parts(panel, rows):
+                assert text in (tables[day] if day else drawn.text[section]), panel["title"]
+                hover = day and not text.endswith("not known")
+                assert not hover or f"{day}\n{text}" in drawn.titles[section]
     assert set(drawn.text) == sections
 
 
 def parts(panel: dict[str, Any], rows: list[Row]) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a panel: on hover over a day, or (where the day is empty) to be seen."""
+    """Yield the texts of a panel: those of a day, or (where the day is empty) to be seen."""
     if "transformations" in panel:
         row_of, _, value_of = rows[0]
         form = "{:.0%}" if value_of == "Retention" else "{:.0f}"
@@ -421,7 +434,7 @@ def parts(panel: dict[str, Any], rows: list[Row]) -> Iterator[tuple[str, str]]:
         day = texts.pop("time", "") or texts.pop("Week", "")
         if day:
             for name, text in texts.items():
-                yield day, f"\n{metric or name}: {text or 'not known'}"
+                yield day, f"{metric or name}: {text or 'not known'}"
         elif panel["type"] == "stat":
             yield "", "\n".join(f"{text or 'not known'}\n{name}" for name, text in texts.items())
         else:
