@@ -26,7 +26,7 @@ _DASHES = ("", "7,3", "2,3", "10,3,2,3", "5,5", "1,5")
 _NARROW = (340, 190)
 _UNSEEN = re.compile(
     r'(?s)<g class="bar"><rect[^>]*>(<desc.*?</desc>)*</g>|<desc.*?</desc>|<!--.*?-->'
-    r"|<title>(Pygal|[-\d,%]*)</title>"
+    r"|<script.*?</script>|<title>(Pygal|[-\d,%]*)</title>"
 )
 _CONFIG = pygal.Config(
     css=[f"file://{Path(__file__).with_name('plot.css')}"],
