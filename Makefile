@@ -52,11 +52,11 @@ demo:  ## in a minute: sync, crash, resume, sync again; every event compared
 	$(call make_ready,$(DEMO) $(TARGET_JSONL))
 	@.venv-demo/bin/barchart-events-demo --target=.venv-target-jsonl/bin/target-jsonl
 
-demo-meltano:  ## the same with Meltano; a report of the events by dbt on DuckDB
+demo-meltano:  ## the same with Meltano; dbt on DuckDB, a report, the Grafana dashboard as a page
 	$(call make_ready,$(DEMO) $(DEMO_PLUGINS) $(DBT_DUCKDB))
 	@.venv-demo/bin/python -u -m demo
 
-demo-postgres:  ## Meltano into a real PostgreSQL, the models of dbt, the Grafana dashboard as a page
+demo-postgres:  ## Meltano into a real PostgreSQL, the models of dbt, the same page
 	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
 	@.venv-demo/bin/python -u -m demo.postgres $(ARGS)
 

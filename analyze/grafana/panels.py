@@ -80,7 +80,8 @@ def against_before(title: str, value: str, mart: str) -> Panel:
         query("against_before", title=title, value=value, mart=mart),
         width=8,
         height=5,
-        note="Compared if each day of both periods is complete, in each product.",
+        note="Before: as many days before the range. Not known unless each day of both is "
+        "complete, in each product.",
         columns={"Change": SHARE},
     )
 
