@@ -12,7 +12,7 @@ periods as (
     -- Only if each day of both periods is complete, in each product.
     select 'before', first_day - days, last_day - days
     from chosen
-    where 2 * days * cardinality(array[${product:sqlstring}]) = (
+    where 2 * days * array_length(array[${product:sqlstring}], 1) = (
         select count(*)
         from barchart_marts.barchart__daily_active_users
         where customer = ${customer:sqlstring} and product in (${product:sqlstring})

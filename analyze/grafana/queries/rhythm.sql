@@ -11,7 +11,7 @@ with counted as (
 hours as (
     select distinct day + number * interval '1 hour' as hour
     from barchart_marts.barchart__daily_active_users
-    cross join generate_series(0, 23) as number
+    cross join generate_series(0, 23) as numbers (number)
     where customer = ${customer:sqlstring} and product in (${product:sqlstring})
         and $__timeFilter(day)
 )
