@@ -37,22 +37,36 @@ settings.register_profile("soak", deadline=None, max_examples=1000)
 settings.load_profile("usual")
 
 
-class FilesSideBySide(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """What `make test` runs side by side: files, but for those that share one project.
+OUTPUT = ("tests/project/test_demo.py", "tests/pipelines/test_report.py")
+"""Tests of the demos, which write to the folder `output`."""
 
-    Tests of pipelines and of the project use Meltano's database and the folder `output`. Groups by
-    mark (`--dist=loadgroup`) have no effect: xdist 3.8 sets an attribute that pytest 9.2 ignores.
+LONG = ("tests/pipelines/", "tests/project/", "tests/end_to_end/", "tests/exports/")
+"""Where tests take longest, in that order."""
+
+
+class FilesSideBySide(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """What `make test` runs side by side: files, but for those that share a folder.
+
+    Groups by mark (`--dist=loadgroup`) have no effect: xdist 3.8 sets an attribute that pytest 9.2
+    ignores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        shares = nodeid.startswith(("tests/pipelines/", "tests/project/"))
-        return "project" if shares else nodeid.partition("::")[0]
+        return "output" if nodeid.startswith(OUTPUT) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesSideBySide:
-    """Let xdist distribute files."""
+    """Let xdist distribute files, in the order in which they are collected."""
+    config.option.loadscopereorder = False
     return FilesSideBySide(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let what takes longest begin first, so that no process waits at the end for another one."""
+    if hasattr(config, "workerinput"):
+        ranks = {folder: rank for rank, folder in enumerate(("", *LONG[::-1]))}
+        items.sort(key=lambda item: -max(ranks[f] for f in ranks if item.nodeid.startswith(f)))
 
 
 @pytest.fixture(autouse=True, scope="session")
