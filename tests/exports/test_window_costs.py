@@ -10,6 +10,9 @@ from benchmarks.windows import CASES, Case, simulate
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
+# Tracing for the coverage would take three times as long as these tests do.
+pytestmark = pytest.mark.no_cover
+
 
 def wall_over_ideal(case: Case, seed: int) -> float:
     cost = simulate(case, seed)
