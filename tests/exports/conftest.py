@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -36,6 +37,18 @@ QUICK = JobPolicy(
     forgotten_timeout=60,
     job_seconds_max=1,
 )
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Count no lines for the coverage, which takes three times as long as what is computed.
+
+    The mark `no_cover` has no effect in a worker of xdist: pytest-cov 7.1 has begun twice there.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 def checked_file(events_by_hour: Mapping[int, int]) -> ExportFile:

@@ -22,8 +22,7 @@ from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of, too_many_jobs
 
-# Tracing for the coverage would take three times as long as these tests do.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.usefixtures("untraced")
 
 Outcome = Job | ExportFile | Exception
 

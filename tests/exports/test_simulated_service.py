@@ -11,8 +11,7 @@ from tap_barchart_events.exports.jobs import JobPolicy
 from tests.exports.conftest import HOUR
 from tests.exports.simulated_service import JOB, SimulatedSync
 
-# Tracing for the coverage would take three times as long as these tests do.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.usefixtures("untraced")
 
 SEEDS = range(10)
 FIRST_OUTAGE = 400.0

@@ -10,8 +10,7 @@ from benchmarks.windows import CASES, Case, simulate
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
-# Tracing for the coverage would take three times as long as these tests do.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 def wall_over_ideal(case: Case, seed: int) -> float:
