@@ -63,8 +63,9 @@ class Tracer:
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Follow the frames of what is traced, from the beginning of the sync on."""
         self._syncs = self._syncs or frame.f_code.co_name == "sync_all"
-        traced = self._syncs and frame.f_code.co_filename.startswith(TRACED)
-        return self._follow if traced else None
+        file = frame.f_code.co_filename
+        traced = file == self._line[0] if self._line else file.startswith(TRACED)
+        return self._follow if self._syncs and traced else None
 
     def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":

@@ -46,6 +46,8 @@ from tests.pipelines.warehouses import (
 WINDOWS = "every_event_came_with_its_window"
 
 COUNTED = "every_event_is_in_the_daily_usage"
+WITHOUT = ("--indirect-selection=cautious", "--exclude")
+"""Tests go only with all models that they read."""
 UNUSUAL = (
     WINDOWS,
     "a_day_has_far_fewer_users_than_its_weeks",
@@ -154,16 +156,6 @@ def rounded(row: Row) -> Row:
 
 def test_a_first_build_is_what_an_obvious_computation_says(built: Built) -> None:
     assert differences(without(built.first), built.first_expected) == {}
-
-
-@needs_snowflake
-def test_a_first_build_on_snowflake_is_so_too(tmp_path: Path) -> None:
-    """The builds after it, which take a minute there, are in the soak."""
-    warehouse = InSnowflake(tmp_path)
-    with used(Usage()) as emulator:
-        warehouse.first(emulator)
-        expected = computed(expected_events(emulator, PRODUCTS, *NEW), FIRST_ENDS)
-    assert differences(without(warehouse.models()), expected) == {}
 
 
 def test_an_incremental_build_after_an_old_month_and_late_events_is_so_too(built: Built) -> None:
@@ -427,11 +419,10 @@ def test_a_build_passes_while_a_load_is_under_way(small: InDuckDB) -> None:
     loaded = [on("2026-04-01", user=f"{user}") for user in range(5)]
     for day in ("2026-04-02", "2026-04-03"):
         write(small, loaded)
-        small.dbt("run", "--select", "+int_barchart__days")
+        small.dbt("build", "--select", "+int_barchart__days", *WITHOUT, "resource_type:unit_test")
         loaded += [on("2026-04-01", user=day), on(day), on("2026-04-01", f"new on {day}")]
         write(small, loaded)
-        small.dbt("run", "--exclude", "int_barchart__days")
-        small.dbt("test", "--exclude-resource-type", "unit_test")
+        small.dbt("build", *WITHOUT, "int_barchart__days", "resource_type:unit_test")
     small.dbt("run", "--select", "+barchart__product_overview")
     (overview,) = small.models(["barchart__product_overview"]).values()
     assert sum(row["events"] for row in overview) == len(loaded)

@@ -23,7 +23,7 @@ import pytest
 from barchart_events_emulator import Emulator
 from demo.environment import clean_environment
 from demo.marts import TRANSFORM
-from demo.pipeline import PROJECT, Pipeline
+from demo.pipeline import PROJECT
 from demo.postgres import MARTS
 from demo.postgres_server import Postgres
 from orchestrate.meltano import MODELS
@@ -247,22 +247,13 @@ def plain(column: str, value: Any) -> Any:
 
 
 class InPostgres(Warehouse):
-    """A real PostgreSQL, whose sessions are not in UTC; at first by `meltano run`."""
+    """A real PostgreSQL, whose sessions are not in UTC."""
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
-        """Lay out a Meltano project."""
+        """Have a folder to work in."""
         super().__init__(folder)
         self.postgres = postgres
-        self.pipeline = Pipeline(folder / "project")
-        self.environ = into_postgres(postgres, "barchart")
-        dbt = {"DBT_PROJECT_DIR": str(self.pipeline.folder / "transform")}
-        self.dbt = Dbt("postgres", self.pipeline.folder / ".meltano" / "dbt", **self.environ, **dbt)
-
-    def first(self, emulator: Emulator) -> None:
-        """Load RECORD messages and build, in one run of Meltano's."""
-        settings = variables(first_month(emulator)) | self.environ
-        blocks = ("tap-barchart-events", "target-postgres", "dbt-postgres:build")
-        self.pipeline.run(*blocks, environment="prod", settings=settings)
+        self.dbt = Dbt("postgres", folder / "dbt", **into_postgres(postgres, "barchart"))
 
     def load(self, written: str) -> None:
         """Run target-postgres."""

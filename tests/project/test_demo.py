@@ -76,6 +76,7 @@ sys.exit(demo.main())
     assert b"THE EVENTS DIFFER." in shown
 
 
+@pytest.mark.soak
 def test_the_demo_into_postgres_shows_all_that_the_service_holds_and_keeps_the_server() -> None:
     page = PROJECT / "output" / "dashboard.html"
     page.unlink(missing_ok=True)
