@@ -61,13 +61,13 @@ demo-postgres:  ## Meltano into a real PostgreSQL, the models of dbt, the same p
 	@.venv-demo/bin/python -u -m demo.postgres $(ARGS)
 
 # On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
-WHOLE_SUITE := --cov --numprocesses=2 --dist=loadfile
+WHOLE_SUITE := --cov --numprocesses=3 --dist=loadfile
 
 test:  ## the whole test suite but the soak, or ARGS="tests/files -k quote"
 	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
-soak:  ## half an hour of crashes, resumptions, interleavings and properties, and the shards of Dagster
+soak:  ## half an hour of crashes, interleavings and properties; Dagster, Snowflake, demo-postgres
 	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 
