@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from tap_barchart_events.api.client import Job, ReportsClient
+from tap_barchart_events.api.client import ReportsClient
 from tap_barchart_events.api.transcript import file_form
-from tap_barchart_events.exceptions import SyncStopped
-from tap_barchart_events.exports.jobs import Export, Scheduler, State
+from tap_barchart_events.exports.jobs import Export, Outcome, Scheduler, State
 from tap_barchart_events.exports.saved_jobs import SavedJob
 from tap_barchart_events.files.export_file import ExportFile
 
@@ -32,8 +31,7 @@ until then."""
 class Exporter:
     """The exports of a sync, as checked files; those of a product come in time order.
 
-    A few threads get the next call from the scheduler, make it, and pass on its outcome. A thread
-    that has downloaded a file checks it, one file at a time.
+    A few threads get the next call from the scheduler, make it, and pass on its outcome.
     """
 
     client: ReportsClient
@@ -49,9 +47,8 @@ class Exporter:
         """Start nothing yet."""
         self._changed = threading.Condition()
         """Notified of every change: for the caller and for all threads."""
-        self._checking = threading.Lock()
-        """Held by the thread that checks a file: one at a time bounds the memory."""
-        self._in_check: ExportFile | None = None
+        self._checked: ExportFile | None = None
+        """The file whose check began last."""
         self._threads: list[threading.Thread] = []
         self._defect: Exception | None = None
 
@@ -121,7 +118,7 @@ class Exporter:
             while self.scheduler.open_starts or any(t.is_alive() for t in self._threads):
                 if time.monotonic() > until:
                     break
-                if file := self._in_check:
+                if file := self._checked:
                     file.interrupt()
                 self._changed.wait(0.01)
 
@@ -174,7 +171,7 @@ class Exporter:
 
     def _make(self, export: Export) -> None:
         """Make the call that a window's state names, and apply its outcome, errors included."""
-        outcome: Job | ExportFile | Exception
+        outcome: Outcome
         try:
             outcome = self._call(export)
         except Exception as error:  # noqa: BLE001 - the scheduler decides about it
@@ -186,30 +183,25 @@ class Exporter:
         for line in lines:  # without the lock: their reader may block without end
             logger.log(*line)
 
-    def _call(self, export: Export) -> Job | ExportFile:
+    def _call(self, export: Export) -> Outcome:
         request = self.scheduler.request
         if export.job is None:
             asked = request.filter(export.product, export.window)
             return self.client.start(asked, request.delimiter)
         if export.state is State.POLLING:
             return self.client.poll(export.job.source)
-        return self._fetch(export, export.job.source)
+        if export.state is State.CHECKING:
+            self._checked = file = self.open_file(export)
+            file.check()
+            return file
+        return self._download(export, export.job.source)
 
-    def _fetch(self, export: Export, source: str) -> ExportFile:
-        """Download the file of a job, and check it."""
+    def _download(self, export: Export, source: str) -> int:
         began = time.monotonic()
-        export.size = self.client.download(source, export.path)
+        size = self.client.download(source, export.path)
         export.download_seconds = time.monotonic() - began
         if logger.isEnabledFor(logging.DEBUG):
             form = file_form(export.path, self.scheduler.request.delimiter)
-            packed = "" if export.size == export.path.stat().st_size else "came as gzip; "
+            packed = "" if size == export.path.stat().st_size else "came as gzip; "
             logger.debug("file of job %s: %s%s", source, packed, form)
-        with self._checking:
-            if self.client.stopped.is_set():
-                raise SyncStopped
-            self._in_check = file = self.open_file(export)
-            try:
-                file.check()
-            finally:
-                self._in_check = None
-        return file
+        return size

@@ -82,21 +82,29 @@ class State(enum.Enum):
     RUNNING = "the job runs at the service, and is polled at ``due``"
     POLLING = "call: the job is polled"
     EXPORTED = "the file may be downloaded at ``due``"
-    DOWNLOADING = "call: the file is downloaded and checked"
+    DOWNLOADING = "call: the file is downloaded"
+    DOWNLOADED = "the file may be checked"
+    CHECKING = "call: the file is checked"
     READY = "the file is checked, until its events are emitted"
     FAILED = "the window cannot be exported"
 
+
+Outcome = Job | int | ExportFile | Exception
+"""Of a call: a job, the bytes transferred, the checked file, or an error."""
 
 CALLS = {
     State.WAITING: State.STARTING,
     State.RUNNING: State.POLLING,
     State.EXPORTED: State.DOWNLOADING,
+    State.DOWNLOADED: State.CHECKING,
 }
 """State before a call → the state in which it is made."""
 
 BEFORE = {call: state for state, call in CALLS.items()}
 
 IN_FLIGHT = frozenset({State.STARTING, State.RUNNING, State.POLLING})
+
+WITHOUT_FILES = IN_FLIGHT | {State.WAITING, State.FAILED}
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +123,7 @@ class Export:
     """When its first job was started."""
     job: SavedJob | None = None
     job_began: float = 0.0
-    """When the start of its job was sent."""
+    """When the start of its job was answered: a poll that counts from there is not too early."""
     is_resumed: bool = False
     """Whether an earlier run has started its job."""
     has_null_product: bool = False
@@ -290,11 +298,11 @@ class Scheduler:
 
     def next_call(self, now: float, *, only_start: bool = False) -> Export | None:
         """Return a window whose call, which its state names, is to be made now; None if none."""
-        downloads = sum(export.state is State.DOWNLOADING for export in self._exports())
-        export = None if only_start else self._first_due(State.RUNNING, now)
-        if not (export or only_start) and downloads < self.policy.max_concurrent_jobs:
-            export = self._first_due(State.EXPORTED, now)
-        export = export or self._next_start(now)
+        downloads = self.policy.max_concurrent_jobs
+        # One check at a time bounds the memory.
+        limits = {State.RUNNING: math.inf, State.EXPORTED: downloads, State.DOWNLOADED: 1}
+        due = (self._first_due(*limit, now) for limit in limits.items() if not only_start)
+        export = next(filter(None, due), None) or self._next_start(now)
         if export:
             export.state, export.called = CALLS[export.state], now
         return export
@@ -315,9 +323,11 @@ class Scheduler:
         given_up = sum(until > now for until in self._given_up)
         return given_up + sum(export.state in IN_FLIGHT for export in self._exports())
 
-    def _first_due(self, state: State, now: float) -> Export | None:
+    def _first_due(self, state: State, most: float, now: float) -> Export | None:
+        if sum(export.state is CALLS[state] for export in self._exports()) >= most:
+            return None
         due = (export for export in self._exports() if export.state is state and export.due <= now)
-        if state is State.EXPORTED:  # a later run downloads what lies behind a failed window
+        if state is not State.RUNNING:  # a later run downloads what lies behind a failed window
             due = (export for export in due if export.window.start < export.queue.failed_at)
         return next(due, None)
 
@@ -339,8 +349,8 @@ class Scheduler:
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
         """Return whether one more window, from an instant on, may be issued."""
         is_first_round = queue.position == queue.plan.span.start and not queue.plan.known.limit
-        files = {State.EXPORTED, State.DOWNLOADING}
-        if is_first_round and any(e.state in files for e in queue.exports.values()):
+        states = {e.window.size: e.state for e in queue.in_order() if e.state not in WITHOUT_FILES}
+        if is_first_round and states and states[max(states)] is not State.READY:
             return False  # what the largest one holds will soon tell how large the next may be
         jobs = self.policy.max_concurrent_jobs
         places = (WINDOWS_PER_JOB - 1) * jobs
@@ -359,13 +369,13 @@ class Scheduler:
         queue.exports[window.start] = export
         return export
 
-    def finished(self, export: Export, outcome: Job | ExportFile | Exception, now: float) -> None:
+    def finished(self, export: Export, outcome: Outcome, now: float) -> None:
         """Apply the outcome of the call that the window's state names."""
         # The state before the call: either a branch changes it, or the call is repeated at ``due``.
         export.state = BEFORE[export.state]
         if not export.tries:
             export.first_try = export.called
-        if not isinstance(outcome, Exception):
+        if isinstance(outcome, (Job, int)):
             self._succeeded, self._outage_of = now, None
         match outcome:
             case errors.SyncStopped():
@@ -374,13 +384,15 @@ class Scheduler:
                 self._raised(export, outcome, now)
             case Job():
                 self._answered(export, outcome, now)
+            case int(size):
+                export.state, export.size = State.DOWNLOADED, size
             case file:
                 export.queue.plan.counted(export.window, file.contents.events_by_hour)
                 export.state, export.file = State.READY, file
 
     def _answered(self, export: Export, reported: Job, now: float) -> None:
         if export.job is None:
-            export.job = self._new_job(export, reported.source)
+            export.job = self._new_job(export, reported.source, now)
         export.state = State.RUNNING
         job, elapsed = export.job, now - export.job_began
         export.has_null_product |= reported.has_null_product
@@ -444,9 +456,9 @@ class Scheduler:
             case _:
                 self._fail(export, error)
 
-    def _new_job(self, export: Export, source: str) -> SavedJob:
+    def _new_job(self, export: Export, source: str, now: float) -> SavedJob:
         export.began = export.began or export.called
-        export.job_began, export.tries, export.rejections = export.called, 0, 0
+        export.job_began, export.tries, export.rejections = now, 0, 0
         export.queue.counts["started"] += 1
         started = math.ceil(export.called + self.unix_time)
         fingerprint = self.request.fingerprint(export.product, source, export.window)
@@ -465,7 +477,7 @@ class Scheduler:
             rest = expected * (1 + (1 + jitter) / 100) - elapsed
             pause = max(rest, MIN_POLL_PAUSE * interval, elapsed * (1 + jitter) / 20)
         else:
-            pause = max(interval, elapsed) * (1 + 3 * jitter) / 4
+            pause = max(interval, elapsed / 2) * (1 + 3 * jitter) / 4
         until = now - elapsed + self.policy.job_timeout
         export.due = min(now + min(pause, MAX_POLL_PAUSE * interval), until)
 

@@ -54,7 +54,8 @@ def untraced() -> Iterator[None]:
 def checked_file(events_by_hour: Mapping[int, int]) -> ExportFile:
     """Return a checked file with such events."""
     contents = SimpleNamespace(events_by_hour=events_by_hour)
-    return cast("ExportFile", SimpleNamespace(contents=contents, check=lambda: None))
+    doubles = dict.fromkeys(("check", "interrupt"), lambda: None)
+    return cast("ExportFile", SimpleNamespace(contents=contents, **doubles))
 
 
 def counted_file(export: Export) -> ExportFile:

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tap_barchart_events.api.client import Job
-from tap_barchart_events.exports.jobs import Export, JobPolicy, State
-from tap_barchart_events.files.export_file import ExportFile
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Outcome, State
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, checked_file, scheduler_of, too_many_jobs
 
@@ -100,13 +99,15 @@ class SimulatedSync:
             assert self.now < change < math.inf, "nothing will ever happen, or busy waiting"
             self.now = change
 
-    def _answer(self, export: Export) -> Job | ExportFile | Exception:
+    def _answer(self, export: Export) -> Outcome:
         """Return what a call led to."""
         match export.state, export.job:
             case State.STARTING, _:
                 return self._start(export)
             case State.POLLING, job if job:
                 return self._job(job.source)
+            case State.DOWNLOADING, _:
+                return 1
         return checked_file({export.window.start // HOUR: 60})
 
     def _start(self, export: Export) -> Job | Exception:

@@ -16,15 +16,18 @@ import pytest
 from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
 from tap_barchart_events.api.http import RetryPolicy
-from tap_barchart_events.exports.jobs import WINDOWS_PER_JOB, Export, JobPolicy, State
+from tap_barchart_events.exports.jobs import (
+    WINDOWS_PER_JOB,
+    Export,
+    JobPolicy,
+    Outcome,
+    State,
+)
 from tap_barchart_events.exports.saved_jobs import MAX_AGE, SavedJob
-from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler_of, too_many_jobs
 
 pytestmark = pytest.mark.usefixtures("untraced")
-
-Outcome = Job | ExportFile | Exception
 
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
 RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
@@ -70,13 +73,14 @@ class Service:
         source = export.job.source
         if export.window.start == self.broken.get(export.product):
             return self.error
+        if export.state is State.CHECKING:
+            return checked_file({0: 1} if self.rng.random() < 0.5 else {})
         if self.rng.random() < self.faults:
             return self._fault(export, source)
         if source not in self.ends:
             return errors.JobForgottenError(source)
-        if export.state is State.POLLING:
-            return Job(source, self._status(source, now), None)
-        return checked_file({0: 1} if self.rng.random() < 0.5 else {})
+        is_poll = export.state is State.POLLING
+        return Job(source, self._status(source, now), None) if is_poll else self.rng.randrange(1000)
 
     def _start(self, export: Export, now: float) -> Outcome:
         refused, until = self.refusal
@@ -178,6 +182,7 @@ class Run:
         assert issued <= WINDOWS_PER_JOB * self.jobs
         states = Counter(export.state for export in exports)
         assert states[State.DOWNLOADING] <= self.jobs
+        assert states[State.CHECKING] <= 1
         jobs = states[State.STARTING] + states[State.RUNNING] + states[State.POLLING]
         assert jobs <= self.jobs + self.taken
 

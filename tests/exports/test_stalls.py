@@ -6,9 +6,8 @@ import pytest
 
 from tap_barchart_events import exceptions as errors
 from tap_barchart_events.api.client import Job
-from tap_barchart_events.exports.jobs import Export, JobPolicy, Scheduler, State
+from tap_barchart_events.exports.jobs import Export, JobPolicy, Outcome, Scheduler, State
 from tap_barchart_events.exports.saved_jobs import SavedJob
-from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.windows import Window
 from tests.exports.conftest import HOUR, checked_file, scheduler_of, too_many_jobs
 
@@ -58,7 +57,7 @@ def read_all(
     raise AssertionError("it does not end")
 
 
-def answer(export: Export, raised: dict[State, Exception]) -> Job | ExportFile | Exception:
+def answer(export: Export, raised: dict[State, Exception]) -> Outcome:
     if export.state in raised:
         return raised[export.state]
     if export.state is State.STARTING:
@@ -66,7 +65,7 @@ def answer(export: Export, raised: dict[State, Exception]) -> Job | ExportFile |
     if export.state is State.POLLING:
         assert export.job
         return Job(export.job.source, "COMPLETE", None)
-    return checked_file({})
+    return 1 if export.state is State.DOWNLOADING else checked_file({})
 
 
 @pytest.mark.parametrize(
@@ -164,6 +163,7 @@ def test_pauses_between_polls_grow_to_fifteen_intervals() -> None:
 def test_where_jobs_are_quick_a_poll_follows_after_a_tenth_of_an_interval_at_least() -> None:
     made = scheduler({"A": Window(0, 48 * HOUR)}, {}, jobs=1)
     made.finished(due(made, 100.0), Job("J", "COMPLETE", 0.001), 100.001)
+    made.finished(due(made, 100.001), 1, 100.001)
     made.finished(due(made, 100.001), checked_file({}), 100.001)
     now, pauses = 100.001, list[float]()
     while len(pauses) < 5:
@@ -209,6 +209,7 @@ def test_a_refusal_while_a_job_runs_is_waited_for_up_to_an_hour(pause: float) ->
         made.finished(export, too_many_jobs(pause), 101.0)
         assert export.state is State.WAITING, export.error
     made.finished(due(made, 103.0), Job("J", "COMPLETE", None), 103.0)
+    made.finished(due(made, 103.0), 1, 103.0)
     made.finished(due(made, 103.0), checked_file({}), 103.0)
     assert f"no new job starts for {pause:.0f} s (Retry-After)" in str(made.lines)
     assert made.next_call(100.0 + pause) is None
@@ -267,5 +268,33 @@ def test_the_files_of_a_first_round_come_before_windows_of_a_guessed_size() -> N
 
     assert {other.state, file.state} == {State.POLLING, State.DOWNLOADING}
     assert made.next_call(now) is None, "no job starts yet"
-    made.finished(file, checked_file({0: 100}), now + 1)
+    made.finished(file, 1, now + 1)
+    made.finished(due(made, now + 1), checked_file({0: 100}), now + 1)
     assert due(made, now + 1).state is State.STARTING
+
+
+def test_files_are_checked_one_at_a_time_as_they_will_be_read_while_others_are_downloaded() -> None:
+    made = scheduler({"A": Window(0, 96 * HOUR)}, {"A": 3}, jobs=3)
+    exports = [due(made, 100.0) for _ in range(3)]
+    for export in reversed(exports):
+        assert export.job
+        made.finished(export, Job(export.job.source, "COMPLETE", None), 100.0)
+    assert [due(made, 100.0) for _ in range(3)] == exports
+    for export in exports[::-1]:
+        made.finished(export, 1, 101.0)
+    assert due(made, 101.0) is exports[0]
+    assert made.next_call(101.0) is None
+    made.finished(exports[0], checked_file({0: 100}), 102.0)
+    assert due(made, 102.0) is exports[1]
+
+
+def test_of_a_first_round_the_smaller_files_hold_no_window_up() -> None:
+    made = scheduler_of({"A": Window(0, 96 * HOUR)}, JobPolicy(2), largest=48 * HOUR)
+    large, small = due(made, 100.0), due(made, 100.0)
+    for export in (large, small):
+        made.finished(export, Job(f"J{export.window.start}", "COMPLETE", None), 100.0)
+    for _ in range(2):
+        made.finished(due(made, 100.0), 1, 101.0)
+    made.finished(due(made, 101.0), checked_file({0: 100}), 102.0)
+    assert large.state is State.READY
+    assert (due(made, 102.0), due(made, 102.0).state) == (small, State.STARTING)
