@@ -67,7 +67,7 @@ test:  ## the whole test suite but the soak, or ARGS="tests/files -k quote"
 	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(WHOLE_SUITE))
 
-soak:  ## half an hour of crashes, interleavings and properties; Dagster, Snowflake, demo-postgres
+soak:  ## half an hour of crashes, interleavings, properties; Dagster, Snowflake, recipes, demo-postgres
 	$(call make_ready,$(TESTED))
 	.venv/bin/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak $(ARGS)
 

@@ -36,7 +36,9 @@ handles none there, and an exception of a tracer would keep the lock locked. No 
 process could then start a thread."""
 
 SAMPLE = 8
-"""Lines tried by chance in each mode."""
+"""Other lines tried in each mode, by chance."""
+
+ALL = 1000
 
 CRITICAL = {
     "bulk": {"_files", "emitted", "wait", "write_to"},
@@ -44,8 +46,8 @@ CRITICAL = {
     "files": {"_files"},
     "error": {"_syncing", "_write_state"},
 }
-"""Functions whose lines are all tried: between the last event of a window and its bookmark,
-where the main thread waits, where STATE changes, and where a sync ends."""
+"""Functions of whose lines more are tried, all in the soak: between the last event of a window and
+its bookmark, where the main thread waits, where STATE changes, and where a sync ends."""
 
 
 class Tracer:
@@ -133,8 +135,9 @@ def check(
 # A library may leave to the garbage collector what it was just about to keep.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mode", ["bulk", "one by one", "files", "error"])
+@pytest.mark.parametrize("most", [16, pytest.param(ALL, marks=pytest.mark.soak)])
 def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
-    service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str
+    service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str, most: int
 ) -> None:
     rng = seeded(request)
     service.source = events
@@ -152,6 +155,7 @@ def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
     assert len(lines) > 500
     assert CRITICAL[mode] <= set(tracer.functions.values()), "a function has another name now"
     critical = [line for line in lines if tracer.functions[line] in CRITICAL[mode]]
+    critical = rng.sample(critical, min(most, len(critical)))
     for line in [*critical, *rng.sample(lines, SAMPLE)]:
         check(service, settings, line, rng.randint(1, min(3, tracer.lines[line])), fails=fails)
     gc.collect()  # what a library has left is this test's, and no other's

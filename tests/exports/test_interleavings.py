@@ -30,7 +30,7 @@ from tests.exports.conftest import HOUR, REQUEST, START, checked_file, scheduler
 pytestmark = pytest.mark.usefixtures("untraced")
 
 PRODUCTS = ("WATCHLIST", "ALERT", "PORTFOLIO")
-RUNS = pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+RUNS = pytest.mark.parametrize("runs", [250, pytest.param(10_000, marks=pytest.mark.soak)])
 """Interleavings, one a seed; many thousands of each test in `make soak`."""
 UNIX_TIME = 1_800_000_000
 NEVER_FAILS = JobPolicy(

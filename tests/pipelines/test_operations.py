@@ -47,6 +47,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return pipeline
 
 
+@pytest.mark.soak
 def test_earlier_time_a_comparison_and_a_range_read_again_leave_the_nightly_bookmarks_alone(
     pipeline: Pipeline, postgres: Postgres, schema: str
 ) -> None:
@@ -112,6 +113,7 @@ def test_earlier_time_a_comparison_and_a_range_read_again_leave_the_nightly_book
         assert kept_bookmarks(pipeline, STATE_ID) == nightly
 
 
+@pytest.mark.soak
 def test_a_range_that_cannot_be_read_is_passed_as_the_page_says(
     pipeline: Pipeline, postgres: Postgres, schema: str
 ) -> None:

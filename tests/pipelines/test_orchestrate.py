@@ -155,23 +155,6 @@ def test_a_variable_that_cannot_be_used_is_named(name: str, values: list[str]) -
             plan(**{name: value})
 
 
-def test_a_shard_and_the_nightly_run_load_each_event_once_and_build_the_models(
-    tmp_path: Path, postgres: Postgres, schema: str
-) -> None:
-    """The models are assets downstream of both."""
-    product = BY_HAND.partition("|")[2]
-    with Emulator(events_per_hour=2, clock=lambda: from_iso(END), date_header=False) as emulator:
-        dagster = Instance(tmp_path / "home", settings(emulator, postgres, schema, tmp_path))
-        dagster("asset", "materialize", "--select", "events_history", "--partition", BY_HAND)
-        expected = expected_events(emulator, [product], START, "2026-02-01T00:00:00Z")
-        assert loaded_into(postgres, schema) == expected
-        dagster("job", "execute", "--job", "nightly")
-        expected |= expected_events(emulator, PRODUCTS, NIGHTLY_START, END)
-    assert loaded_into(postgres, schema) == expected
-    assert dagster.materialized() >= {"events_history", "events_nightly", *meltano.MODELS}
-    assert modelled(postgres) == len(expected)
-
-
 def modelled(postgres: Postgres) -> int:
     """Return the number of events that the models hold."""
     products = postgres.rows("select events from barchart__product_overview", schema=MARTS)
