@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from barchart_events_emulator.demo import DemoError
+from barchart_events_emulator.demo import DemoError, running
 from demo.environment import clean_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -77,13 +77,13 @@ class Pipeline:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-            ) as running,
+            ) as started,
         ):
-            assert running.stdout is not None  # noqa: S101 - it is a pipe, see above
-            for line in running.stdout:
+            assert started.stdout is not None  # noqa: S101 - it is a pipe, see above
+            for line in started.stdout:
                 log.write(line)
                 on_line(line.rstrip("\n"))
-            code = running.wait()
+            code = started.wait()
         if code:
             last = self.log.read_text(encoding="utf-8").splitlines()[-30:]
             raise PipelineError("\n".join([*last, f"meltano run ended with exit code {code}"]))
@@ -117,16 +117,12 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         options: Those of `subprocess.Popen`; without `env`, its environment is a new one.
     """
     # With a session of its own, Ctrl-C ends the command only through this block.
-    running = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        **{"env": clean_environment(), **options},
-    )
-    try:
-        yield running
-    finally:
-        _end(running)
+    options = {"env": clean_environment(), **options, "start_new_session": True}
+    with running(command, **options) as started:
+        try:
+            yield started
+        finally:
+            _end(started)
 
 
 def written_by(command: Sequence[Any], error: type[DemoError] = DemoError, **options: Any) -> str:
@@ -148,16 +144,13 @@ def written_by(command: Sequence[Any], error: type[DemoError] = DemoError, **opt
     return written
 
 
-def _end(running: subprocess.Popen[str]) -> None:
+def _end(started: subprocess.Popen[str]) -> None:
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 1)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, number)
+            os.killpg(started.pid, number)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                running.poll()
+                started.poll()
                 # The group is there until the last of its processes has gone.
-                os.killpg(running.pid, 0)
+                os.killpg(started.pid, 0)
                 time.sleep(0.02)
-    running.wait()
-    if running.stdout is not None:
-        running.stdout.close()

@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from barchart_events_emulator import Emulator
 from barchart_events_emulator import demo as quick
 from demo.environment import clean_environment
-from demo.pipeline import PROJECT
+from demo.pipeline import PROJECT, process
 from tap_barchart_events.windows import HOUR, to_iso
 from tests.expected_events import expected_events
 from tests.project.commands import output_of
@@ -126,10 +127,10 @@ sys.exit(demo.main())
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to look around")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("module", "process"), [("demo", "tap-barchart-events"), (QUICK, "tap_barchart_events")]
+    ("module", "name"), [("demo", "tap-barchart-events"), (QUICK, "tap_barchart_events")]
 )
 def test_an_interrupted_demo_leaves_no_process_behind(
-    tmp_path: Path, module: str, process: str, number: signal.Signals
+    tmp_path: Path, module: str, name: str, number: signal.Signals
 ) -> None:
     # Each process that the demo starts gets an environment made for it, which keeps TMPDIR.
     mark = f"TMPDIR={tmp_path}"
@@ -142,7 +143,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(
         stderr=subprocess.STDOUT,
         text=True,
     ) as demo:
-        while not any(process in name for name in marked(mark)):
+        while not any(name in command for command in marked(mark)):
             assert demo.poll() is None, "the demo ended before the tap ran"
             time.sleep(0.05)
         demo.send_signal(number)
@@ -153,9 +154,28 @@ def test_an_interrupted_demo_leaves_no_process_behind(
     assert list(marked(mark)) == []
 
 
+@pytest.mark.parametrize("begin", [quick.running, process])
+def test_a_signal_that_comes_while_a_process_of_a_demo_starts_ends_it_too(
+    begin: Callable[..., AbstractContextManager[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            pids.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), begin(["sleep", "60"]):
+        pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
 def marked(mark: str) -> Iterator[str]:
     """Yield the command lines of the processes whose environment has the mark."""
-    for process in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if mark.encode() in (process / "environ").read_bytes():
-                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if mark.encode() in (folder / "environ").read_bytes():
+                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
