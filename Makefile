@@ -60,7 +60,7 @@ demo-postgres:  ## Meltano into a real PostgreSQL, the models of dbt, the same p
 	$(call make_ready,$(DEMO) $(PLUGINS) $(POSTGRES))
 	@.venv-demo/bin/python -u -m demo.postgres $(ARGS)
 
-# On two cores, with the coverage that pyproject.toml asks for; conftest.py says what runs side by side.
+# Three processes for two cores, because tests also wait; conftest.py says what runs side by side.
 WHOLE_SUITE := --cov --numprocesses=3 --dist=loadfile
 
 test:  ## the whole test suite but the soak, or ARGS="tests/files -k quote"
