@@ -141,8 +141,11 @@ class Exporter:
     # Threads ------------------------------------------------------------------------------
 
     def _add_thread(self) -> None:
-        """Start a thread unless there are enough. The lock is held."""
-        if len(self._threads) < 2 * self.scheduler.policy.max_concurrent_jobs:  # half may download
+        """Start a thread unless there are enough: as many may download, one may check.
+
+        The lock is held.
+        """
+        if len(self._threads) <= 2 * self.scheduler.policy.max_concurrent_jobs:
             # A daemon: a call that hangs must not keep the process alive when the sync ends.
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()

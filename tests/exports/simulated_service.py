@@ -88,7 +88,7 @@ class SimulatedSync:
             self.emitted.append((self.now, following.window))
             self._scheduler.emitted(following)
             return
-        while len(self._calls) < 2 * self.jobs and (export := self._scheduler.next_call(self.now)):
+        while len(self._calls) <= 2 * self.jobs and (export := self._scheduler.next_call(self.now)):
             seconds = DOWNLOAD if export.state is State.DOWNLOADING else LATENCY
             heapq.heappush(self._calls, (self.now + seconds, next(self._numbers), export))
         change = self._scheduler.next_change(self.now)

@@ -208,7 +208,7 @@ class Run:
 
     def step(self) -> None:
         """Begin calls, end one of them, or let time pass."""
-        begins = not self.calls or (len(self.calls) < 2 * self.jobs and self.rng.random() < 0.7)
+        begins = not self.calls or (len(self.calls) <= 2 * self.jobs and self.rng.random() < 0.7)
         if begins and (export := self.scheduler.next_call(self.now)):
             self.calls.append(export)
             return

@@ -13,10 +13,12 @@ import pytest
 from barchart_events_emulator import Emulator, Event
 from tap_barchart_events.exceptions import ServiceError
 from tap_barchart_events.exports.exporter import Exporter
+from tap_barchart_events.exports.jobs import Export
 from tap_barchart_events.exports.saved_jobs import SavedJob
+from tap_barchart_events.files.export_file import ExportFile
 from tap_barchart_events.products import PRODUCTS
 from tap_barchart_events.windows import Window
-from tests.exports.conftest import HOUR, START, read
+from tests.exports.conftest import HOUR, START, counted_file, read
 
 MINUTE = 60_000
 
@@ -162,6 +164,32 @@ def test_a_sync_has_no_more_threads_than_calls_whatever_number_of_jobs_may_run(
     assert result.covered() == Window(START, START + 2 * HOUR)
     checks = len(result.windows["WATCHLIST"])
     assert 0 < max(counts) <= len(service.requests) + checks
+
+
+def test_neither_a_check_nor_a_download_that_takes_long_keeps_a_job_from_starting(
+    service: Emulator, make: Callable[..., Exporter]
+) -> None:
+    """The first file is read; then the second is in its check, the third one is downloaded."""
+    exports = make(hours=4, jobs=1)
+    opened, started = [], threading.Event()
+
+    def open_file(export: Export) -> ExportFile:
+        opened.append(export)
+        if len(opened) == 2:
+            assert started.wait(4), "the fourth job waits for a file"  # no call stalls for 5 s
+        return counted_file(export)
+
+    def watch() -> None:
+        while len(service.jobs) < 4:
+            time.sleep(0.01)
+        started.set()
+
+    exports.open_file = open_file
+    service.fault("download", "stall", after=2)
+    threading.Thread(target=watch, daemon=True).start()
+    reader = exports.of("WATCHLIST")
+    exports.emitted(next(reader))
+    assert next(reader).window == Window(START + HOUR, START + 2 * HOUR)
 
 
 # The end -------------------------------------------------------------------------------------
