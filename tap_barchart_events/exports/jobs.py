@@ -123,7 +123,8 @@ class Export:
     """When its first job was started."""
     job: SavedJob | None = None
     job_began: float = 0.0
-    """When the start of its job was answered: a poll that counts from there is not too early."""
+    """When the start of its job was answered (in an earlier run: sent): a poll that counts from
+    there is not too early."""
     is_resumed: bool = False
     """Whether an earlier run has started its job."""
     has_null_product: bool = False
@@ -141,7 +142,7 @@ class Export:
     forgotten: int = 0
     """Jobs that the service has forgotten."""
     first_forgotten: float = 0.0
-    """When the start of the first of these was sent."""
+    """When the start of the first of these was answered."""
     file: ExportFile | None = None
     size: int = 0
     """Bytes transferred."""
@@ -327,7 +328,7 @@ class Scheduler:
         if sum(export.state is CALLS[state] for export in self._exports()) >= most:
             return None
         due = (export for export in self._exports() if export.state is state and export.due <= now)
-        if state is not State.RUNNING:  # a later run downloads what lies behind a failed window
+        if state is not State.RUNNING:  # the files behind a failed window are for a later run
             due = (export for export in due if export.window.start < export.queue.failed_at)
         return next(due, None)
 
@@ -349,7 +350,8 @@ class Scheduler:
     def _has_place(self, queue: ProductQueue, start: int) -> bool:
         """Return whether one more window, from an instant on, may be issued."""
         is_first_round = queue.position == queue.plan.span.start and not queue.plan.known.limit
-        states = {e.window.size: e.state for e in queue.in_order() if e.state not in WITHOUT_FILES}
+        exports = [e for e in queue.in_order() if e.window.start < queue.failed_at]
+        states = {e.window.size: e.state for e in exports if e.state not in WITHOUT_FILES}
         if is_first_round and states and states[max(states)] is not State.READY:
             return False  # what the largest one holds will soon tell how large the next may be
         jobs = self.policy.max_concurrent_jobs
@@ -360,8 +362,7 @@ class Scheduler:
         if is_current and (len(queue.exports) < jobs or start < max(queue.exports)):
             places += jobs
         # What lies behind a failed window stays for STATE, and is downloaded no more.
-        issued = (e for e in self._exports() if e.window.start < e.queue.failed_at)
-        return len([*issued]) < places
+        return sum(e.window.start < e.queue.failed_at for e in self._exports()) < places
 
     def _new_export(self, queue: ProductQueue, window: Window) -> Export:
         number = [*self._queues].index(queue.product)
@@ -429,7 +430,7 @@ class Scheduler:
         export.state, export.due, export.ready = State.EXPORTED, now, now
 
     def _raised(self, export: Export, error: Exception, now: float) -> None:
-        """Apply an error of a call or of a check. The order matters: the first match applies."""
+        """Apply an error of a call. The order matters: the first match applies."""
         match error:
             case errors.TransientError():  # only of a start: the client retries the other calls
                 self._start_failed(export, error, now)

@@ -273,6 +273,35 @@ def test_the_files_of_a_first_round_come_before_windows_of_a_guessed_size() -> N
     assert due(made, now + 1).state is State.STARTING
 
 
+@pytest.mark.parametrize("downloaded", [False, True])
+def test_a_file_behind_a_failed_window_keeps_no_part_of_an_earlier_one_waiting(
+    *, downloaded: bool
+) -> None:
+    """The second window fails; then the first one is too large, and the file of the third stays."""
+    made = scheduler_of({"A": Window(0, 96 * HOUR)}, JobPolicy(3), largest=48 * HOUR)
+    first, second, third = (due(made, 100.0) for _ in range(3))
+    for export in (first, second, third):
+        made.finished(export, Job(f"J{export.window.start}", "RUNNING", None), 100.0)
+    now = 100.0
+    while not (export := made.next_call(now)) or export.state is not State.STARTING:
+        if not export:
+            now = made.next_change(now)
+            assert now < math.inf, "nothing will ever happen"
+        elif export.state is State.POLLING:
+            assert export.job
+            may_end = second.state is State.FAILED or export is second
+            status = "TIMEOUT" if export is first else "COMPLETE"
+            is_over = may_end or (downloaded and export is third)
+            status = status if is_over else "RUNNING"
+            made.finished(export, Job(export.job.source, status, None), now)
+        elif export.state is State.DOWNLOADING:
+            made.finished(export, 1, now)
+        else:
+            assert export is second
+            made.finished(export, errors.FileError("a bad row"), now)
+    assert export.window.start == 0
+
+
 def test_files_are_checked_one_at_a_time_as_they_will_be_read_while_others_are_downloaded() -> None:
     made = scheduler({"A": Window(0, 96 * HOUR)}, {"A": 3}, jobs=3)
     exports = [due(made, 100.0) for _ in range(3)]
