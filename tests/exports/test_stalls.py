@@ -283,23 +283,23 @@ def test_a_file_behind_a_failed_window_keeps_no_part_of_an_earlier_one_waiting(
     for export in (first, second, third):
         made.finished(export, Job(f"J{export.window.start}", "RUNNING", None), 100.0)
     now = 100.0
-    while not (export := made.next_call(now)) or export.state is not State.STARTING:
-        if not export:
+    while not (called := made.next_call(now)) or called.state is not State.STARTING:
+        if not called:
             now = made.next_change(now)
             assert now < math.inf, "nothing will ever happen"
-        elif export.state is State.POLLING:
-            assert export.job
-            may_end = second.state is State.FAILED or export is second
-            status = "TIMEOUT" if export is first else "COMPLETE"
-            is_over = may_end or (downloaded and export is third)
+        elif called.state is State.POLLING:
+            assert called.job
+            may_end = second.state is State.FAILED or called is second
+            status = "TIMEOUT" if called is first else "COMPLETE"
+            is_over = may_end or (downloaded and called is third)
             status = status if is_over else "RUNNING"
-            made.finished(export, Job(export.job.source, status, None), now)
-        elif export.state is State.DOWNLOADING:
-            made.finished(export, 1, now)
+            made.finished(called, Job(called.job.source, status, None), now)
+        elif called.state is State.DOWNLOADING:
+            made.finished(called, 1, now)
         else:
-            assert export is second
-            made.finished(export, errors.FileError("a bad row"), now)
-    assert export.window.start == 0
+            assert called is second
+            made.finished(called, errors.FileError("a bad row"), now)
+    assert called.window.start == 0
 
 
 def test_files_are_checked_one_at_a_time_as_they_will_be_read_while_others_are_downloaded() -> None:
