@@ -324,8 +324,8 @@ class Scheduler:
         given_up = sum(until > now for until in self._given_up)
         return given_up + sum(export.state in IN_FLIGHT for export in self._exports())
 
-    def _first_due(self, state: State, most: float, now: float) -> Export | None:
-        if sum(export.state is CALLS[state] for export in self._exports()) >= most:
+    def _first_due(self, state: State, max_calls: float, now: float) -> Export | None:
+        if sum(export.state is CALLS[state] for export in self._exports()) >= max_calls:
             return None
         due = (export for export in self._exports() if export.state is state and export.due <= now)
         if state is not State.RUNNING:  # the files behind a failed window are for a later run

@@ -39,6 +39,7 @@ SAMPLE = 8
 """Other lines tried in each mode, by chance."""
 
 ALL = 1000
+"""More lines than the functions of a mode have."""
 
 CRITICAL = {
     "bulk": {"_files", "emitted", "wait", "write_to"},
@@ -135,9 +136,9 @@ def check(
 # A library may leave to the garbage collector what it was just about to keep.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mode", ["bulk", "one by one", "files", "error"])
-@pytest.mark.parametrize("most", [16, pytest.param(ALL, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("max_critical", [16, pytest.param(ALL, marks=pytest.mark.soak)])
 def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
-    service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str, most: int
+    service: Emulator, tmp_path: Path, request: pytest.FixtureRequest, mode: str, max_critical: int
 ) -> None:
     rng = seeded(request)
     service.source = events
@@ -155,7 +156,7 @@ def test_a_signal_at_a_line_of_the_tap_loses_no_job_and_no_event(
     assert len(lines) > 500
     assert CRITICAL[mode] <= set(tracer.functions.values()), "a function has another name now"
     critical = [line for line in lines if tracer.functions[line] in CRITICAL[mode]]
-    critical = rng.sample(critical, min(most, len(critical)))
+    critical = rng.sample(critical, min(max_critical, len(critical)))
     for line in [*critical, *rng.sample(lines, SAMPLE)]:
         check(service, settings, line, rng.randint(1, min(3, tracer.lines[line])), fails=fails)
     gc.collect()  # what a library has left is this test's, and no other's

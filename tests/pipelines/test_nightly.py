@@ -51,7 +51,9 @@ def test_the_models_hold_what_was_loaded_although_the_first_product_fails_and_th
         return service.count(CUSTOMER, product, from_iso(START), from_iso(end))
 
     with Emulator(events_per_hour=20) as service:
-        meltano("run", "tap-barchart-events", "target-postgres", end=FIRST_END)
+        meltano("run", JOB, end=FIRST_END)
+        assert modelled() == {product: events(product, FIRST_END) for product in PRODUCTS}
+
         assert {window.start for window in service.starts} >= {from_iso(START)}
         service.starts.clear()
         row = f"{from_iso(FIRST_END)}|ALERT-CREATED|one\n"
