@@ -25,7 +25,7 @@ from demo.charts import (
     table,
     text_of,
 )
-from demo.plots import over_time
+from demo.plots import MORE_COLOURS, over_time
 from demo.postgres_server import Postgres
 
 # In a schema that is searched before that of PostgreSQL's own functions.
@@ -126,14 +126,14 @@ def _panel(
     place = f"{at['y'] - top} / {at['x'] + 1} / span {at['h']} / span {at['w']}"
     name = f"panel-{panel['id']}" + (f"-{products[0]}" if "repeat" in row else "")
     note = f'<p class="note">{escape(panel["description"])}</p>' if "description" in panel else ""
-    drawn = _drawn(panel, answer, grafana.days) if answer else "<p>No data</p>"
+    drawn = _drawn(panel, answer, grafana) if answer else "<p>No data</p>"
     return (
         f'<section id="{name}" style="grid-area: {place}"><h3>{escape(panel["title"])}</h3>'
         f"{note}{drawn}</section>"
     )
 
 
-def _drawn(panel: Mapping[str, Any], answer: Answer, days: Sequence[date]) -> str:
+def _drawn(panel: Mapping[str, Any], answer: Answer, grafana: Grafana) -> str:
     """Return the chart of a panel, of the kind that its type and options name."""
     options, fields = panel.get("options", {}), panel["fieldConfig"]
     title, unit = panel["title"], fields["defaults"]["unit"]
@@ -150,23 +150,36 @@ def _drawn(panel: Mapping[str, Any], answer: Answer, days: Sequence[date]) -> st
             return f'<p class="stat">{"</span>".join(numbers)}</span></p>'
         case "timeseries":
             stacked = "stacking" in fields["defaults"].get("custom", {})
-            return _over_time(panel, answer, "time", days, stacked=stacked)
+            return _over_time(
+                panel, answer, "time", grafana.days, grafana.products, stacked=stacked
+            )
         case "barchart" if options["orientation"] == "horizontal":
             ends = [(row.pop(options["xField"]), *row.values()) for row in answer]
             most = max(number for _, number in ends)
             return bars(Bar(label, number / most, _text(number, unit)) for label, number in ends)
         case "barchart":
             weeks = [date.fromisoformat(row[options["xField"]]) for row in answer]
-            return _over_time(panel, answer, options["xField"], weeks, stacked=True)
+            return _over_time(
+                panel, answer, options["xField"], weeks, grafana.products, stacked=True
+            )
     for matrix in panel.get("transformations", []):
         return _matrix(title, answer, unit, matrix["options"])
     return table(answer[0], [[_text(row[name], units[name]) for name in row] for row in answer])
 
 
 def _over_time(
-    panel: Mapping[str, Any], answer: Answer, at: str, days: Sequence[date], *, stacked: bool
+    panel: Mapping[str, Any],
+    answer: Answer,
+    at: str,
+    days: Sequence[date],
+    products: Sequence[str],
+    *,
+    stacked: bool,
 ) -> str:
-    """Draw rows of an instant and numbers; a column `metric` has the name of the number."""
+    """Draw rows of an instant and numbers; a column `metric` has the name of the number.
+
+    A product has the same colour in each panel.
+    """
     series: dict[str, dict[date, float | None]] = {}
     percent = panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
     for row in sorted(answer, key=lambda row: row.get("metric", "")):
@@ -178,7 +191,9 @@ def _over_time(
             series.setdefault(metric or name, {})[day] = 100 * value if share else value
     size = (panel["gridPos"]["w"] * 48 - 20, panel["gridPos"]["h"] * 38 - 140)
     unit = "%" if percent else ""
-    return over_time(panel["title"], days, series, size=size, unit=unit, stacked=stacked)
+    names = [*dict.fromkeys([*products, *series])]
+    colours = [MORE_COLOURS[names.index(name) % len(MORE_COLOURS)] for name in series]
+    return over_time(panel["title"], days, series, colours, size=size, unit=unit, stacked=stacked)
 
 
 def _matrix(title: str, answer: Answer, unit: str, fields: Mapping[str, str]) -> str:

@@ -97,7 +97,7 @@ def _used(marts: SimpleNamespace) -> str:
         for row in [row for row in own if not row.type.endswith(opening)][:2]:
             label = f"{product_name(code)}: {type_name(code, row.type).lower()}"
             rows.append(Bar(label, row.users / everybody, f"{row.users}", colour))
-    text = f"Of {everybody} users in 28 days, without opening and leaving:"
+    text = f"Of {everybody} users in 28 days; two of each product, without opening and leaving it:"
     return _section("used", "What do they use?", f"<p>{text}</p>", bars(rows))
 
 
@@ -107,7 +107,7 @@ def _back(marts: SimpleNamespace) -> str:
     for row in marts.returned:
         share = row.active / row.users if row.users else 0.0
         weeks = "a week" if row.weeks == 1 else f"{row.weeks} weeks"
-        rows.append(Bar(f"of new ones, {weeks} later", share, f"{share:.0%}"))
+        rows.append(Bar(f"of new users, {weeks} later", share, f"{share:.0%}"))
     counts = ", ".join(f"{row.active} of {row.users}" for row in marts.returned)
     return _section(
         "back",
@@ -116,7 +116,7 @@ def _back(marts: SimpleNamespace) -> str:
         f"{changes.new} are new, {changes.again} returned after a pause, "
         f"{changes.lost} stayed away.</p>",
         bars(rows),
-        f"<p>New ones: {counts}, without those of the first four weeks of data.</p>",
+        f"<p>New users: {counts}, without those of the first four weeks of data.</p>",
     )
 
 
@@ -126,8 +126,8 @@ def _by_day(marts: SimpleNamespace) -> str:
     everybody = series[product_name(None)]
     (first, begin), *_, (last, end) = everybody.items()
     text = (
-        f"Different users in the seven days to each day: {begin} on {day_text(first)}, {end} on "
-        f"{day_text(last)} ({_change(end, begin)}) in all products."
+        f"Different users in the seven days that end on each day: {begin} on {day_text(first)}, "
+        f"{end} on {day_text(last)} ({_change(end, begin)}) in all products."
     )
     chart = over_time(text, list(everybody), series, ["#222222", *colours.values()])
     return _section("by-day", "Is use growing?", f"<p>{text}</p>", chart)
